@@ -1,0 +1,59 @@
+/* Hidden functions that one engine module defines (cdef public in its .pyx) and others call. Grouped by home.
+ * bitnet_ffi/_core/bnf.pxd mirrors it. Rule 1 of docs/ARCHITECTURE.md: never cimport a function from another .pyx. */
+#ifndef BNF_CALLS_H
+#define BNF_CALLS_H
+
+#include "bnf_types.h"
+
+/* ---- gguf.pyx ---- */
+/* Map and check a GGUF file; `path` may be any plain file or the first part of a split model (the others are found beside it).
+ * 0, or a negative code with a sentence that names path, key or tensor, what was found and what was expected. */
+int bnf_gguf_open(const char *path, const struct llama_model_kv_override *overrides, struct bnf_gguf **out);
+void bnf_gguf_close(struct bnf_gguf *gguf); /* accepts NULL */
+/* NULL when absent; no error is set. */
+const struct bnf_gguf_kv *bnf_gguf_find(const struct bnf_gguf *gguf, const char *key);
+const struct bnf_tensor *bnf_gguf_tensor(const struct bnf_gguf *gguf, const char *name);
+/* Scalars, overrides applied first. 1: found, *out set; 0: absent, *out untouched; negative: wrong type or range, sentence set.
+ * u32 accepts any integer type whose value fits; f32 accepts f32 and f64; bool accepts bool. */
+int bnf_gguf_u32(const struct bnf_gguf *gguf, const char *key, uint32_t *out);
+int bnf_gguf_f32(const struct bnf_gguf *gguf, const char *key, float *out);
+int bnf_gguf_bool(const struct bnf_gguf *gguf, const char *key, bool *out);
+int bnf_gguf_str(const struct bnf_gguf *gguf, const char *key, struct bnf_str *out);
+/* The key as an array of that element type: as above. */
+int bnf_gguf_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_type, const struct bnf_gguf_kv **out);
+/* Element i of a string array is reached by walking: start with *cursor = kv->value, call count times. Bounds were checked at open. */
+struct bnf_str bnf_gguf_next_str(const uint8_t **cursor);
+/* The value as llama_model_meta_val_str writes it (snprintf rules: returns the full length). Arrays: "[a, b, ...]". */
+int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
+
+/* ---- vocab.pyx, tokenize*.pyx ---- */
+int bnf_vocab_load(const struct bnf_gguf *gguf, struct bnf_vocab **out);
+void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */
+int32_t bnf_vocab_n_tokens(const struct bnf_vocab *vocab);
+bool bnf_vocab_is_eog(const struct bnf_vocab *vocab, int32_t token);
+
+/* ---- load.pyx ---- */
+int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);
+void bnf_model_release(struct llama_model *model); /* drops one reference; the last one frees */
+
+/* ---- kv_cache.pyx: no function leaves the cache half changed ---- */
+int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v);
+void bnf_kv_free(struct bnf_kv *kv);
+void bnf_kv_clear(struct bnf_kv *kv, bool data);
+/* Room for every token of the batch. 0; 1: no room, nothing changed; negative: error. */
+int bnf_kv_reserve(struct bnf_kv *kv, const struct bnf_batch *batch);
+/* Undo a reserve whose decode failed or was aborted. */
+void bnf_kv_rollback(struct bnf_kv *kv, const struct bnf_batch *batch);
+bool bnf_kv_seq_rm(struct bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1);
+void bnf_kv_seq_cp(struct bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1);
+void bnf_kv_seq_keep(struct bnf_kv *kv, int32_t seq);
+
+/* ---- batch.pyx ---- */
+/* Check a client's batch against the context and fill in positions, sequences and outputs. 0 or a negative code. */
+int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, struct bnf_batch *out);
+
+/* ---- forward.pyx ---- */
+/* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, 2 (aborted) or negative. */
+int bnf_forward(struct llama_context *ctx, const struct bnf_batch *batch, int32_t begin, int32_t end);
+
+#endif

@@ -1,0 +1,117 @@
+/* struct bnf_ops: one pointer per operation, one filled table per instruction set (kernels/<isa>/table_<isa>.c).
+ *
+ * Every table gives the same bits. Integer sums are exact; each float operation below states its one order:
+ *   lanes16   element i is accumulated into lane i % 16 by fma, lanes start at +0, elements beyond the end touch no lane;
+ *             then lane i += lane i + 8 (i < 8), i += i + 4 (i < 4), i += i + 2 (i < 2), lane 0 += lane 1.
+ *   each      element by element, the written operations in the written order; "fma" is one rounding, everything else
+ *             one rounding per operation. Kernels are compiled with -ffp-contract=off.
+ * Kernels may not allocate, log, fail or start threads; sizes and pointers were checked where data entered. Pointers
+ * need only natural alignment. n, k, d may be any positive number (odd sizes, tails) unless stated.
+ * Next: kernels/scalar/ is the readable statement of each operation. */
+#ifndef BNF_OPS_H
+#define BNF_OPS_H
+
+#include "bnf_layout.h"
+
+/* Weights of one product: m rows of k elements in a GGUF layout. */
+struct bnf_matrix {
+    const uint8_t *data;
+    int64_t k;        /* inner length */
+    int64_t m;        /* output rows */
+    uint64_t row_size; /* bytes from row to row; I2_S: k / 4, meaningful only when k % 128 == 0 */
+    int32_t type;     /* ggml_type */
+    float scale;      /* I2_S: the trailer's scale; else 1 */
+};
+
+/* Activations of n_cols tokens, prepared as `kind` says. Strides are in elements from token to token. */
+struct bnf_act {
+    enum bnf_act_kind kind;
+    int64_t n_cols;
+    int64_t k;
+    const float *f;          /* F32: f[col * f_stride + i] */
+    int64_t f_stride;
+    const int8_t *q;         /* Q8_*: q[col * q_stride + i]; q_stride = k rounded up to 64; the pad is zero */
+    int64_t q_stride;
+    const float *scale;      /* Q8_ROW: s[col] = 127 / absmax.  Q8_BLOCK: d[col * (q_stride / 32) + b] = absmax_b / 127 */
+    const int16_t *sum16;    /* Q8_*: sums of 16 consecutive q: sum16[col * (q_stride / 16) + i] */
+    const int32_t *sum;      /* Q8_ROW: sum[col] of all q */
+};
+
+#define BNF_PAD64(k) (((k) + 63) / 64 * 64)
+
+/* y[col * y_stride + row] = product, for rows [row0, row1) and all columns. `scratch`: BNF_MATMUL_SCRATCH(k) bytes, 64-aligned, owned by the
+ * calling thread (an unpacked row). Definitions, per row and column:
+ *   F32, F16, BF16   lanes16 over i of fma(w_i, x_i), w converted to f32 exactly.
+ *   I2_S             D = sum (code - 1) * q exact;   y = ((float)D / s) * scale.
+ *   TQ1_0, TQ2_0     D_b = exact sum of block b (256); acc = 0; each b ascending: acc = fma((float)D_b, d_b, acc);   y = acc / s.
+ *   block formats    per 32 elements b, ascending: I_b = exact integer sum of (sub-scale *) code * q, S_b = exact integer sum of
+ *                    (sub-min *) q; acc = fma((float)I_b, dw_b * da_b, acc); and for formats with a minimum
+ *                    acc = fma((float)S_b, mw_b * da_b, acc), where
+ *       Q4_0  I = sum (nib - 8) q, dw = d          Q4_1  I = sum nib q, dw = d; S = sum q, mw = m
+ *       Q5_0  I = sum (q5 - 16) q, dw = d          Q5_1  I = sum q5 q, dw = d; S = sum q, mw = m       Q8_0  I = sum w q, dw = d
+ *       Q2_K  I = sc0 D0 + sc1 D1 (two 16s), dw = d; S = m0 s0 + m1 s1, mw = -dmin
+ *       Q3_K  I = (sc0-32) D0 + (sc1-32) D1, dw = d     Q6_K  I = sc0 D0 + sc1 D1, dw = d (D of q6 - 32)
+ *       Q4_K, Q5_K  I = sc D, dw = d; S = m sum q, mw = -dmin
+ * k is a multiple of the block length (I2_S: any k with k * m % 128 == 0, through the flat stream). */
+typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
+                              int64_t row0, int64_t row1, void *scratch);
+#define BNF_MATMUL_SCRATCH(k) ((size_t)(BNF_PAD64(k) * 4 + 4096))
+
+enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
+#define BNF_KV_PAGE 64 /* positions in a page of the KV cache; also the attention chunk, aligned to absolute position */
+
+/* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (of the kv type), o[g][dv].
+ * Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
+ *   s_j = lanes16(q, k_j) * scale;  m = max s_j;  p_j = exp(s_j - m);  l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
+ *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c). */
+typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
+                                 uint64_t mask, float scale, float *m, float *l, float *o);
+
+struct bnf_ops {
+    const char *name;          /* "avx512vnni" */
+    unsigned needs;            /* bnf_cpu_feature bits, all of them */
+
+    /* q: int8[BNF_PAD64(k)], sum16: int16[BNF_PAD64(k) / 16], pads written as zero.
+     * row:   m = max(1e-5, max |x_i|) in double (NaN ignored); s = (float)(127.0 / m); q = clamp(rne(x * s), -127, 127), NaN -> -127.
+     * block: per 32: d = absmax / 127 (f32); id = absmax > 0 ? 127 / absmax : 0; q = clamp(rne(x * id), -127, 127), NaN -> -127. */
+    void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);
+    void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);
+
+    bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by ggml_type; NULL: not supported */
+
+    /* y = (x * r) * w, each; r = 1 / sqrt(mean + eps), mean = lanes16(x, x) / (float)n. y may be x. */
+    void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y);
+    /* each: x += y */
+    void (*add)(float *x, const float *y, int64_t n);
+    /* each: x *= a */
+    void (*scale)(float *x, float a, int64_t n);
+    /* each: y = (g / (1 + exp(-g))) * u */
+    void (*silu_mul)(const float *g, const float *u, int64_t n, float *y);
+    /* each: r = g > 0 ? g : 0 (NaN -> 0); y = (r * r) * u */
+    void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y);
+    /* each: y = exp(x), as bnf_expf */
+    void (*exp)(const float *x, int64_t n, float *y);
+    /* Rotate n_heads heads of width d in place; cos_sin[i] = {cos, sin} of pair i, i < n_rot / 2. Pairs: neox (i, i + n_rot / 2), else (2i, 2i + 1);
+     * each pair: a' = a * c - b * s, b' = a * s + b * c, every product and sum rounded. Elements from n_rot on stay. */
+    void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);
+
+    void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* convert to the kv type (F16: rne) */
+    bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
+    /* Fold a later page's (m2, l2, o2) into (m, l, o): n = max(m, m2); a = exp(m - n); b = exp(m2 - n);
+     * l = fma(l2, b, l * a); o_c = fma(o2_c, b, o_c * a); m = n. Per head of g; o[g][dv]. */
+    void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv);
+};
+
+/* Row to float, any supported type: the statement of what the bits mean; elements [begin, begin + n) of the flat tensor,
+ * begin a multiple of the block length (I2_S: any). Scalar only. */
+void bnf_dequantize(int32_t type, const uint8_t *data, float scale, int64_t begin, int64_t n, float *y);
+/* Floats to I2_S (data and trailer) or TQ2_0; n = k * m. 0 or an error code. Scalar only. */
+int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *data);
+
+/* The table of this process: the best the CPU can run, or the one BITNET_FFI_KERNELS names; chosen once, thread-safe. A name that is unknown
+ * or that this CPU cannot run gives NULL and a last error, and every load fails with that sentence. */
+const struct bnf_ops *bnf_ops(void);
+/* All tables compiled in, best first, NULL-terminated: for tests. */
+const struct bnf_ops *const *bnf_ops_all(void);
+
+#endif

@@ -1,0 +1,28 @@
+/* What the operating system gives: mapped files, aligned memory, the clock. Errors go through bnf_fail. */
+#ifndef BNF_PLATFORM_H
+#define BNF_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct bnf_map { /* a file mapped read-only */
+    const uint8_t *data;
+    size_t size;
+};
+
+/* Map a whole regular file. 0, or BITNET_ERROR_NOT_FOUND (absent), BITNET_ERROR_LOAD (directory, empty, no permission...). */
+int bnf_map_file(const char *path, struct bnf_map *out);
+void bnf_unmap(struct bnf_map *map); /* accepts an empty map; leaves it empty */
+
+/* size bytes at a multiple of 64, filled with zero; huge pages are asked for from 2 MiB on. NULL + BITNET_ERROR_MEMORY.
+ * bnf_alloc(0) gives a valid pointer. Free with bnf_release, which accepts NULL. */
+void *bnf_alloc(size_t size);
+/* n * size, refusing an overflow. */
+void *bnf_alloc_array(size_t n, size_t size);
+/* Grow or shrink; keeps the first min(old, new) bytes; on failure NULL and `memory` stays valid. */
+void *bnf_resize(void *memory, size_t old_size, size_t new_size);
+void bnf_release(void *memory);
+
+int64_t bnf_time_us(void); /* monotonic microseconds */
+
+#endif

@@ -1,0 +1,28 @@
+/* A team of threads that runs one function on all members (the caller is member 0), with a barrier inside.
+ * Waiting spins about 50 us, then sleeps on a futex, so an idle pool costs nothing and a busy one costs little. */
+#ifndef BNF_POOL_H
+#define BNF_POOL_H
+
+struct bnf_pool;
+
+/* Runs on every member: ith is 0..nth-1. */
+typedef void (*bnf_task_fn)(void *arg, int ith, int nth);
+
+/* CPUs this process may use: the smaller of its affinity mask and its cgroup quota (rounded up); at least 1. */
+int bnf_pool_limit(void);
+
+/* n_threads >= 1, cut to bnf_pool_limit(). Threads start at once and sleep. NULL + last error when none can be made. */
+struct bnf_pool *bnf_pool_new(int n_threads);
+void bnf_pool_free(struct bnf_pool *pool); /* accepts NULL */
+int bnf_pool_size(const struct bnf_pool *pool);
+
+/* Call fn(arg, i, n) on n = min(n_threads, size) members and return when all are done. One run at a time per pool.
+ * After fork() the child has no members: runs go on with the caller alone. */
+void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg);
+/* Inside a run: returns when all nth members have come here; memory written before is visible after. */
+void bnf_pool_barrier(struct bnf_pool *pool);
+
+/* The ith of nth parts of [0, n), cut at multiples of `grain`: [*begin, *end). Depends on its arguments alone. */
+void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end);
+
+#endif
