@@ -9,7 +9,7 @@
  * exact emulation in double (product exact, TwoSum, round to odd, then to float). */
 float bnf_fmaf(float a, float b, float c);
 float bnf_expf(float x);                              /* within 2 ulp; 0 below -87.3, +inf above 88.72, NaN for NaN */
-double bnf_log(double x);
+double bnf_ln(double x);
 double bnf_pow(double base, double exponent);         /* base > 0 */
 void bnf_sincos(double angle, double *sin_out, double *cos_out); /* |angle| < 2^31 */
 float bnf_f16_to_f32(uint16_t h);

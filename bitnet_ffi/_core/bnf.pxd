@@ -1,0 +1,470 @@
+# The engine's view of C: types and functions of include/bitnet_ffi.h and csrc/bnf_*.h, all extern.
+# Nothing is defined here. Functions that a .pyx itself defines must not be cimported into that .pyx: cimport names, not *.
+# Next: csrc/bnf_calls.h says what each function promises.
+
+from libc.stdint cimport int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint bool
+
+# ---- the public header: types ----
+
+cdef extern from "bitnet_ffi.h" nogil:
+    ctypedef int32_t llama_token
+    ctypedef int32_t llama_pos
+    ctypedef int32_t llama_seq_id
+    ctypedef void *llama_sampler_context_t
+
+    ctypedef enum ggml_type "enum ggml_type":
+        GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0
+        GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_BF16
+        GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0, GGML_TYPE_I2_S
+    ctypedef enum ggml_log_level "enum ggml_log_level":
+        GGML_LOG_LEVEL_NONE, GGML_LOG_LEVEL_DEBUG, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR
+    ctypedef enum llama_vocab_type_t "enum llama_vocab_type":
+        LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE
+    ctypedef enum llama_rope_type_t "enum llama_rope_type":
+        LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM, LLAMA_ROPE_TYPE_NEOX
+    ctypedef enum llama_token_attr_t "enum llama_token_attr":
+        LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL
+        LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_NORMALIZED
+        LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, LLAMA_TOKEN_ATTR_SINGLE_WORD
+    ctypedef enum llama_rope_scaling_type_t "enum llama_rope_scaling_type":
+        LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_LINEAR
+        LLAMA_ROPE_SCALING_TYPE_YARN, LLAMA_ROPE_SCALING_TYPE_LONGROPE
+    ctypedef enum llama_pooling_type_t "enum llama_pooling_type":
+        LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_POOLING_TYPE_NONE
+    ctypedef enum llama_attention_type_t "enum llama_attention_type":
+        LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL
+    ctypedef enum llama_flash_attn_type_t "enum llama_flash_attn_type":
+        LLAMA_FLASH_ATTN_TYPE_AUTO
+    ctypedef enum llama_split_mode_t "enum llama_split_mode":
+        LLAMA_SPLIT_MODE_LAYER
+    ctypedef enum llama_load_mode_t "enum llama_load_mode":
+        LLAMA_LOAD_MODE_AUTO, LLAMA_LOAD_MODE_NONE, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MLOCK
+        LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO
+    ctypedef enum llama_lazy_mode_t "enum llama_lazy_mode":
+        LLAMA_LAZY_MODE_OFF, LLAMA_LAZY_MODE_AUTO, LLAMA_LAZY_MODE_ON
+    ctypedef enum llama_context_type_t "enum llama_context_type":
+        LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_CONTEXT_TYPE_MTP
+    ctypedef enum llama_process_type_t "enum llama_process_type":
+        LLAMA_PROCESS_TYPE_ENCODE, LLAMA_PROCESS_TYPE_DECODE
+    ctypedef enum llama_kv_override_type_t "enum llama_model_kv_override_type":
+        LLAMA_KV_OVERRIDE_TYPE_INT, LLAMA_KV_OVERRIDE_TYPE_FLOAT, LLAMA_KV_OVERRIDE_TYPE_BOOL, LLAMA_KV_OVERRIDE_TYPE_STR
+
+    ctypedef void (*ggml_log_callback)(ggml_log_level level, const char *text, void *user_data) noexcept nogil
+    ctypedef bool (*ggml_abort_callback)(void *data) noexcept nogil
+    ctypedef bool (*ggml_backend_sched_eval_callback)(void *t, bool ask, void *user_data) noexcept nogil
+    ctypedef bool (*llama_progress_callback)(float progress, void *user_data) noexcept nogil
+
+    ctypedef struct llama_token_data:
+        llama_token id
+        float logit
+        float p
+    ctypedef struct llama_token_data_array:
+        llama_token_data *data
+        size_t size
+        int64_t selected
+        bool sorted
+    ctypedef struct llama_batch "struct llama_batch":
+        int32_t n_tokens
+        llama_token *token
+        float *embd
+        llama_pos *pos
+        int32_t *n_seq_id
+        llama_seq_id **seq_id
+        int8_t *logits
+    ctypedef struct llama_model_kv_override "struct llama_model_kv_override":
+        llama_kv_override_type_t tag
+        char key[128]
+        int64_t val_i64
+        double val_f64
+        bool val_bool
+        char val_str[128]
+    ctypedef struct llama_model_params "struct llama_model_params":
+        void *devices
+        void *tensor_buft_overrides
+        int32_t n_gpu_layers
+        llama_split_mode_t split_mode
+        llama_load_mode_t load_mode
+        llama_lazy_mode_t lazy_mode
+        int32_t main_gpu
+        const float *tensor_split
+        llama_progress_callback progress_callback
+        void *progress_callback_user_data
+        const llama_model_kv_override *kv_overrides
+        bool vocab_only
+        bool check_tensors
+        bool use_extra_bufts
+        bool no_host
+        bool no_alloc
+        bool load_mtp
+    ctypedef struct llama_sampler_seq_config "struct llama_sampler_seq_config":
+        llama_seq_id seq_id
+        llama_sampler *sampler
+    ctypedef struct llama_context_params "struct llama_context_params":
+        uint32_t n_ctx
+        uint32_t n_batch
+        uint32_t n_ubatch
+        uint32_t n_seq_max
+        uint32_t n_rs_seq
+        uint32_t n_outputs_max
+        uint32_t n_outputs_max_per_seq
+        int32_t n_threads
+        int32_t n_threads_batch
+        llama_context_type_t ctx_type
+        llama_rope_scaling_type_t rope_scaling_type
+        llama_pooling_type_t pooling_type
+        llama_attention_type_t attention_type
+        llama_flash_attn_type_t flash_attn_type
+        float rope_freq_base
+        float rope_freq_scale
+        float yarn_ext_factor
+        float yarn_attn_factor
+        float yarn_beta_fast
+        float yarn_beta_slow
+        uint32_t yarn_orig_ctx
+        float defrag_thold
+        ggml_backend_sched_eval_callback cb_eval
+        void *cb_eval_user_data
+        ggml_type type_k
+        ggml_type type_v
+        ggml_abort_callback abort_callback
+        void *abort_callback_data
+        bool embeddings
+        bool offload_kqv
+        bool no_perf
+        bool op_offload
+        bool swa_full
+        bool kv_unified
+        llama_sampler_seq_config *samplers
+        size_t n_samplers
+        llama_context *ctx_other
+    ctypedef struct llama_logit_bias:
+        llama_token token
+        float bias
+    ctypedef struct llama_sampler_chain_params:
+        bool no_perf
+    ctypedef struct llama_chat_message:
+        const char *role
+        const char *content
+    ctypedef struct llama_sampler_i "struct llama_sampler_i":
+        const char *(*name)(const llama_sampler *smpl) noexcept nogil
+        void (*accept)(llama_sampler *smpl, llama_token token) noexcept nogil
+        void (*apply)(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil
+        void (*reset)(llama_sampler *smpl) noexcept nogil
+        llama_sampler *(*clone)(const llama_sampler *smpl) noexcept nogil
+        void (*free)(llama_sampler *smpl) noexcept nogil
+    ctypedef struct llama_sampler "struct llama_sampler":
+        llama_sampler_i *iface
+        llama_sampler_context_t ctx
+    ctypedef struct llama_perf_context_data "struct llama_perf_context_data":
+        double t_start_ms
+        double t_load_ms
+        double t_p_eval_ms
+        double t_eval_ms
+        int32_t n_p_eval
+        int32_t n_eval
+        int32_t n_reused
+    ctypedef struct llama_perf_sampler_data "struct llama_perf_sampler_data":
+        double t_sample_ms
+        int32_t n_sample
+
+    enum:
+        BITNET_OK, BITNET_EVAL_ERROR, BITNET_ERROR, BITNET_ERROR_UTF8, BITNET_ERROR_TOKENIZE, BITNET_ERROR_NOT_FOUND
+        BITNET_ERROR_LOAD, BITNET_ERROR_INFERENCE, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BITNET_ERROR_MODEL
+        BITNET_ERROR_CONTEXT
+        LLAMA_DEFAULT_SEED
+        LLAMA_TOKEN_NULL
+
+# ---- csrc: the base ----
+
+cdef extern from "bnf_error.h" nogil:
+    int bnf_fail(int code, const char *format, ...)
+    int bnf_fail_within(const char *prefix)
+    void bnf_clear_error()
+    int bnf_error_code()
+    const char *bnf_error_text()
+
+cdef extern from "bnf_log.h" nogil:
+    void bnf_log(ggml_log_level level, const char *format, ...)
+    void bnf_log_set(ggml_log_callback callback, void *user_data)
+    void bnf_log_get(ggml_log_callback *callback, void **user_data)
+
+cdef extern from "bnf_platform.h" nogil:
+    ctypedef struct bnf_map "struct bnf_map":
+        const uint8_t *data
+        size_t size
+    int bnf_map_file(const char *path, bnf_map *out)
+    void bnf_unmap(bnf_map *map)
+    void *bnf_alloc(size_t size)
+    void *bnf_alloc_array(size_t n, size_t size)
+    void *bnf_resize(void *memory, size_t old_size, size_t new_size)
+    void bnf_release(void *memory)
+    int64_t bnf_time_us()
+
+cdef extern from "bnf_pool.h" nogil:
+    ctypedef struct bnf_pool "struct bnf_pool":
+        pass
+    ctypedef void (*bnf_task_fn)(void *arg, int ith, int nth) noexcept nogil
+    int bnf_pool_limit()
+    bnf_pool *bnf_pool_new(int n_threads)
+    void bnf_pool_free(bnf_pool *pool)
+    int bnf_pool_size(const bnf_pool *pool)
+    void bnf_pool_run(bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
+    void bnf_pool_barrier(bnf_pool *pool)
+    void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end)
+
+cdef extern from "bnf_cpu.h" nogil:
+    const char *bnf_cpu_features_text()
+
+cdef extern from "bnf_math.h" nogil:
+    float bnf_expf(float x)
+    double bnf_ln(double x)
+    double bnf_pow(double base, double exponent)
+    void bnf_sincos(double angle, double *sin_out, double *cos_out)
+    float bnf_f16_to_f32(uint16_t h)
+    uint16_t bnf_f32_to_f16(float f)
+    float bnf_bf16_to_f32(uint16_t h)
+
+cdef extern from "bnf_layout.h" nogil:
+    enum:
+        BNF_N_TYPES
+        BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_ACT_Q8_BLOCK, BNF_N_ACT_KINDS
+    ctypedef int bnf_act_kind "enum bnf_act_kind"
+    ctypedef struct bnf_type_traits_t "struct bnf_type_traits":
+        const char *name
+        int32_t block_len
+        int32_t block_size
+        int32_t trailer_size
+        bnf_act_kind act
+        bool ternary
+    const bnf_type_traits_t *bnf_type_traits(int32_t type)
+    const char *bnf_type_name(int32_t type)
+    uint64_t bnf_tensor_size(int32_t type, int64_t k, int64_t m)
+
+cdef extern from "bnf_ops.h" nogil:
+    enum:
+        BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE
+    ctypedef struct bnf_matrix "struct bnf_matrix":
+        const uint8_t *data
+        int64_t k
+        int64_t m
+        uint64_t row_size
+        int32_t type
+        float scale
+    ctypedef struct bnf_act "struct bnf_act":
+        bnf_act_kind kind
+        int64_t n_cols
+        int64_t k
+        const float *f
+        int64_t f_stride
+        const int8_t *q
+        int64_t q_stride
+        const float *scale
+        const int16_t *sum16
+        const int32_t *sum
+    int64_t BNF_PAD64(int64_t k)
+    size_t BNF_MATMUL_SCRATCH(int64_t k)
+    ctypedef void (*bnf_matmul_fn)(const bnf_matrix *w, const bnf_act *x, float *y, int64_t y_stride,
+                                   int64_t row0, int64_t row1, void *scratch) noexcept nogil
+    ctypedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
+                                      uint64_t mask, float scale, float *m, float *l, float *o) noexcept nogil
+    ctypedef struct bnf_ops_t "struct bnf_ops":
+        const char *name
+        unsigned needs
+        void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16) noexcept nogil
+        void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16) noexcept nogil
+        bnf_matmul_fn *matmul
+        void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y) noexcept nogil
+        void (*add)(float *x, const float *y, int64_t n) noexcept nogil
+        void (*scale)(float *x, float a, int64_t n) noexcept nogil
+        void (*silu_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
+        void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
+        void (*exp)(const float *x, int64_t n, float *y) noexcept nogil
+        void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox) noexcept nogil
+        void (**store_kv)(const float *x, int64_t n, void *y) noexcept nogil
+        bnf_attn_page_fn *attn_page
+        void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,
+                           int64_t g, int64_t dv) noexcept nogil
+    void bnf_dequantize(int32_t type, const uint8_t *data, float scale, int64_t begin, int64_t n, float *y)
+    int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *data)
+    const bnf_ops_t *bnf_ops()
+    const bnf_ops_t *const *bnf_ops_all()
+
+# ---- csrc: shared structs ----
+
+cdef extern from "bnf_types.h" nogil:
+    enum:
+        BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL
+        BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_GGUF_U64, BNF_GGUF_I64, BNF_GGUF_F64, BNF_N_GGUF_TYPES
+        BNF_MAX_LAYERS
+        BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158
+        BNF_FFN_SILU, BNF_FFN_RELU2
+    ctypedef struct bnf_str "struct bnf_str":
+        const char *data
+        uint64_t len
+    ctypedef struct bnf_gguf_kv "struct bnf_gguf_kv":
+        bnf_str key
+        int32_t type
+        int32_t elem_type
+        uint64_t count
+        const uint8_t *value
+        uint64_t size
+    ctypedef struct bnf_tensor "struct bnf_tensor":
+        bnf_str name
+        int64_t ne[4]
+        int32_t n_dims
+        int32_t type
+        const uint8_t *data
+        uint64_t size
+    ctypedef struct bnf_gguf "struct bnf_gguf":
+        bnf_map *maps
+        int32_t n_maps
+        uint32_t version
+        uint32_t alignment
+        bnf_gguf_kv *kv
+        int64_t n_kv
+        bnf_tensor *tensors
+        int64_t n_tensors
+        uint32_t *name_slots
+        uint32_t n_name_slots
+        uint32_t *key_slots
+        uint32_t n_key_slots
+        const llama_model_kv_override *overrides
+    ctypedef struct bnf_hparams "struct bnf_hparams":
+        int32_t arch
+        int32_t ffn_act
+        int32_t n_vocab
+        int32_t n_ctx_train
+        int32_t n_layer
+        int32_t n_embd
+        int32_t n_ff
+        int32_t n_head
+        int32_t n_head_kv
+        int32_t dk
+        int32_t dv
+        int32_t n_rot
+        int32_t rope_neox
+        float rope_base
+        float rope_scale
+        float rms_eps
+    ctypedef struct bnf_linear "struct bnf_linear":
+        bnf_matrix w
+        float post_scale
+        const float *bias
+    ctypedef struct bnf_layer "struct bnf_layer":
+        const float *attn_norm
+        const float *attn_sub_norm
+        const float *ffn_norm
+        const float *ffn_sub_norm
+        bnf_linear q
+        bnf_linear k
+        bnf_linear v
+        bnf_linear out
+        bnf_linear gate
+        bnf_linear up
+        bnf_linear down
+    ctypedef struct bnf_vocab "struct bnf_vocab":
+        pass
+    ctypedef struct llama_model "struct llama_model":
+        bnf_gguf *gguf
+        bnf_vocab *vocab
+        const bnf_ops_t *ops
+        bnf_hparams hp
+        bnf_layer *layers
+        bnf_matrix token_embd
+        bnf_matrix output
+        const float *output_norm
+        const double *rope_freqs
+        void **owned
+        int64_t n_owned
+        int64_t load_us
+        uint64_t n_params
+        uint64_t n_bytes
+        bool vocab_only
+        int32_t refs
+    ctypedef struct bnf_seq_page "struct bnf_seq_page":
+        int32_t page
+        uint64_t mask
+    ctypedef struct bnf_seq "struct bnf_seq":
+        bnf_seq_page *pages
+        int32_t n_pages
+        int32_t cap_pages
+        int32_t pos_min
+        int32_t pos_max
+    ctypedef struct bnf_kv "struct bnf_kv":
+        int32_t n_layer
+        int32_t n_head_kv
+        int32_t dk
+        int32_t dv
+        int32_t type_k
+        int32_t type_v
+        int32_t n_ctx
+        int32_t n_used
+        int32_t n_pages
+        int32_t n_seq_max
+        uint64_t layer_stride_k
+        uint64_t layer_stride_v
+        uint64_t head_stride_k
+        uint64_t head_stride_v
+        uint8_t *k
+        uint8_t *v
+        int32_t *refs
+        uint64_t *filled
+        int32_t *free_pages
+        int32_t n_free
+        bnf_seq *seqs
+    ctypedef struct bnf_batch "struct bnf_batch":
+        int32_t n_tokens
+        int32_t n_outputs
+        const int32_t *token
+        int32_t *pos
+        int32_t *n_seq
+        int32_t *seq
+        int32_t *out_row
+        int32_t seq_stride
+    ctypedef struct bnf_perf "struct bnf_perf":
+        int64_t t_start_us
+        int64_t t_p_eval_us
+        int64_t t_eval_us
+        int32_t n_p_eval
+        int32_t n_eval
+        int32_t n_reused
+    ctypedef struct llama_context "struct llama_context":
+        pass
+
+# ---- functions that another engine module defines (csrc/bnf_calls.h) ----
+
+cdef extern from "bnf_calls.h" nogil:
+    int bnf_gguf_open(const char *path, const llama_model_kv_override *overrides, bnf_gguf **out)
+    void bnf_gguf_close(bnf_gguf *gguf)
+    const bnf_gguf_kv *bnf_gguf_find(const bnf_gguf *gguf, const char *key)
+    const bnf_tensor *bnf_gguf_tensor(const bnf_gguf *gguf, const char *name)
+    int bnf_gguf_u32(const bnf_gguf *gguf, const char *key, uint32_t *out)
+    int bnf_gguf_f32(const bnf_gguf *gguf, const char *key, float *out)
+    int bnf_gguf_bool(const bnf_gguf *gguf, const char *key, bool *out)
+    int bnf_gguf_str(const bnf_gguf *gguf, const char *key, bnf_str *out)
+    int bnf_gguf_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, const bnf_gguf_kv **out)
+    bnf_str bnf_gguf_next_str(const uint8_t **cursor)
+    int32_t bnf_gguf_format(const bnf_gguf_kv *kv, char *buf, size_t size)
+
+    int bnf_vocab_load(const bnf_gguf *gguf, bnf_vocab **out)
+    void bnf_vocab_free(bnf_vocab *vocab)
+    int32_t bnf_vocab_n_tokens(const bnf_vocab *vocab)
+    bool bnf_vocab_is_eog(const bnf_vocab *vocab, int32_t token)
+
+    int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out)
+    void bnf_model_release(llama_model *model)
+
+    int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v)
+    void bnf_kv_free(bnf_kv *kv)
+    void bnf_kv_clear(bnf_kv *kv, bool data)
+    int bnf_kv_reserve(bnf_kv *kv, const bnf_batch *batch)
+    void bnf_kv_rollback(bnf_kv *kv, const bnf_batch *batch)
+    bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1)
+    void bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1)
+    void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq)
+
+    int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bnf_batch *out)
+    int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)
