@@ -1,0 +1,71 @@
+/* The functions of one kernel table, by name: bnf_<op>_<isa>. BNF_KERNEL_PROTOTYPES declares them, BNF_KERNEL_TABLE
+ * defines struct bnf_ops bnf_ops_<isa> from them, so that an operation is added in one place for all tables and a table
+ * that lacks one does not link. What each function computes: bnf_ops.h.
+ * Next: kernels/scalar/kernels_scalar.h. */
+#ifndef BNF_KERNELS_H
+#define BNF_KERNELS_H
+
+#include "bitnet_ffi.h"
+#include "bnf_ops.h"
+
+#define BNF_MATMUL_PROTOTYPE(type, isa)                                                                                  \
+    void bnf_matmul_##type##_##isa(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,      \
+                                   int64_t row0, int64_t row1, void *scratch);
+#define BNF_ATTN_PAGE_PROTOTYPE(type, isa)                                                                               \
+    void bnf_attn_page_##type##_##isa(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,   \
+                                      uint64_t mask, float scale, float *m, float *l, float *o);
+
+#define BNF_KERNEL_PROTOTYPES(isa)                                                                                       \
+    void bnf_quantize_row_##isa(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);           \
+    void bnf_quantize_block_##isa(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);                       \
+    BNF_MATMUL_PROTOTYPE(f32, isa) BNF_MATMUL_PROTOTYPE(f16, isa) BNF_MATMUL_PROTOTYPE(bf16, isa)                        \
+    BNF_MATMUL_PROTOTYPE(q4_0, isa) BNF_MATMUL_PROTOTYPE(q4_1, isa) BNF_MATMUL_PROTOTYPE(q5_0, isa)                      \
+    BNF_MATMUL_PROTOTYPE(q5_1, isa) BNF_MATMUL_PROTOTYPE(q8_0, isa)                                                      \
+    BNF_MATMUL_PROTOTYPE(q2_k, isa) BNF_MATMUL_PROTOTYPE(q3_k, isa) BNF_MATMUL_PROTOTYPE(q4_k, isa)                      \
+    BNF_MATMUL_PROTOTYPE(q5_k, isa) BNF_MATMUL_PROTOTYPE(q6_k, isa)                                                      \
+    BNF_MATMUL_PROTOTYPE(tq1_0, isa) BNF_MATMUL_PROTOTYPE(tq2_0, isa) BNF_MATMUL_PROTOTYPE(i2_s, isa)                    \
+    void bnf_rmsnorm_##isa(const float *x, const float *w, int64_t n, float eps, float *y);                              \
+    void bnf_add_##isa(float *x, const float *y, int64_t n);                                                             \
+    void bnf_scale_##isa(float *x, float a, int64_t n);                                                                  \
+    void bnf_silu_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                        \
+    void bnf_relu2_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                       \
+    void bnf_exp_##isa(const float *x, int64_t n, float *y);                                                             \
+    void bnf_rope_##isa(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);           \
+    void bnf_store_kv_f16_##isa(const float *x, int64_t n, void *y);                                                     \
+    void bnf_store_kv_f32_##isa(const float *x, int64_t n, void *y);                                                     \
+    BNF_ATTN_PAGE_PROTOTYPE(f16, isa) BNF_ATTN_PAGE_PROTOTYPE(f32, isa)                                                  \
+    void bnf_attn_merge_##isa(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,           \
+                              int64_t g, int64_t dv);                                                                    \
+    extern const struct bnf_ops bnf_ops_##isa;
+
+#define BNF_KERNEL_TABLE(isa, cpu_features)                                                                              \
+    const struct bnf_ops bnf_ops_##isa = {                                                                               \
+        .name = #isa,                                                                                                    \
+        .needs = cpu_features,                                                                                           \
+        .quantize_row = bnf_quantize_row_##isa,                                                                          \
+        .quantize_block = bnf_quantize_block_##isa,                                                                      \
+        .matmul = {                                                                                                      \
+            [GGML_TYPE_F32] = bnf_matmul_f32_##isa,     [GGML_TYPE_F16] = bnf_matmul_f16_##isa,                          \
+            [GGML_TYPE_BF16] = bnf_matmul_bf16_##isa,                                                                    \
+            [GGML_TYPE_Q4_0] = bnf_matmul_q4_0_##isa,   [GGML_TYPE_Q4_1] = bnf_matmul_q4_1_##isa,                        \
+            [GGML_TYPE_Q5_0] = bnf_matmul_q5_0_##isa,   [GGML_TYPE_Q5_1] = bnf_matmul_q5_1_##isa,                        \
+            [GGML_TYPE_Q8_0] = bnf_matmul_q8_0_##isa,                                                                    \
+            [GGML_TYPE_Q2_K] = bnf_matmul_q2_k_##isa,   [GGML_TYPE_Q3_K] = bnf_matmul_q3_k_##isa,                        \
+            [GGML_TYPE_Q4_K] = bnf_matmul_q4_k_##isa,   [GGML_TYPE_Q5_K] = bnf_matmul_q5_k_##isa,                        \
+            [GGML_TYPE_Q6_K] = bnf_matmul_q6_k_##isa,                                                                    \
+            [GGML_TYPE_TQ1_0] = bnf_matmul_tq1_0_##isa, [GGML_TYPE_TQ2_0] = bnf_matmul_tq2_0_##isa,                      \
+            [GGML_TYPE_I2_S] = bnf_matmul_i2_s_##isa,                                                                    \
+        },                                                                                                               \
+        .rmsnorm = bnf_rmsnorm_##isa,                                                                                    \
+        .add = bnf_add_##isa,                                                                                            \
+        .scale = bnf_scale_##isa,                                                                                        \
+        .silu_mul = bnf_silu_mul_##isa,                                                                                  \
+        .relu2_mul = bnf_relu2_mul_##isa,                                                                                \
+        .exp = bnf_exp_##isa,                                                                                            \
+        .rope = bnf_rope_##isa,                                                                                          \
+        .store_kv = { [BNF_KV_F16] = bnf_store_kv_f16_##isa, [BNF_KV_F32] = bnf_store_kv_f32_##isa },                    \
+        .attn_page = { [BNF_KV_F16] = bnf_attn_page_f16_##isa, [BNF_KV_F32] = bnf_attn_page_f32_##isa },                 \
+        .attn_merge = bnf_attn_merge_##isa,                                                                              \
+    }
+
+#endif
