@@ -34,7 +34,8 @@ bool bnf_vocab_is_eog(const struct bnf_vocab *vocab, int32_t token);
 
 /* ---- load.pyx ---- */
 int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);
-void bnf_model_release(struct llama_model *model); /* drops one reference; the last one frees */
+void bnf_model_retain(struct llama_model *model);  /* one more reference: what a context does at birth */
+void bnf_model_release(struct llama_model *model); /* drops one reference; the last one frees; accepts NULL */
 
 /* ---- kv_cache.pyx: no function leaves the cache half changed ---- */
 int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v);

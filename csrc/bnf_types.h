@@ -93,6 +93,12 @@ struct bnf_layer {
 
 struct bnf_vocab; /* private to the vocabulary rooms: csrc/bnf_vocab.h */
 
+/* One of the file's chat templates, copied because llama_model_chat_template gives out C strings. */
+struct bnf_template {
+    const char *name;           /* "" for tokenizer.chat_template itself, else what follows its '.' */
+    const char *text;
+};
+
 struct llama_model {
     struct bnf_gguf *gguf;
     struct bnf_vocab *vocab;
@@ -103,6 +109,8 @@ struct llama_model {
     struct bnf_matrix output;   /* the head; tied: equal to token_embd */
     const float *output_norm;   /* [E] */
     const double *rope_freqs;   /* [n_rot / 2] radians per position, every scaling applied */
+    struct bnf_template *templates;
+    int32_t n_templates;
     void **owned;               /* memory to release with the model */
     int64_t n_owned;
     int64_t load_us;

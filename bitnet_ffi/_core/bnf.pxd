@@ -367,6 +367,9 @@ cdef extern from "bnf_types.h" nogil:
         bnf_linear down
     ctypedef struct bnf_vocab "struct bnf_vocab":
         pass
+    ctypedef struct bnf_template "struct bnf_template":
+        const char *name
+        const char *text
     ctypedef struct llama_model "struct llama_model":
         bnf_gguf *gguf
         bnf_vocab *vocab
@@ -377,6 +380,8 @@ cdef extern from "bnf_types.h" nogil:
         bnf_matrix output
         const float *output_norm
         const double *rope_freqs
+        bnf_template *templates
+        int32_t n_templates
         void **owned
         int64_t n_owned
         int64_t load_us
@@ -455,6 +460,7 @@ cdef extern from "bnf_calls.h" nogil:
     bool bnf_vocab_is_eog(const bnf_vocab *vocab, int32_t token)
 
     int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out)
+    void bnf_model_retain(llama_model *model)
     void bnf_model_release(llama_model *model)
 
     int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v)
