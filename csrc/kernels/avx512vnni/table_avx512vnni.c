@@ -1,0 +1,5 @@
+/* The avx512vnni table: x86-64 with AVX-512 F, BW, DQ, VL and VNNI. */
+#include "bnf_cpu.h"
+#include "kernels_avx512vnni.h"
+
+BNF_KERNEL_TABLE(avx512vnni, BNF_CPU_AVX2 | BNF_CPU_AVX512VNNI);

@@ -1,0 +1,9 @@
+/* Prototypes of the neon kernels (AArch64 with the dot product extension). */
+#ifndef BNF_KERNELS_NEON_H
+#define BNF_KERNELS_NEON_H
+
+#include "bnf_kernels.h"
+
+BNF_KERNEL_PROTOTYPES(neon)
+
+#endif
