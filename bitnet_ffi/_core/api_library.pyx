@@ -1,0 +1,84 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# The header's "Library" section and the process-wide bitnet_* calls: version, kernel table, last error, log, clock.
+# There is no global set-up: llama_backend_init and llama_backend_free exist for source compatibility and do nothing,
+# because tables are chosen on first use and pools belong to contexts.
+# Next: csrc/bnf_error.h and csrc/bnf_log.h keep the state that these calls show.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t
+from bitnet_ffi._core.bnf cimport (
+    bool, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
+    bnf_cpu_features_text)
+
+cdef extern from "bitnet_ffi.h" nogil:
+    const char *BITNET_FFI_VERSION_STRING
+
+# llama.cpp's numbers: programs size arrays with them (one entry per sequence id; llama_model_params.tensor_split).
+cdef enum:
+    MAX_SEQUENCES = 256
+    MAX_DEVICES = 16
+
+
+cdef public void llama_backend_init() noexcept nogil:
+    pass
+
+
+cdef public void llama_backend_free() noexcept nogil:
+    pass
+
+
+cdef public void llama_log_set(ggml_log_callback log_callback, void *user_data) noexcept nogil:
+    bnf_log_set(log_callback, user_data)
+
+
+cdef public void llama_log_get(ggml_log_callback *log_callback, void **user_data) noexcept nogil:
+    bnf_log_get(log_callback, user_data)
+
+
+cdef public int64_t llama_time_us() noexcept nogil:
+    return bnf_time_us()
+
+
+cdef public const char *llama_print_system_info() noexcept nogil:
+    return bnf_cpu_features_text()
+
+
+cdef public size_t llama_max_devices() noexcept nogil:
+    return MAX_DEVICES
+
+
+cdef public size_t llama_max_parallel_sequences() noexcept nogil:
+    return MAX_SEQUENCES
+
+
+cdef public bool llama_supports_mmap() noexcept nogil:
+    return True
+
+
+cdef public bool llama_supports_mlock() noexcept nogil:
+    return False
+
+
+cdef public bool llama_supports_gpu_offload() noexcept nogil:
+    return False
+
+
+cdef public const char *bitnet_version() noexcept nogil:
+    return BITNET_FFI_VERSION_STRING
+
+
+# "" rather than NULL when no table can run here (BITNET_FFI_KERNELS asks for one that this CPU lacks): callers print
+# this name, and bitnet_last_error() has the reason.
+cdef public const char *bitnet_kernel_name() noexcept nogil:
+    cdef const bnf_ops_t *ops = bnf_ops()
+    if ops == NULL:
+        return ""
+    return ops.name
+
+
+cdef public const char *bitnet_last_error() noexcept nogil:
+    return bnf_error_text()
+
+
+cdef public int32_t bitnet_last_error_code() noexcept nogil:
+    return bnf_error_code()
