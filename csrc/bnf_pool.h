@@ -13,6 +13,8 @@ int bnf_pool_limit(void);
 
 /* n_threads >= 1, cut to bnf_pool_limit(). Threads start at once and sleep. NULL + last error when none can be made. */
 struct bnf_pool *bnf_pool_new(int n_threads);
+/* The same without the cut: for tests of many threads on few CPUs. Such a pool never spins. */
+struct bnf_pool *bnf_pool_new_uncut(int n_threads);
 void bnf_pool_free(struct bnf_pool *pool); /* accepts NULL */
 int bnf_pool_size(const struct bnf_pool *pool);
 

@@ -1,0 +1,270 @@
+/* The thread team. Every wait, of a worker for work, of the caller for the workers and of all at a barrier, is the same
+ * wait: for a counter to leave a value (struct turnstile). Waiting spins, because a decode has a barrier every few
+ * microseconds, and then sleeps, because a host has other things to do. Linux: the sleep is a futex.
+ * May not allocate or lock after bnf_pool_new. Next: bnf_cgroup.c, which knows the quota. */
+#define _GNU_SOURCE
+#include "bnf_pool.h"
+
+#include "bnf_cgroup.h"
+#include "bnf_error.h"
+#include "bnf_log.h"
+#include "bnf_platform.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SPIN_NS 50000
+#define CACHE_LINE 64
+
+/* ---- waiting ---- */
+
+struct turnstile {
+    _Alignas(CACHE_LINE) _Atomic uint32_t count;
+    _Atomic uint32_t sleepers;
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("pause");
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* A pause takes 5 to 150 ns from one CPU model to the next, so the clock ends the spin, not a count; it is read once
+ * in 64 pauses. */
+static int spin_while(struct turnstile *turnstile, uint32_t seen, int64_t spin_ns)
+{
+    const int64_t end = spin_ns > 0 ? now_ns() + spin_ns : 0;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&turnstile->count, memory_order_acquire) != seen)
+                return 1;
+            pause_cpu();
+        }
+    } while (spin_ns > 0 && now_ns() < end);
+    return 0;
+}
+
+/* Returns once the count is not `seen`; what was written before the advance is visible then. */
+static void wait_while(struct turnstile *turnstile, uint32_t seen, int64_t spin_ns)
+{
+    if (spin_while(turnstile, seen, spin_ns))
+        return;
+    /* No wake-up is lost: a waiter counts itself, then reads the count (the kernel reads it once more before it sleeps);
+     * an advance changes the count, then reads the sleepers. In one total order, one of the two sees the other. */
+    atomic_fetch_add(&turnstile->sleepers, 1);
+    while (atomic_load(&turnstile->count) == seen)
+        syscall(SYS_futex, &turnstile->count, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&turnstile->sleepers, 1);
+}
+
+static void advance(struct turnstile *turnstile)
+{
+    atomic_fetch_add(&turnstile->count, 1);
+    if (atomic_load(&turnstile->sleepers) != 0)
+        syscall(SYS_futex, &turnstile->count, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* ---- the team ---- */
+
+struct member {
+    struct turnstile start; /* its own line: members that a run leaves out sleep on */
+    struct bnf_pool *pool;
+    pthread_t thread;
+    int ith;
+};
+
+struct bnf_pool {
+    /* The run: written by the caller before it starts the members, read by members that take part, and not written
+     * again until they are done. `stop` likewise. */
+    bnf_task_fn fn;
+    void *arg;
+    int n_running;
+    int stop;
+
+    int size;        /* members, the caller included */
+    int64_t spin_ns;
+    pid_t pid;       /* the process that has the threads */
+
+    struct turnstile done;    /* advanced by the last member to finish a run */
+    struct turnstile passed;  /* advanced by the last member to reach the barrier */
+    _Alignas(CACHE_LINE) atomic_int n_busy;     /* workers still inside the run */
+    _Alignas(CACHE_LINE) atomic_int n_arrived;  /* members at the barrier */
+    struct member members[];  /* [size]; 0 is the caller, it has no thread */
+};
+
+static void *work(void *arg)
+{
+    struct member *self = arg;
+    struct bnf_pool *pool = self->pool;
+    for (uint32_t seen = 0;; seen++) {
+        wait_while(&self->start, seen, pool->spin_ns);
+        if (pool->stop)
+            return NULL;
+        pool->fn(pool->arg, self->ith, pool->n_running);
+        if (atomic_fetch_sub(&pool->n_busy, 1) == 1)
+            advance(&pool->done);
+    }
+}
+
+static int start_thread(struct member *member)
+{
+    /* The host's signal handlers run on the host's threads: ours inherit a mask that blocks everything. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int status = pthread_create(&member->thread, NULL, work, member);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status == 0) {
+        char name[16]; /* Linux's limit */
+        snprintf(name, sizeof name, "bitnet-%d", member->ith);
+        pthread_setname_np(member->thread, name);
+    }
+    return status;
+}
+
+struct bnf_pool *bnf_pool_new_uncut(int n_threads)
+{
+    if (n_threads < 1) {
+        bnf_fail(BITNET_ERROR_THREAD, "%d threads were asked for, expected at least 1", n_threads);
+        return NULL;
+    }
+    struct bnf_pool *pool = bnf_alloc(sizeof *pool + (size_t)n_threads * sizeof pool->members[0]);
+    if (pool == NULL)
+        return NULL;
+    /* More threads than CPUs would spin against each other: then every wait sleeps. */
+    pool->spin_ns = n_threads <= bnf_pool_limit() ? SPIN_NS : 0;
+    pool->pid = getpid();
+    pool->size = 1;
+    for (int i = 1; i < n_threads; i++) {
+        pool->members[i].pool = pool;
+        pool->members[i].ith = i;
+        const int status = start_thread(&pool->members[i]);
+        if (status != 0) {
+            errno = status;
+            if (i == 1) {
+                bnf_fail(BITNET_ERROR_THREAD, "no thread can be started: %m");
+                bnf_pool_free(pool);
+                return NULL;
+            }
+            bnf_log(GGML_LOG_LEVEL_WARN, "only %d of %d threads can be started: %m\n", i, n_threads);
+            break;
+        }
+        pool->size = i + 1;
+    }
+    return pool;
+}
+
+struct bnf_pool *bnf_pool_new(int n_threads)
+{
+    const int limit = bnf_pool_limit();
+    return bnf_pool_new_uncut(n_threads < limit ? n_threads : limit);
+}
+
+/* fork() copies the caller alone: in a child the threads do not exist. */
+static int has_threads(const struct bnf_pool *pool)
+{
+    return pool->size > 1 && pool->pid == getpid();
+}
+
+void bnf_pool_free(struct bnf_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    if (has_threads(pool)) {
+        pool->stop = 1;
+        for (int i = 1; i < pool->size; i++)
+            advance(&pool->members[i].start);
+        for (int i = 1; i < pool->size; i++)
+            pthread_join(pool->members[i].thread, NULL);
+    }
+    bnf_release(pool);
+}
+
+int bnf_pool_size(const struct bnf_pool *pool)
+{
+    return has_threads(pool) ? pool->size : 1;
+}
+
+void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
+{
+    const int size = n_threads > 1 ? bnf_pool_size(pool) : 1;
+    const int n = n_threads < size ? n_threads : size;
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->n_running = n > 1 ? n : 1;
+    if (n <= 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    const uint32_t seen = atomic_load_explicit(&pool->done.count, memory_order_relaxed);
+    atomic_store(&pool->n_busy, n - 1);
+    for (int i = 1; i < n; i++)
+        advance(&pool->members[i].start);
+    fn(arg, 0, n);
+    wait_while(&pool->done, seen, pool->spin_ns);
+}
+
+void bnf_pool_barrier(struct bnf_pool *pool)
+{
+    const int n = pool->n_running;
+    if (n == 1)
+        return;
+    /* Read before arriving: the last member may advance it right after. */
+    const uint32_t seen = atomic_load_explicit(&pool->passed.count, memory_order_relaxed);
+    if (atomic_fetch_add(&pool->n_arrived, 1) == n - 1) {
+        atomic_store(&pool->n_arrived, 0); /* nobody can arrive again before the advance */
+        advance(&pool->passed);
+    } else {
+        wait_while(&pool->passed, seen, pool->spin_ns);
+    }
+}
+
+void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end)
+{
+    const long units = n / grain + (n % grain != 0);
+    const long each = units / nth, more = units % nth; /* the first `more` parts have one unit more */
+    const long first = ith * each + (ith < more ? ith : more);
+    const long last = first + each + (ith < more);
+    *begin = first < units ? first * grain : n;
+    *end = last < units ? last * grain : n;
+}
+
+/* ---- how many ---- */
+
+static int affinity_cpus(void)
+{
+    unsigned long mask[1024]; /* 65536 CPUs: longer than any kernel's mask, which the call wants */
+    memset(mask, 0, sizeof mask);
+    const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int n = 0;
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
+        n += __builtin_popcountl(mask[i]);
+    return n > 0 ? n : 1;
+}
+
+int bnf_pool_limit(void)
+{
+    const int cpus = affinity_cpus();
+    const int quota = bnf_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+    return quota > 0 && quota < cpus ? quota : cpus;
+}
