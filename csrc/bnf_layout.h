@@ -8,6 +8,76 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* ---- Bit diagrams ----
+ *
+ * Elements are numbered along k. Bytes are drawn in file order, bits of a byte from 7 to 0; numbers of several bytes are
+ * little-endian; d, m, dmin are f16. "e: byte[...]" gives the place of element e by arithmetic, / and % on integers.
+ *
+ * F32, F16, BF16   one element after the other. A BF16 is the upper half of a float.
+ *
+ * 32 elements a block. In the 4-bit part of each, byte b holds elements b (low) and b + 16 (high):
+ *
+ *                       7   6   5   4   3   2   1   0
+ *          qs[b]      [  element b+16 | element b     ]      e: nibble = qs[e % 16] >> 4 * (e / 16) & 15
+ *
+ *   Q4_0  18 bytes   d, qs[16]               w = (nibble - 8) d
+ *   Q4_1  20 bytes   d, m, qs[16]            w = nibble d + m
+ *   Q5_0  22 bytes   d, qh u32, qs[16]       q5 = nibble + 16 * (qh >> e & 1);   w = (q5 - 16) d
+ *   Q5_1  24 bytes   d, m, qh u32, qs[16]    q5 as above;                        w = q5 d + m
+ *   Q8_0  34 bytes   d, int8 qs[32]          w = qs[e] d
+ *
+ * 256 elements a block, in sub-blocks of 16 or 32 that have their own scale. Two-bit fields lie as in TQ2_0: a half (128
+ * elements) has 32 bytes, and each byte holds four elements that are 32 apart:
+ *
+ *                       7   6   5   4   3   2   1   0
+ *          qs[m]      [ m+96  | m+64  | m+32  | m     ]      e: h = e / 128, l = e / 32 % 4, m = e % 32
+ *          qs[32+m]   [ m+224 | m+192 | m+160 | m+128 ]         q2 = qs[32 h + m] >> 2 l & 3
+ *
+ *   Q2_K  84 bytes   scales[16], qs[64], d, dmin
+ *         sub-block j = e / 16: sc = scales[j] & 15, mn = scales[j] >> 4;     w = d sc q2 - dmin mn
+ *   Q3_K  110 bytes  hmask[32], qs[64], scales[12], d
+ *         high bit of e: hmask[m] >> (4 h + l) & 1;  q = q2 - 4 + 4 * bit, so -4..3;   w = d (sc - 32) q
+ *         16 six-bit scales: sc_j = (scales[j % 8] >> 4 * (j / 8) & 15) | (scales[8 + j % 4] >> 2 * (j / 4) & 3) << 4
+ *
+ *                       7   6   5   4   3   2   1   0
+ *          scales[i]  [   sc i+8 low  |   sc i low    ]      i < 8
+ *          scales[8+i][ i+12 hi| i+8 hi| i+4 hi| i hi ]      i < 4
+ *
+ *   Q4_K  144 bytes  d, dmin, scales[12], qs[128]
+ *         64 elements share 32 bytes: nibble = qs[32 (e / 64) + m] >> 4 * (e / 32 % 2) & 15
+ *         sub-block j = e / 32:  w = d sc_j nibble - dmin mn_j
+ *   Q5_K  176 bytes  d, dmin, scales[12], qh[32], qs[128]
+ *         q5 = nibble + 16 * (qh[m] >> (e / 32) & 1);           w = d sc_j q5 - dmin mn_j
+ *         8 + 8 six-bit numbers in the 12 bytes of both:
+ *
+ *                       7   6   5   4   3   2   1   0
+ *          scales[i]  [sc i+4 hi|       sc i          ]      i < 4:  sc_i = scales[i] & 63, mn_i = scales[i + 4] & 63
+ *          scales[4+i][mn i+4 hi|       mn i          ]              sc_(i+4) = (scales[i + 8] & 15) | scales[i] >> 6 << 4
+ *          scales[8+i][  mn i+4 low  |  sc i+4 low    ]              mn_(i+4) = scales[i + 8] >> 4 | scales[i + 4] >> 6 << 4
+ *
+ *   Q6_K  210 bytes  ql[128], qh[64], int8 scales[16], d
+ *         per half h, l = e / 32 % 4:  low = ql[64 h + 32 (l % 2) + m] >> 4 * (l / 2) & 15;   high = qh[32 h + m] >> 2 l & 3
+ *         w = d scales[e / 16] (low + 16 high - 32)
+ *
+ * Ternary. Code 0 is -1, 1 is 0, 2 is +1.
+ *
+ *   I2_S  the whole tensor is one stream of groups of 128 elements in 32 bytes, whatever k is, and then a trailer of 32
+ *         bytes that begins with one f32 scale; the trailer's other bytes mean nothing. w = (code - 1) scale.
+ *
+ *                       7   6   5   4   3   2   1   0
+ *          byte b     [ b     | b+32  | b+64  | b+96  ]      j = e % 128: code = byte[j % 32] >> (6 - 2 * (j / 32)) & 3
+ *
+ *         Note the order: the reverse of TQ2_0's. Code 3 is never written. Some builds of bitnet.cpp for ARM write groups
+ *         of 64 under the same type number; nothing in a file tells them apart, and this is the layout of the published
+ *         files and of the packers.
+ *   TQ2_0 66 bytes, 256 elements: qs[64], d.    code = q2 of the picture above;   w = (code - 1) d
+ *   TQ1_0 54 bytes, 256 elements: qs[48], qh[4], d. Five base-3 digits a byte (four in qh):
+ *         e < 160:  byte qs[e % 32],            digit n = e / 32
+ *         e < 240:  byte qs[32 + e % 16],       digit n = (e - 160) / 16
+ *         else:     byte qh[e % 4],             digit n = (e - 240) / 4
+ *         A byte is the fraction 0.t0 t1 t2 t3 t4 in base 3, in 256ths rounded up, so multiplying by 3 moves the next digit
+ *         before the point: code = ((byte * 3^n) mod 256) * 3 >> 8;   w = (code - 1) d */
+
 #define BNF_N_TYPES 48 /* above every ggml_type number we know */
 
 /* How the right operand of a product is prepared (bnf_ops.h, struct bnf_act). */
