@@ -1,0 +1,77 @@
+"""The library exports what the header declares, and needs nothing but libc."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import bnf_build
+from bitnet_ffi import config
+
+LIBRARY = config.lib_dir() / bnf_build.SONAME
+
+
+def lines(*command):
+    return subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def dynamic(tag):
+    return re.findall(rf"\({tag}\).*\[(.+)\]", "\n".join(lines("readelf", "--wide", "-d", LIBRARY)))
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """Names after LLAMA_API or BITNET_API in the header's text: read without the preprocessor that the build uses."""
+    text = re.sub(r"/\*.*?\*/|//[^\n]*|^#.*?(?<!\\)$", "", bnf_build.HEADER.read_text(), flags=re.S | re.M)
+    names = re.findall(r"\b(?:LLAMA|BITNET)_API\b[^;(]*?\b(\w+)\s*\(", text)
+    assert len(names) == len(set(names)) and len(names) > 100
+    return set(names)
+
+
+def test_exports_equal_the_header(declared):
+    exported = {line.split()[-1] for line in lines("nm", "-D", "--defined-only", LIBRARY)}
+    assert exported == declared
+
+
+def test_version_script_equals_the_header(declared):
+    script = (bnf_build.Toolchain().folder / "exports.map").read_text()
+    assert set(re.findall(r"^ +(\w+);$", script, flags=re.M)) == declared
+
+
+def test_no_python_symbol_is_wanted():
+    wanted = [line.split()[-1] for line in lines("nm", "-D", "--undefined-only", LIBRARY)]
+    assert [name for name in wanted if name.startswith(("Py", "_Py"))] == []
+
+
+def test_needs_only_libc():
+    allowed = re.compile(r"lib(c|m)\.so\.6|libpthread\.so\.0|ld-linux-.*")
+    assert [name for name in dynamic("NEEDED") if not allowed.fullmatch(name)] == []
+
+
+def test_soname_carries_the_abi_number():
+    assert dynamic("SONAME") == ["libbitnet_ffi.so.0"]
+
+
+@pytest.mark.parametrize("name", ["libbitnet_ffi.so", "libllama.so", "libllama.so.0"])
+def test_every_name_is_the_same_library(name):
+    assert Path(config.lib_dir(), name).read_bytes() == LIBRARY.read_bytes()
+
+
+def test_installed_header_is_the_source_header():
+    assert (config.include_dir() / "bitnet_ffi.h").read_bytes() == bnf_build.HEADER.read_bytes()
+
+
+def test_a_declared_function_without_a_definition_stops_the_build(tmp_path, monkeypatch):
+    header = tmp_path / "bitnet_ffi.h"
+    header.write_text("#define BITNET_API __attribute__((visibility(\"default\")))\n"
+                      "BITNET_API int present(void);\nBITNET_API int absent_one(void);\nBITNET_API int absent_two(void);\n")
+    source = tmp_path / "present.c"
+    source.write_text("__attribute__((visibility(\"default\"))) int present(void) { return 1; }\n")
+    tools = bnf_build.Toolchain()
+    tools.folder = tmp_path
+    lines(*tools.cc, "-fPIC", "-c", source, "-o", tmp_path / "present.o")
+    monkeypatch.setattr(bnf_build, "HEADER", header)
+    monkeypatch.setattr(bnf_build, "library_objects", lambda tools: [tmp_path / "present.o"])
+    with pytest.raises(bnf_build.BuildError, match=r"declares 2 functions .*: absent_one, absent_two\."):
+        bnf_build.build_library(tools)
