@@ -38,7 +38,7 @@ COMMON_FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fPIC", "-fvisibility=h
 C_FLAGS = COMMON_FLAGS + ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
 # Cython reads structs through casts, and its frame (which the linker drops) holds helpers that nobody calls.
 CYTHON_FLAGS = COMMON_FLAGS + ["-O2", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
-CXX_FLAGS = ["-O1", "-g", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"]
+CXX_FLAGS = ["-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"]
 INCLUDES = ["-Iinclude", "-Icsrc"]
 
 
@@ -268,3 +268,24 @@ def build_extension(tools: Toolchain, source: Path, library: Path) -> Path:
     command = [*tools.cc, "-shared", "-o", "@OUT@", *map(relative, objects), relative(library), "-Wl,-rpath,$ORIGIN/lib"]
     run_all([Step(output, command, [*objects, library])])
     return output
+
+
+# ---- programs for tests: linked with the objects themselves, so that they reach hidden functions too ----
+
+def build_programs(tools: Toolchain, sources: list[Path], common: Path, flags: list[str],
+                   objects: list[Path]) -> dict[Path, Path | BuildError]:
+    """One C++ program for each source, linked with `common` (which has main) and `objects`; or why there is none."""
+    compiles = [tools.object(source, [*CXX_FLAGS, *flags], tools.cxx) for source in [common, *sources]]
+    failures = run_steps(compiles)
+    if compiles[0].output in failures:
+        raise failures[compiles[0].output]
+    links = []
+    for compile_step in compiles[1:]:
+        inputs = [compile_step.output, compiles[0].output, *objects]
+        # --gc-sections again takes out what only Cython's frame needs; without it Python would be undefined here.
+        command = [*tools.cxx, "-o", "@OUT@", *map(relative, inputs), "-Wl,--gc-sections", "-lm", "-lpthread"]
+        links.append(Step(compile_step.output.with_suffix("").with_suffix(""), command, inputs))
+    linkable = [link for link, step in zip(links, compiles[1:]) if step.output not in failures]
+    failures |= run_steps(linkable)
+    return {source: failures.get(step.output) or failures.get(link.output) or link.output
+            for source, step, link in zip(sources, compiles[1:], links)}
