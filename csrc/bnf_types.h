@@ -162,6 +162,17 @@ struct bnf_batch {
     int32_t seq_stride;
 };
 
+/* What llama_batch_ext_* fill. A token belongs to one sequence; pos -1 means "follows its sequence". */
+struct llama_batch_ext {
+    int32_t n_tokens, cap;
+    int32_t n_seq_max;
+    llama_token *token;
+    llama_pos *pos;
+    llama_seq_id *seq;
+    llama_seq_id **seq_row;     /* [i] = &seq[i], as struct llama_batch wants it */
+    int8_t *logits;
+};
+
 struct bnf_perf {
     int64_t t_start_us, t_p_eval_us, t_eval_us;
     int32_t n_p_eval, n_eval, n_reused;

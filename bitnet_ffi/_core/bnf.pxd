@@ -429,6 +429,15 @@ cdef extern from "bnf_types.h" nogil:
         int32_t *seq
         int32_t *out_row
         int32_t seq_stride
+    ctypedef struct llama_batch_ext "struct llama_batch_ext":
+        int32_t n_tokens
+        int32_t cap
+        int32_t n_seq_max
+        llama_token *token
+        llama_pos *pos
+        llama_seq_id *seq
+        llama_seq_id **seq_row
+        int8_t *logits
     ctypedef struct bnf_perf "struct bnf_perf":
         int64_t t_start_us
         int64_t t_p_eval_us
@@ -436,8 +445,57 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_p_eval
         int32_t n_eval
         int32_t n_reused
+
+cdef extern from "bnf_context.h" nogil:
+    ctypedef struct bnf_scratch "struct bnf_scratch":
+        uint8_t *memory
+        float *x
+        float *y
+        float *h
+        float *q
+        float *k
+        float *v
+        float *attn
+        float *gate
+        float *up
+        float *cos_sin
+        bnf_act *act
+        int8_t **act_q
+        float **act_scale
+        int16_t **act_sum16
+        int32_t **act_sum
+        float *partial_o
+        float *partial_m
+        float *partial_l
+        int64_t n_split
+        uint8_t *thread
+        uint64_t thread_size
     ctypedef struct llama_context "struct llama_context":
-        pass
+        llama_model *model
+        llama_context_params params
+        bnf_kv kv
+        bnf_pool *pool
+        int32_t n_threads
+        int32_t n_threads_batch
+        const double *rope_freqs
+        double *own_rope_freqs
+        bnf_batch batch
+        int32_t *batch_memory
+        uint64_t batch_memory_size
+        int32_t *next_pos
+        bnf_scratch scratch
+        float *logits
+        uint64_t logits_size
+        int32_t n_outputs
+        ggml_abort_callback abort_callback
+        void *abort_data
+        bnf_perf perf
+        int32_t busy
+    bool bnf_context_enter(llama_context *ctx)
+    void bnf_context_leave(llama_context *ctx)
+    int32_t bnf_popcount64(uint64_t mask)
+    int32_t bnf_lowest64(uint64_t mask)
+    int32_t bnf_highest64(uint64_t mask)
 
 # ---- functions that another engine module defines (csrc/bnf_calls.h) ----
 
@@ -469,8 +527,8 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_kv_reserve(bnf_kv *kv, const bnf_batch *batch)
     void bnf_kv_rollback(bnf_kv *kv, const bnf_batch *batch)
     bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1)
-    void bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1)
+    int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1)
     void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq)
 
-    int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bnf_batch *out)
+    int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -1,0 +1,72 @@
+/* struct llama_context: everything that changes while a model runs. One owner at a time: calls that use it enter through
+ * bnf_context_enter, and a second thread gets BITNET_ERROR_THREAD instead of corruption.
+ * Sizes of the scratch are fixed when the context is made, so decoding allocates nothing (but logits rows, which grow on
+ * first demand). Next: bitnet_ffi/_core/forward.pyx. */
+#ifndef BNF_CONTEXT_H
+#define BNF_CONTEXT_H
+
+#include "bnf_types.h"
+
+/* Letters: n tokens of a ubatch, E embedding, F feed-forward, H query heads, Hkv kv heads, dk and dv head widths. */
+struct bnf_scratch {
+    uint8_t *memory;                 /* owns all below */
+    float *x;                        /* [n][E] the residual stream */
+    float *y;                        /* [n][E] what a block adds to it */
+    float *h;                        /* [n][max(E, H dv, F)] normed input of the next product */
+    float *q, *k, *v;                /* [n][H dk], [n][Hkv dk], [n][Hkv dv] */
+    float *attn;                     /* [n][H dv] */
+    float *gate, *up;                /* [n][F] */
+    float *cos_sin;                  /* [n][n_rot / 2][2] */
+    struct bnf_act act[BNF_N_ACT_KINDS]; /* h as each kind of operand; pointers into the arena */
+    int8_t *act_q[BNF_N_ACT_KINDS];
+    float *act_scale[BNF_N_ACT_KINDS];
+    int16_t *act_sum16[BNF_N_ACT_KINDS];
+    int32_t *act_sum[BNF_N_ACT_KINDS];
+    float *partial_o;                /* [n_split][g][dv] pages of an item that several threads share */
+    float *partial_m, *partial_l;    /* [n_split][g] */
+    int64_t n_split;                 /* most (item, page) pairs that fit in partial_* */
+    uint8_t *thread;                 /* [n_threads][thread_size] */
+    uint64_t thread_size;
+};
+
+struct llama_context {
+    struct llama_model *model;
+    struct llama_context_params params;  /* as completed, not as given */
+    struct bnf_kv kv;
+    struct bnf_pool *pool;
+    int32_t n_threads, n_threads_batch;
+    const double *rope_freqs;            /* the model's, or own_rope_freqs */
+    double *own_rope_freqs;
+
+    struct bnf_batch batch;              /* the last batch; arrays below */
+    int32_t *batch_memory;
+    uint64_t batch_memory_size;
+    int32_t *next_pos;                   /* [n_seq_max] while a batch is checked */
+
+    struct bnf_scratch scratch;
+    float *logits;                       /* [logits_cap][n_vocab]; rows [0, batch.n_outputs) are valid */
+    uint64_t logits_size;                /* bytes */
+    int32_t n_outputs;                   /* rows that the last decode left; 0 after a failed one */
+
+    ggml_abort_callback abort_callback;
+    void *abort_data;
+    struct bnf_perf perf;
+    int32_t busy;                        /* atomic */
+};
+
+static inline bool bnf_context_enter(struct llama_context *ctx)
+{
+    return __atomic_exchange_n(&ctx->busy, 1, __ATOMIC_ACQUIRE) == 0;
+}
+
+static inline void bnf_context_leave(struct llama_context *ctx)
+{
+    __atomic_store_n(&ctx->busy, 0, __ATOMIC_RELEASE);
+}
+
+/* Bits of a KV page: how many are set, and the lowest and highest set one of a mask that is not 0. */
+static inline int32_t bnf_popcount64(uint64_t mask) { return __builtin_popcountll(mask); }
+static inline int32_t bnf_lowest64(uint64_t mask) { return __builtin_ctzll(mask); }
+static inline int32_t bnf_highest64(uint64_t mask) { return 63 - __builtin_clzll(mask); }
+
+#endif
