@@ -17,8 +17,7 @@ struct bnf_scratch {
     float *attn;                     /* [n][H dv] */
     float *gate, *up;                /* [n][F] */
     float *cos_sin;                  /* [n][n_rot / 2][2] */
-    struct bnf_act act[BNF_N_ACT_KINDS]; /* h as each kind of operand; pointers into the arena */
-    int8_t *act_q[BNF_N_ACT_KINDS];
+    int8_t *act_q[BNF_N_ACT_KINDS];  /* h as each kind of operand (struct bnf_act), for n tokens */
     float *act_scale[BNF_N_ACT_KINDS];
     int16_t *act_sum16[BNF_N_ACT_KINDS];
     int32_t *act_sum[BNF_N_ACT_KINDS];

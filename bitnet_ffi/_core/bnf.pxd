@@ -14,6 +14,9 @@ cdef extern from "bitnet_ffi.h" nogil:
     ctypedef int32_t llama_pos
     ctypedef int32_t llama_seq_id
     ctypedef void *llama_sampler_context_t
+    ctypedef struct llama_memory_i "struct llama_memory_i":
+        pass
+    ctypedef llama_memory_i *llama_memory_t
 
     ctypedef enum ggml_type "enum ggml_type":
         GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0
@@ -459,7 +462,6 @@ cdef extern from "bnf_context.h" nogil:
         float *gate
         float *up
         float *cos_sin
-        bnf_act *act
         int8_t **act_q
         float **act_scale
         int16_t **act_sum16

@@ -1,0 +1,176 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+#
+# What moves a context: llama_decode, llama_process, llama_eval, and the logits they leave behind. A call either does its
+# work whole or leaves the context as it was.
+# May not: compute. Next: batch.pyx, kv_cache.pyx, forward.pyx, in the order of the calls here.
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
+from bitnet_ffi._core.bnf cimport (
+    bool, bnf_alloc_array, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward, bnf_kv_clear,
+    bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
+    llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
+    BITNET_EVAL_ERROR, LLAMA_PROCESS_TYPE_DECODE)
+
+cdef extern from "bnf_calls.h":
+    pass
+
+# ---- decoding ----
+
+# Rows for the logits of this batch: they grow on demand and stay.
+cdef int make_logits(llama_context *ctx) noexcept nogil:
+    cdef uint64_t row = <uint64_t>ctx.model.hp.n_vocab * sizeof(float)
+    cdef uint64_t need = <uint64_t>ctx.batch.n_outputs * row
+    cdef float *rows
+    if need <= ctx.logits_size:
+        return 0
+    rows = <float *>bnf_alloc_array(<size_t>ctx.batch.n_outputs, row)
+    if rows == NULL:
+        return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d rows of logits (%.1f MiB); ask for fewer in batch.logits",
+                        ctx.batch.n_outputs, <double>need / 1048576.0)
+    bnf_release(ctx.logits)
+    ctx.logits = rows
+    ctx.logits_size = need
+    return 0
+
+cdef int run_ubatches(llama_context *ctx) noexcept nogil:
+    cdef int32_t n_ubatch = <int32_t>ctx.params.n_ubatch
+    cdef int32_t begin = 0
+    cdef int rc
+    while begin < ctx.batch.n_tokens:
+        rc = bnf_forward(ctx, &ctx.batch, begin, min(begin + n_ubatch, ctx.batch.n_tokens))
+        if rc != 0:
+            return rc
+        begin += n_ubatch
+    return 0
+
+cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
+    if ctx.batch.n_tokens == 1:
+        ctx.perf.t_eval_us += us
+        ctx.perf.n_eval += 1
+    else:
+        ctx.perf.t_p_eval_us += us
+        ctx.perf.n_p_eval += ctx.batch.n_tokens
+
+# The whole of a decode, with the context entered. llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
+cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noexcept nogil:
+    cdef int64_t start = bnf_time_us()
+    cdef int rc
+    ctx.n_outputs = 0
+    rc = bnf_batch_prepare(ctx, client, follow, &ctx.batch)
+    if rc != 0:
+        return rc
+    rc = make_logits(ctx)
+    if rc != 0:
+        return rc
+    rc = bnf_kv_reserve(&ctx.kv, &ctx.batch)
+    if rc == BITNET_EVAL_ERROR:
+        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
+                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+    if rc != 0:
+        return rc
+    rc = run_ubatches(ctx)
+    if rc != 0:
+        bnf_kv_rollback(&ctx.kv, &ctx.batch)
+        return rc
+    ctx.n_outputs = ctx.batch.n_outputs
+    count(ctx, bnf_time_us() - start)
+    return 0
+
+cdef int busy(const char *function) noexcept nogil:
+    return bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
+
+cdef public int32_t llama_decode(llama_context *ctx, llama_batch batch) noexcept nogil:
+    cdef int rc
+    if ctx == NULL:
+        return bnf_fail(BITNET_ERROR, b"llama_decode: ctx is NULL")
+    if not bnf_context_enter(ctx):
+        return busy(b"llama_decode")
+    rc = decode(ctx, &batch, False)
+    bnf_context_leave(ctx)
+    return rc
+
+cdef public int32_t llama_process(llama_context *ctx, llama_process_type_t type, llama_batch_ext *batch) noexcept nogil:
+    cdef llama_batch client
+    cdef int rc
+    if ctx == NULL or batch == NULL:
+        return bnf_fail(BITNET_ERROR, b"llama_process: %s is NULL", b"ctx" if ctx == NULL else b"batch")
+    if type != LLAMA_PROCESS_TYPE_DECODE:
+        return bnf_fail(BITNET_ERROR, b"llama_process: type is %d, and these models only decode (%d)", <int>type, <int>LLAMA_PROCESS_TYPE_DECODE)
+    if not bnf_context_enter(ctx):
+        return busy(b"llama_process")
+    memset(&client, 0, sizeof(client))
+    client.n_tokens = batch.n_tokens
+    client.token = batch.token
+    client.pos = batch.pos
+    client.seq_id = batch.seq_row
+    client.logits = batch.logits
+    rc = decode(ctx, &client, True)
+    bnf_context_leave(ctx)
+    return rc
+
+# llama_eval of 2023: sequence 0 holds n_past tokens, then these; later ones are forgotten. Logits of the last token.
+cdef int evaluate(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    cdef llama_batch client
+    if n_past < 0 or n_past > ctx.kv.seqs[0].pos_max + 1:
+        bnf_fail(BITNET_ERROR, b"n_past is %d, but sequence 0 holds %d tokens", n_past, ctx.kv.seqs[0].pos_max + 1)
+        return BITNET_EVAL_ERROR
+    memset(&client, 0, sizeof(client))
+    client.n_tokens = n_tokens
+    client.token = <llama_token *>tokens
+    bnf_kv_seq_rm(&ctx.kv, 0, n_past, 0x7fffffff)
+    return BITNET_EVAL_ERROR if decode(ctx, &client, False) != 0 else 0
+
+cdef public int llama_eval(llama_context *ctx, llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    cdef int rc
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_eval: ctx is NULL")
+        return BITNET_EVAL_ERROR
+    if not bnf_context_enter(ctx):
+        return busy(b"llama_eval")
+    rc = evaluate(ctx, tokens, n_tokens, n_past)
+    bnf_context_leave(ctx)
+    return rc
+
+cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads) noexcept nogil:
+    if ctx != NULL and n_threads > 0 and (ctx.n_threads != n_threads or ctx.n_threads_batch != n_threads):
+        llama_set_n_threads(ctx, n_threads, n_threads)
+    return llama_eval(ctx, <llama_token *>tokens, n_tokens, n_past)
+
+cdef extern from "bitnet_ffi.h" nogil:
+    void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch)
+
+# ---- logits ----
+
+cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits: ctx is NULL")
+        return NULL
+    if ctx.n_outputs == 0:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits: no token has logits (nothing decoded yet, or batch.logits asked for none)")
+        return NULL
+    return ctx.logits
+
+# i >= 0: the i-th token of the last batch, which must have asked; i < 0: from the end of the rows, -1 the last one.
+cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    cdef int64_t row
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith: ctx is NULL")
+        return NULL
+    if ctx.n_outputs == 0:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)
+        return NULL
+    if i < 0:
+        row = <int64_t>ctx.n_outputs + i
+        if row < 0:
+            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch left %d rows", i, ctx.n_outputs)
+            return NULL
+    else:
+        if i >= ctx.batch.n_tokens:
+            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch had %d tokens", i, ctx.batch.n_tokens)
+            return NULL
+        row = ctx.batch.out_row[i]
+        if row < 0:
+            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): token %d did not ask for logits (batch.logits)", i, i)
+            return NULL
+    return ctx.logits + row * ctx.model.hp.n_vocab

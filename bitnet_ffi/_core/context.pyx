@@ -1,0 +1,311 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+#
+# Making and freeing a context: parameters completed and checked, then every byte that decoding will need is taken at once.
+# A parameter that this version cannot honour is refused with a sentence, never ignored.
+# May not: run the model. Next: csrc/bnf_context.h for the parts, api_decode.pyx for what is done with it.
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+from bitnet_ffi._core.bnf cimport (
+    bool, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free, bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain,
+    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us,
+    ggml_abort_callback, llama_context, llama_context_params, llama_model,
+    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64,
+    GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED,
+    LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
+    LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
+
+cdef extern from "bnf_calls.h":
+    pass
+
+cdef enum:
+    MAX_SEQUENCES = 256           # what llama_max_parallel_sequences says
+    MAX_CTX = 1 << 24             # positions end there too (batch.pyx)
+
+cdef public llama_context_params llama_context_default_params() noexcept nogil:
+    cdef llama_context_params p
+    memset(&p, 0, sizeof(p))
+    p.n_ctx = 512
+    p.n_batch = 2048
+    p.n_ubatch = 512
+    p.n_seq_max = 1
+    p.n_threads = bnf_pool_limit()
+    p.n_threads_batch = bnf_pool_limit()
+    p.ctx_type = LLAMA_CONTEXT_TYPE_DEFAULT
+    p.rope_scaling_type = LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED
+    p.pooling_type = LLAMA_POOLING_TYPE_UNSPECIFIED
+    p.attention_type = LLAMA_ATTENTION_TYPE_UNSPECIFIED
+    p.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO
+    p.yarn_ext_factor = -1.0
+    p.yarn_attn_factor = -1.0
+    p.yarn_beta_fast = -1.0
+    p.yarn_beta_slow = -1.0
+    p.defrag_thold = -1.0
+    p.type_k = GGML_TYPE_F16
+    p.type_v = GGML_TYPE_F16
+    p.offload_kqv = True
+    p.no_perf = True
+    p.op_offload = True
+    p.swa_full = True
+    return p
+
+# ---- parameters ----
+
+cdef int refuse(const char *what) noexcept nogil:
+    return bnf_fail(BITNET_ERROR, b"context parameter %s", what)
+
+# What was asked for, as far as this version has it: 0 or an error.
+cdef int check_params(const llama_context_params *p) noexcept nogil:
+    if p.n_seq_max > MAX_SEQUENCES:
+        return bnf_fail(BITNET_ERROR, b"n_seq_max is %u, expected at most %d", p.n_seq_max, <int>MAX_SEQUENCES)
+    if p.n_ctx > MAX_CTX:
+        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", p.n_ctx, <int>MAX_CTX)
+    if p.type_k != GGML_TYPE_F16 and p.type_k != GGML_TYPE_F32:
+        return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16) or %d (F32)", <int>p.type_k, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
+    if p.type_v != GGML_TYPE_F16 and p.type_v != GGML_TYPE_F32:
+        return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d (F16) or %d (F32)", <int>p.type_v, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
+    if p.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT:
+        return refuse(b"ctx_type: only LLAMA_CONTEXT_TYPE_DEFAULT is supported")
+    if p.attention_type == LLAMA_ATTENTION_TYPE_NON_CAUSAL:
+        return refuse(b"attention_type: non-causal attention is not supported")
+    if p.embeddings or (p.pooling_type != LLAMA_POOLING_TYPE_UNSPECIFIED and p.pooling_type != LLAMA_POOLING_TYPE_NONE):
+        return refuse(b"embeddings, pooling_type: embeddings as output are not supported")
+    if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
+            and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
+        return refuse(b"rope_scaling_type: only none and linear are supported")
+    if p.n_samplers > 0:
+        return refuse(b"samplers: samplers inside a context are not supported, call llama_sampler_sample")
+    if p.cb_eval != NULL:
+        return refuse(b"cb_eval: there is no graph of tensors to observe")
+    if not (p.rope_freq_base >= 0) or not (p.rope_freq_scale >= 0):
+        return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more")
+    return 0
+
+cdef void complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
+    if p.n_ctx == 0:
+        p.n_ctx = <uint32_t>hp.n_ctx_train
+    if p.n_ctx > <uint32_t>hp.n_ctx_train:
+        bnf_log(GGML_LOG_LEVEL_WARN, b"n_ctx is %u, but the model was trained with %d tokens of context\n", p.n_ctx, hp.n_ctx_train)
+    if p.n_seq_max == 0:
+        p.n_seq_max = 1
+    if p.n_batch == 0 or p.n_batch > p.n_ctx:
+        p.n_batch = p.n_ctx
+    if p.n_ubatch == 0 or p.n_ubatch > p.n_batch:
+        p.n_ubatch = p.n_batch
+    if p.n_threads <= 0:
+        p.n_threads = bnf_pool_limit()
+    if p.n_threads_batch <= 0:
+        p.n_threads_batch = p.n_threads
+
+# Radians per position with the caller's base or scale; NULL in ctx.own_rope_freqs when the model's table serves.
+cdef int make_rope_freqs(llama_context *ctx) noexcept nogil:
+    cdef const bnf_hparams *hp = &ctx.model.hp
+    cdef double base = ctx.params.rope_freq_base if ctx.params.rope_freq_base > 0 else hp.rope_base
+    cdef double scale = ctx.params.rope_freq_scale if ctx.params.rope_freq_scale > 0 else hp.rope_scale
+    cdef double trained
+    cdef int32_t i
+    ctx.rope_freqs = ctx.model.rope_freqs
+    if base == hp.rope_base and scale == hp.rope_scale:
+        return 0
+    ctx.own_rope_freqs = <double *>bnf_alloc_array(<size_t>(hp.n_rot // 2 + 1), sizeof(double))
+    if ctx.own_rope_freqs == NULL:
+        return BITNET_ERROR_MEMORY
+    for i in range(hp.n_rot // 2):
+        # The model's table over what its own base and scale give is the file's divisor (Llama 3 scaling); it stays.
+        trained = hp.rope_scale * bnf_pow(hp.rope_base, -2.0 * i / hp.n_rot)
+        ctx.own_rope_freqs[i] = ctx.model.rope_freqs[i] / trained * scale * bnf_pow(base, -2.0 * i / hp.n_rot)
+    ctx.rope_freqs = ctx.own_rope_freqs
+    return 0
+
+# ---- scratch: one block of memory, cut by a cursor that runs twice (to measure, then to cut) ----
+
+cdef inline void *cut(uint8_t *memory, uint64_t *used, uint64_t n, uint64_t size) noexcept nogil:
+    cdef uint64_t at = used[0]
+    used[0] = at + (n * size + 63) // 64 * 64
+    return memory + at if memory != NULL else NULL
+
+cdef inline float *cut_f32(uint8_t *memory, uint64_t *used, uint64_t n) noexcept nogil:
+    return <float *>cut(memory, used, n, sizeof(float))
+
+# The parts of s at `memory`, or just their sum when it is NULL. n: tokens of a ubatch.
+cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint8_t *memory) noexcept nogil:
+    cdef uint64_t used = 0
+    cdef uint64_t n_embd = hp.n_embd
+    cdef uint64_t n_ff = hp.n_ff
+    cdef uint64_t width = hp.n_head * hp.dv
+    cdef uint64_t widest = max(n_embd, max(width, n_ff))
+    cdef uint64_t group = hp.n_head // hp.n_head_kv
+    cdef uint64_t pad = BNF_PAD64(widest)
+    cdef uint64_t attend_work = (4 * group + group * hp.dv) * sizeof(float)
+    cdef uint64_t matmul_work = BNF_MATMUL_SCRATCH(widest)
+    cdef int kind
+    s.memory = memory
+    s.x = cut_f32(memory, &used, n * n_embd)
+    s.y = cut_f32(memory, &used, n * n_embd)
+    s.h = cut_f32(memory, &used, n * widest)
+    s.q = cut_f32(memory, &used, n * hp.n_head * hp.dk)
+    s.k = cut_f32(memory, &used, n * hp.n_head_kv * hp.dk)
+    s.v = cut_f32(memory, &used, n * hp.n_head_kv * hp.dv)
+    s.attn = cut_f32(memory, &used, n * width)
+    s.gate = cut_f32(memory, &used, n * n_ff)
+    s.up = cut_f32(memory, &used, n * n_ff)
+    s.cos_sin = cut_f32(memory, &used, n * hp.n_rot)
+    for kind in range(1, BNF_N_ACT_KINDS):
+        s.act_q[kind] = <int8_t *>cut(memory, &used, n * pad, 1)
+        s.act_scale[kind] = cut_f32(memory, &used, n * (pad // 32))
+        s.act_sum16[kind] = <int16_t *>cut(memory, &used, n * (pad // 16), sizeof(int16_t))
+        s.act_sum[kind] = <int32_t *>cut(memory, &used, n, sizeof(int32_t))
+    s.partial_m = cut_f32(memory, &used, s.n_split * group)
+    s.partial_l = cut_f32(memory, &used, s.n_split * group)
+    s.partial_o = cut_f32(memory, &used, s.n_split * group * hp.dv)
+    s.thread_size = (max(attend_work, matmul_work) + 63) // 64 * 64
+    s.thread = <uint8_t *>cut(memory, &used, n_threads, s.thread_size)
+    return used
+
+# Cut new scratch for a team of n_threads; on failure the old one stays.
+cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
+    cdef const bnf_hparams *hp = &ctx.model.hp
+    cdef uint64_t n = ctx.params.n_ubatch
+    cdef bnf_scratch s
+    cdef uint64_t size
+    cdef uint8_t *memory
+    memset(&s, 0, sizeof(s))
+    # Attention is split by pages only while (token, kv head) pairs are fewer than 4 per thread (forward.pyx).
+    if n_threads > 1:
+        s.n_split = (4 * n_threads + hp.n_head_kv) * <int64_t>((ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + 1)
+    size = lay_out(&s, hp, n, n_threads, NULL)
+    memory = <uint8_t *>bnf_alloc(size)
+    if memory == NULL:
+        return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the scratch of a context (%.1f MiB for n_ubatch = %u)",
+                        <double>size / 1048576.0, ctx.params.n_ubatch)
+    lay_out(&s, hp, n, n_threads, memory)
+    bnf_release(ctx.scratch.memory)
+    ctx.scratch = s
+    return 0
+
+# A pool of n_threads and the scratch for it, in place of what is there; on failure nothing changes.
+cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
+    cdef bnf_pool *pool = bnf_pool_new(n_threads)
+    cdef int rc
+    if pool == NULL:
+        return BITNET_ERROR_MEMORY
+    rc = make_scratch(ctx, bnf_pool_size(pool))
+    if rc != 0:
+        bnf_pool_free(pool)
+        return rc
+    bnf_pool_free(ctx.pool)
+    ctx.pool = pool
+    return 0
+
+# ---- life ----
+
+cdef int build(llama_context *ctx, const llama_context_params *params) noexcept nogil:
+    cdef int rc
+    ctx.params = params[0]
+    complete_params(&ctx.params, &ctx.model.hp)
+    ctx.abort_callback = params.abort_callback
+    ctx.abort_data = params.abort_callback_data
+    rc = make_team(ctx, max(ctx.params.n_threads, ctx.params.n_threads_batch))
+    if rc != 0:
+        return rc
+    ctx.n_threads = min(ctx.params.n_threads, bnf_pool_size(ctx.pool))
+    ctx.n_threads_batch = min(ctx.params.n_threads_batch, bnf_pool_size(ctx.pool))
+    rc = make_rope_freqs(ctx)
+    if rc == 0:
+        rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>ctx.params.n_seq_max,
+                         BNF_KV_F32 if ctx.params.type_k == GGML_TYPE_F32 else BNF_KV_F16,
+                         BNF_KV_F32 if ctx.params.type_v == GGML_TYPE_F32 else BNF_KV_F16)
+    if rc == 0:
+        ctx.next_pos = <int32_t *>bnf_alloc_array(ctx.params.n_seq_max, sizeof(int32_t))
+        rc = BITNET_ERROR_MEMORY if ctx.next_pos == NULL else 0
+    ctx.perf.t_start_us = bnf_time_us()
+    return rc
+
+cdef public llama_context *llama_init_from_model(llama_model *model, llama_context_params params) noexcept nogil:
+    cdef llama_context *ctx
+    if model == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_init_from_model: model is NULL")
+        return NULL
+    if model.vocab_only:
+        bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to make a context for")
+        return NULL
+    if check_params(&params) != 0:
+        return NULL
+    ctx = <llama_context *>bnf_alloc(sizeof(llama_context))
+    if ctx == NULL:
+        return NULL
+    ctx.model = model
+    bnf_model_retain(model)
+    if build(ctx, &params) != 0:
+        llama_free(ctx)
+        return NULL
+    return ctx
+
+cdef public llama_context *llama_new_context_with_model(llama_model *model, llama_context_params params) noexcept nogil:
+    return llama_init_from_model(model, params)
+
+cdef public void llama_free(llama_context *ctx) noexcept nogil:
+    if ctx == NULL:
+        return
+    bnf_pool_free(ctx.pool)
+    bnf_kv_free(&ctx.kv)
+    bnf_release(ctx.own_rope_freqs)
+    bnf_release(ctx.batch_memory)
+    bnf_release(ctx.next_pos)
+    bnf_release(ctx.scratch.memory)
+    bnf_release(ctx.logits)
+    bnf_model_release(ctx.model)
+    bnf_release(ctx)
+
+# ---- what a context is ----
+
+cdef public const llama_model *llama_get_model(const llama_context *ctx) noexcept nogil:
+    return ctx.model if ctx != NULL else NULL
+
+cdef public uint32_t llama_n_ctx(const llama_context *ctx) noexcept nogil:
+    return ctx.params.n_ctx if ctx != NULL else 0
+
+cdef public uint32_t llama_n_batch(const llama_context *ctx) noexcept nogil:
+    return ctx.params.n_batch if ctx != NULL else 0
+
+cdef public uint32_t llama_n_ubatch(const llama_context *ctx) noexcept nogil:
+    return ctx.params.n_ubatch if ctx != NULL else 0
+
+cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
+    return ctx.params.n_seq_max if ctx != NULL else 0
+
+# More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
+cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
+    cdef int32_t wanted
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_set_n_threads: ctx is NULL")
+        return
+    if n_threads < 1 or n_threads_batch < 1:
+        bnf_fail(BITNET_ERROR, b"n_threads is %d and n_threads_batch %d, expected 1 or more", n_threads, n_threads_batch)
+        return
+    if not bnf_context_enter(ctx):
+        bnf_fail(BITNET_ERROR_THREAD, b"llama_set_n_threads: the context is at work in another thread")
+        return
+    wanted = min(max(n_threads, n_threads_batch), bnf_pool_limit())
+    if wanted <= bnf_pool_size(ctx.pool) or make_team(ctx, wanted) == 0:
+        ctx.n_threads = min(n_threads, bnf_pool_size(ctx.pool))
+        ctx.n_threads_batch = min(n_threads_batch, bnf_pool_size(ctx.pool))
+    bnf_context_leave(ctx)
+
+cdef public int32_t llama_n_threads(llama_context *ctx) noexcept nogil:
+    return ctx.n_threads if ctx != NULL else 0
+
+cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
+    return ctx.n_threads_batch if ctx != NULL else 0
+
+cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_set_abort_callback: ctx is NULL")
+        return
+    ctx.abort_callback = abort_callback
+    ctx.abort_data = abort_callback_data
+
+# Calls return when their work is done, so there is nothing to wait for.
+cdef public void llama_synchronize(llama_context *ctx) noexcept nogil:
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_synchronize: ctx is NULL")
