@@ -7,6 +7,7 @@ Why the linker can take Python out: docs/ARCHITECTURE.md, "Cython writes the lib
 """
 
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -134,7 +135,8 @@ class Toolchain:
     def __init__(self, cc: str | None = None, cxx: str | None = None):
         self.cc = shlex.split(cc or os.environ.get("CC") or "cc")
         self.cxx = shlex.split(cxx or os.environ.get("CXX") or "c++")
-        self.machine = self._ask("-dumpmachine").split("-")[0]
+        self.target = self._ask("-dumpmachine").strip()
+        self.machine = self.target.split("-")[0]
         self.identity = self._ask("--version").splitlines()[0]
         self.folder = ROOT / "build" / self.machine
         self.flags = shlex.split(os.environ.get("CFLAGS", ""))
@@ -181,17 +183,26 @@ def cython_steps(sources: Iterable[Path]) -> list[Step]:
     return steps
 
 
-def python_include() -> str:
-    include = sysconfig.get_path("include")
-    if not Path(include, "Python.h").exists():
+def python_flags(tools: Toolchain) -> list[str]:
+    """Where Python.h is. A cross compiler uses the host's: both are 64-bit Linux, and nothing of Python is linked."""
+    include = Path(sysconfig.get_path("include"))
+    if not (include / "Python.h").exists():
         raise BuildError(f"{include}/Python.h is missing: it is needed to compile (never to run) the library; "
                          "on Debian or Ubuntu: apt install python3-dev.")
-    return include
+    flags = ["-isystem", str(include)]
+    # Debian's pyconfig.h includes <MACHINE/python3.x/pyconfig.h>, and has that file for the host only.
+    host = include.parent / str(sysconfig.get_config_var("MULTIARCH")) / include.name / "pyconfig.h"
+    if tools.machine != platform.machine() and host.exists():
+        forward = tools.folder / "python" / tools.target / include.name / "pyconfig.h"
+        forward.parent.mkdir(parents=True, exist_ok=True)
+        forward.write_text(f'#include "{host}"\n')
+        flags += ["-isystem", relative(tools.folder / "python")]
+    return flags
 
 
 def engine_steps(tools: Toolchain) -> list[Step]:
     """Objects of the engine, bitnet_ffi/_core/*.pyx."""
-    flags = [*CYTHON_FLAGS, "-isystem", python_include()]
+    flags = [*CYTHON_FLAGS, *python_flags(tools)]
     sources = run_all(cython_steps((ROOT / "bitnet_ffi" / "_core").glob("*.pyx")))
     return [tools.object(source, flags) for source in sources]
 
@@ -262,7 +273,7 @@ def build_library(tools: Toolchain) -> Path:
 
 def build_extension(tools: Toolchain, source: Path, library: Path) -> Path:
     """A Python extension module of the limited API (any CPython from 3.11 on) that finds the library in ./lib."""
-    flags = [*CYTHON_FLAGS, "-DPy_LIMITED_API=0x030B0000", "-isystem", python_include()]
+    flags = [*CYTHON_FLAGS, "-DPy_LIMITED_API=0x030B0000", *python_flags(tools)]
     objects = run_all([tools.object(c, flags) for c in run_all(cython_steps([source]))])
     output = tools.folder / f"{source.stem}.abi3.so"
     command = [*tools.cc, "-shared", "-o", "@OUT@", *map(relative, objects), relative(library), "-Wl,-rpath,$ORIGIN/lib"]
