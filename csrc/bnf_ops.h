@@ -62,7 +62,9 @@ enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
 
 /* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (of the kv type), o[g][dv].
  * Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
- *   s_j = lanes16(q, k_j) * scale;  m = max s_j;  p_j = exp(s_j - m);  l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
+ *   s_j = lanes16(q, k_j) * scale;
+ *   m = max s_j, starting at -inf, NaN passed over; then m + 0, so never -0 (which zero wins would depend on the order);
+ *   p_j = exp(s_j - m);   l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
  *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c). */
 typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
                                  uint64_t mask, float scale, float *m, float *l, float *o);
@@ -85,11 +87,11 @@ struct bnf_ops {
     void (*add)(float *x, const float *y, int64_t n);
     /* each: x *= a */
     void (*scale)(float *x, float a, int64_t n);
-    /* each: y = (g / (1 + exp(-g))) * u */
+    /* each; y may be g or u: y = (g / (1 + exp(-g))) * u */
     void (*silu_mul)(const float *g, const float *u, int64_t n, float *y);
-    /* each: r = g > 0 ? g : 0 (NaN -> 0); y = (r * r) * u */
+    /* each; y may be g or u: r = g > 0 ? g : 0 (NaN -> 0); y = (r * r) * u */
     void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y);
-    /* each: y = exp(x), as bnf_expf */
+    /* each; y may be x: y = exp(x), as bnf_expf */
     void (*exp)(const float *x, int64_t n, float *y);
     /* Rotate n_heads heads of width d in place; cos_sin[i] = {cos, sin} of pair i, i < n_rot / 2. Pairs: neox (i, i + n_rot / 2), else (2i, 2i + 1);
      * each pair: a' = a * c - b * s, b' = a * s + b * c, every product and sum rounded. Elements from n_rot on stay. */
@@ -97,7 +99,7 @@ struct bnf_ops {
 
     void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* convert to the kv type (F16: rne) */
     bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
-    /* Fold a later page's (m2, l2, o2) into (m, l, o): n = max(m, m2); a = exp(m - n); b = exp(m2 - n);
+    /* Fold a later page's (m2, l2, o2) into (m, l, o): n = m2 > m ? m2 : m; a = exp(m - n); b = exp(m2 - n);
      * l = fma(l2, b, l * a); o_c = fma(o2_c, b, o_c * a); m = n. Per head of g; o[g][dv]. */
     void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv);
 };
