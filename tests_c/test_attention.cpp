@@ -1,0 +1,294 @@
+/* Attention by pages: every table gives scalar's bits, and pages merged are close to plain softmax attention in double. */
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <thread>
+
+#include "float_checks.hpp"
+
+using namespace float_checks;
+
+namespace {
+
+const enum bnf_kv_type KV_TYPES[] = {BNF_KV_F16, BNF_KV_F32};
+constexpr uint64_t FULL = ~UINT64_C(0);
+
+/* n pages of keys and values, and the query heads that look at them. Kept as floats that the kv type holds exactly. */
+struct Cache {
+    enum bnf_kv_type type;
+    size_t g, dk, dv, n_pages;
+    float scale;
+    std::vector<float> q, k, v;
+    std::vector<uint16_t> k16, v16;
+
+    Cache(enum bnf_kv_type kv_type, size_t heads, size_t key_width, size_t value_width, size_t pages, bool hostile = false)
+        : type(kv_type), g(heads), dk(key_width), dv(value_width), n_pages(pages), scale(1 / std::sqrt(static_cast<float>(dk)))
+    {
+        q = normal_floats(g * dk, 1, 2.0f);
+        k = normal_floats(n_pages * BNF_KV_PAGE * dk, 2);
+        v = normal_floats(n_pages * BNF_KV_PAGE * dv, 3);
+        if (hostile) {
+            spoil(k, 4);
+            spoil(v, 5);
+        }
+        k16 = halves(k);
+        v16 = halves(v);
+    }
+
+    const void *k_page(size_t page) const { return at(k16, k, page * BNF_KV_PAGE * dk); }
+    const void *v_page(size_t page) const { return at(v16, v, page * BNF_KV_PAGE * dv); }
+
+private:
+    /* One vector element in 500, so that some positions and columns stay finite. */
+    static void spoil(std::vector<float> &x, unsigned seed)
+    {
+        std::mt19937 random(seed);
+        const std::vector<float> odd = hostile_floats(x.size() / 500 + 1, seed);
+        for (const float value : odd)
+            x[random() % x.size()] = value;
+    }
+    std::vector<uint16_t> halves(std::vector<float> &x) const
+    {
+        std::vector<uint16_t> half(x.size());
+        for (size_t i = 0; i < x.size() && type == BNF_KV_F16; i++) {
+            half[i] = bnf_f32_to_f16(x[i]);
+            x[i] = bnf_f16_to_f32(half[i]);
+        }
+        return half;
+    }
+    const void *at(const std::vector<uint16_t> &half, const std::vector<float> &full, size_t i) const
+    {
+        return type == BNF_KV_F16 ? static_cast<const void *>(half.data() + i) : static_cast<const void *>(full.data() + i);
+    }
+};
+
+struct Result {
+    std::vector<float> m, l, o;
+    Result(size_t g, size_t dv) : m(g, -7.0f), l(g, -7.0f), o(g * dv, -7.0f) {}
+    bool operator==(const Result &other) const
+    {
+        return same_bits(m, other.m) && same_bits(l, other.l) && same_bits(o, other.o);
+    }
+};
+
+Result one_page(const Table &ops, const Cache &cache, size_t page, uint64_t mask)
+{
+    Result r(cache.g, cache.dv);
+    ops.attn_page[cache.type](cache.q.data(), static_cast<int64_t>(cache.g), static_cast<int64_t>(cache.dk),
+                              static_cast<int64_t>(cache.dv), cache.k_page(page), cache.v_page(page), mask, cache.scale, r.m.data(),
+                              r.l.data(), r.o.data());
+    return r;
+}
+
+void merge(const Table &ops, const Cache &cache, Result &into, const Result &later)
+{
+    ops.attn_merge(into.m.data(), into.l.data(), into.o.data(), later.m.data(), later.l.data(), later.o.data(),
+                   static_cast<int64_t>(cache.g), static_cast<int64_t>(cache.dv));
+}
+
+std::vector<uint64_t> masks()
+{
+    std::vector<uint64_t> all = {1, UINT64_C(1) << 63, UINT64_C(1) << 17, FULL, FULL >> 1, FULL << 1, 7, 0x1ffff,
+                                 UINT64_C(0x5555555555555555), UINT64_C(0xffff0000ffff0000), UINT64_C(0x8000000000000001)};
+    std::mt19937_64 random(9);
+    for (int i = 0; i < 6; i++)
+        all.push_back(random() | UINT64_C(1) << (random() % 64));
+    return all;
+}
+
+void check_same_as_scalar(const Cache &cache)
+{
+    for (const uint64_t mask : masks()) {
+        const Result expected = one_page(table("scalar"), cache, 0, mask);
+        for (const Table *ops : other_tables()) {
+            INFO(ops->name << (cache.type == BNF_KV_F16 ? ", f16" : ", f32") << ", g = " << cache.g << ", dk = " << cache.dk
+                           << ", dv = " << cache.dv << ", mask = " << std::hex << mask);
+            REQUIRE(one_page(*ops, cache, 0, mask) == expected);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("test_attn_page_same_bits_for_model_shapes")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (const size_t g : {1u, 3u, 4u, 5u, 8u})
+            for (const size_t d : {64u, 96u, 100u, 128u})
+                check_same_as_scalar(Cache(type, g, d, d, 1));
+}
+
+TEST_CASE("test_attn_page_same_bits_for_any_shape")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (size_t d = 1; d <= 70; d++)
+            check_same_as_scalar(Cache(type, 1 + d % 10, d, 71 - d, 1));
+}
+
+TEST_CASE("test_attn_page_same_bits_for_hostile_values")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (const size_t g : {1u, 2u, 3u, 4u, 5u})
+            check_same_as_scalar(Cache(type, g, 72, 100, 1, true));
+}
+
+TEST_CASE("test_attn_page_writes_nothing_behind_its_results")
+{
+    std::vector<const Table *> tables = other_tables();
+    tables.push_back(&table("scalar"));
+    for (const Table *ops : tables) {
+        Cache cache(BNF_KV_F16, 3, 20, 37, 1);
+        Result wide(cache.g + 1, cache.dv); /* the head too many keeps its -7 */
+        ops->attn_page[BNF_KV_F16](cache.q.data(), 3, 20, 37, cache.k_page(0), cache.v_page(0), FULL, cache.scale, wide.m.data(),
+                                   wide.l.data(), wide.o.data());
+        REQUIRE(wide.m[3] == -7.0f);
+        REQUIRE(wide.l[3] == -7.0f);
+        REQUIRE(std::all_of(wide.o.begin() + 3 * 37, wide.o.end(), [](float value) { return value == -7.0f; }));
+        REQUIRE(wide.o[3 * 37 - 1] != -7.0f);
+    }
+}
+
+TEST_CASE("test_attn_page_hidden_slots_are_not_read")
+{
+    for (const Table *ops : other_tables())
+        for (const uint64_t mask : masks()) {
+            Cache cache(BNF_KV_F32, 4, 64, 64, 1);
+            const Result expected = one_page(*ops, cache, 0, mask);
+            for (size_t j = 0; j < BNF_KV_PAGE; j++)
+                if (!(mask >> j & 1))
+                    for (size_t i = 0; i < 64; i++)
+                        cache.k[j * 64 + i] = cache.v[j * 64 + i] = std::numeric_limits<float>::quiet_NaN();
+            REQUIRE(one_page(*ops, cache, 0, mask) == expected);
+        }
+}
+
+TEST_CASE("test_attn_page_heads_together_equal_heads_apart")
+{
+    std::vector<const Table *> tables = other_tables();
+    tables.push_back(&table("scalar"));
+    for (const Table *ops : tables)
+        for (size_t g = 1; g <= 11; g++) {
+            const Cache cache(BNF_KV_F16, g, 100, 68, 1);
+            const Result together = one_page(*ops, cache, 0, FULL >> 5);
+            for (size_t h = 0; h < g; h++) {
+                Result alone(1, cache.dv);
+                ops->attn_page[BNF_KV_F16](cache.q.data() + h * cache.dk, 1, 100, 68, cache.k_page(0), cache.v_page(0), FULL >> 5,
+                                           cache.scale, alone.m.data(), alone.l.data(), alone.o.data());
+                REQUIRE(same_bits(alone.m.data(), together.m.data() + h, 1));
+                REQUIRE(same_bits(alone.l.data(), together.l.data() + h, 1));
+                REQUIRE(same_bits(alone.o.data(), together.o.data() + h * cache.dv, cache.dv));
+            }
+        }
+}
+
+TEST_CASE("test_attn_merge_same_bits")
+{
+    for (const bool hostile : {false, true})
+        for (const size_t g : {1u, 4u, 5u})
+            for (size_t dv = 1; dv <= 130; dv += 3) {
+                const Cache cache(BNF_KV_F32, g, 1, dv, 1);
+                Result first(g, dv), later(g, dv);
+                for (std::vector<float> *x : {&first.m, &first.l, &first.o, &later.m, &later.l, &later.o}) {
+                    const unsigned seed = static_cast<unsigned>(dv + x->size());
+                    *x = hostile ? hostile_floats(x->size(), seed) : normal_floats(x->size(), seed, 3.0f);
+                }
+                std::rotate(later.m.begin(), later.m.end() - 1, later.m.end());
+                Result expected = first;
+                merge(table("scalar"), cache, expected, later);
+                for (const Table *ops : other_tables()) {
+                    Result found = first;
+                    merge(*ops, cache, found, later);
+                    INFO(ops->name << ", g = " << g << ", dv = " << dv << (hostile ? ", hostile" : ""));
+                    REQUIRE(found == expected);
+                }
+            }
+}
+
+TEST_CASE("test_attn_pages_do_not_depend_on_who_computed_them")
+{
+    const size_t n_pages = 9;
+    const Cache cache(BNF_KV_F16, 4, 64, 64, n_pages);
+    for (const Table *ops : other_tables()) {
+        Result in_order = one_page(*ops, cache, 0, FULL);
+        for (size_t page = 1; page < n_pages; page++)
+            merge(*ops, cache, in_order, one_page(*ops, cache, page, FULL));
+
+        std::vector<Result> parts(n_pages, Result(cache.g, cache.dv));
+        const auto take = [&](size_t first) {
+            for (size_t page = n_pages; page-- > 0;) /* backwards, every second page */
+                if (page % 2 == first)
+                    parts[page] = one_page(*ops, cache, page, FULL);
+        };
+        std::thread other(take, 1);
+        take(0);
+        other.join();
+        for (size_t page = 1; page < n_pages; page++)
+            merge(*ops, cache, parts[0], parts[page]);
+        REQUIRE(parts[0] == in_order);
+    }
+}
+
+/* ---- scalar against the definition in double ---- */
+
+TEST_CASE("test_attn_pages_merged_are_softmax_attention")
+{
+    const size_t n_pages = 7, last_visible = 23; /* of the last page, as in causal attention */
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (const size_t d : {64u, 100u}) {
+            const Cache cache(type, 3, d, d, n_pages);
+            const Table &ops = table("scalar");
+            Result r = one_page(ops, cache, 0, FULL);
+            for (size_t page = 1; page < n_pages; page++)
+                merge(ops, cache, r, one_page(ops, cache, page, page + 1 < n_pages ? FULL : (UINT64_C(1) << last_visible) - 1));
+
+            const size_t n = (n_pages - 1) * BNF_KV_PAGE + last_visible;
+            for (size_t h = 0; h < cache.g; h++) {
+                std::vector<double> s(n);
+                double score_error = 0;
+                for (size_t j = 0; j < n; j++) {
+                    double magnitude = 0;
+                    for (size_t i = 0; i < d; i++) {
+                        const double term = static_cast<double>(cache.q[h * d + i]) * cache.k[j * d + i] * cache.scale;
+                        s[j] += term;
+                        magnitude += std::fabs(term);
+                    }
+                    /* Each term passes ceil(d / 16) fmas of its lane, 4 sums of the tree and the product with scale. */
+                    score_error = std::max(score_error, (static_cast<double>((d + 15) / 16) + 5) * U * magnitude);
+                }
+                const double highest = *std::max_element(s.begin(), s.end());
+                const double spread = highest - *std::min_element(s.begin(), s.end());
+                double l = 0;
+                for (double &score : s)
+                    l += score = std::exp(score - highest);
+                /* A weight errs by its score's error, the rounding of score - m (at most U * spread) and exp's ulp (2 U); each of
+                 * 6 merges adds two exps' errors of the same kind, a product and an fma. The quotient o / l has the weights'
+                 * error twice, 64 fmas in o, 4 + 4 sums in l, and its own rounding. 5 % for products of errors. */
+                const double weight_error = score_error + U * spread + 2 * U + (n_pages - 1) * (U * spread + 4 * U);
+                const double relative = 2 * weight_error + (64 + 8 + 1) * U;
+                for (size_t c = 0; c < d; c++) {
+                    double exact = 0, magnitude = 0;
+                    for (size_t j = 0; j < n; j++) {
+                        exact += s[j] / l * cache.v[j * d + c];
+                        magnitude += s[j] / l * std::fabs(cache.v[j * d + c]);
+                    }
+                    const float found = r.o[h * d + c] / r.l[h];
+                    REQUIRE(std::fabs(found - exact) <= 1.05 * relative * magnitude);
+                }
+            }
+        }
+}
+
+TEST_CASE("test_attn_page_of_one_slot_is_its_value")
+{
+    std::vector<const Table *> tables = other_tables();
+    tables.push_back(&table("scalar"));
+    for (const Table *ops : tables) {
+        const Cache cache(BNF_KV_F32, 2, 64, 64, 1);
+        const Result r = one_page(*ops, cache, 0, UINT64_C(1) << 40);
+        for (size_t h = 0; h < 2; h++) {
+            REQUIRE(r.l[h] == 1.0f);
+            REQUIRE(same_bits(r.o.data() + h * 64, cache.v.data() + 40 * 64, 64));
+        }
+    }
+}
