@@ -1,0 +1,296 @@
+"""Model: a GGUF file in memory, its vocabulary, its metadata and its chat templates.
+
+A model never changes after loading: any number of threads and contexts share it. What changes is in context.py.
+Next: generate.py for text, context.py for logits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _log  # noqa: F401  the first library call should already reach the logger
+from ._ffi import check, check_pointer, fail, ffi, lib, read_string, text_of
+from .errors import InvalidArgumentError, Utf8Error
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .generate import Generation
+
+
+def kernel_name() -> str:
+    """The kernel table of this process: "avx512vnni", "avx2", "neon" or "scalar". BITNET_FFI_KERNELS forces one."""
+    name = text_of(lib.bitnet_kernel_name())
+    return name if name else fail()
+
+
+def system_info() -> str:
+    """What the library found in this CPU, in llama.cpp's form: "AVX2 = 1 | ..."."""
+    return text_of(lib.llama_print_system_info())
+
+
+@dataclass(frozen=True)
+class HParams:
+    """The numbers that shape a model. Sizes in elements, `size_bytes` in bytes of tensors."""
+
+    description: str
+    n_vocab: int
+    n_ctx_train: int
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_head_kv: int
+    n_params: int
+    size_bytes: int
+
+
+class Metadata(Mapping):
+    """The file's keys and values, both str, in the file's order; a value is formatted when it is asked for."""
+
+    def __init__(self, model: Model):
+        self._model = model
+        pointer = model._pointer
+        self._index = {
+            read_string(lambda buffer, size, i=i: lib.llama_model_meta_key_by_index(pointer, i, buffer, size)): i
+            for i in range(lib.llama_model_meta_count(pointer))
+        }
+
+    def __getitem__(self, key: str) -> str:
+        i, pointer = self._index[key], self._model._pointer
+        return read_string(lambda buffer, size: lib.llama_model_meta_val_str_by_index(pointer, i, buffer, size))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+
+class Model:
+    """A loaded GGUF model.
+
+    path: str or path-like, a file (of a split model the first part). `Model.open` also takes registered names.
+    vocab_only: load the vocabulary and metadata, no weights; such a model tokenizes and cannot decode.
+    mmap: map the file (default) rather than read it.
+    check_tensors: look through all weights for invalid values; slow.
+    progress: called with 0.0 to 1.0 while loading; returning False stops the load. Ctrl-C works during the load either way.
+    Errors: ModelNotFoundError, ModelLoadError, InvalidModelError, OutOfMemoryError.
+    Threads: shared freely. `close()` must not race with a call that uses the model; contexts keep the weights alive by themselves.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, vocab_only: bool = False, mmap: bool = True,
+                 check_tensors: bool = False, progress: Callable[[float], bool | None] | None = None):
+        self._handle = None
+        self.path = os.fspath(path)
+        params = lib.llama_model_default_params()
+        params.vocab_only = vocab_only
+        params.check_tensors = check_tensors
+        params.load_mode = lib.LLAMA_LOAD_MODE_AUTO if mmap else lib.LLAMA_LOAD_MODE_NONE
+        raised = []
+
+        def on_error(_kind, error, _traceback):
+            raised.append(error)
+
+        # Also without a listener: running Python bytecode now and then is what lets Ctrl-C through.
+        @ffi.callback("bool(float, void *)", error=False, onerror=on_error)
+        def on_progress(fraction, _user_data):
+            return progress is None or progress(fraction) is not False
+
+        params.progress_callback = on_progress
+        pointer = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        if raised:
+            lib.llama_model_free(pointer)
+            raise raised[0]
+        self._handle = ffi.gc(check_pointer(pointer), lib.llama_model_free)
+        self.vocab_only = vocab_only
+
+    @classmethod
+    def open(cls, source: str | os.PathLike, *, download: bool = True, **options) -> Model:
+        """Load a file, or a model of the registry by its name ("smollm2"), fetching it on first use unless download=False.
+
+        Further options as in the constructor. Errors: also RegistryError, OfflineError.
+        """
+        from .registry import resolve
+        return cls(resolve(source, download=download), **options)
+
+    # ---- lifetime ----
+
+    @property
+    def _pointer(self):
+        if self._handle is None:
+            raise ValueError("the model is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Give the memory back as soon as no context uses it. Calling it again does nothing."""
+        self._handle = None  # cffi frees with the last reference
+
+    @property
+    def closed(self) -> bool:
+        return self._handle is None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.path!r}{' closed' if self.closed else ''}>"
+
+    # ---- what it is ----
+
+    @property
+    def metadata(self) -> Metadata:
+        """The GGUF keys as a mapping of str to str."""
+        return Metadata(self)
+
+    @property
+    def description(self) -> str:
+        """One line: architecture, size, quantization."""
+        pointer = self._pointer
+        return read_string(lambda buffer, size: lib.llama_model_desc(pointer, buffer, size)) or ""
+
+    @property
+    def hparams(self) -> HParams:
+        p = self._pointer
+        return HParams(
+            description=self.description, n_vocab=self.n_vocab, n_ctx_train=lib.llama_model_n_ctx_train(p),
+            n_layer=lib.llama_model_n_layer(p), n_embd=lib.llama_model_n_embd(p), n_head=lib.llama_model_n_head(p),
+            n_head_kv=lib.llama_model_n_head_kv(p), n_params=lib.llama_model_n_params(p),
+            size_bytes=lib.llama_model_size(p))
+
+    @property
+    def n_vocab(self) -> int:
+        return lib.llama_vocab_n_tokens(self._pointer)
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Positions the model was trained for."""
+        return lib.llama_model_n_ctx_train(self._pointer)
+
+    @property
+    def bos(self) -> int | None:
+        """Token that begins a text; None where the vocabulary has none. Likewise eos, eot."""
+        return _token_or_none(lib.llama_vocab_bos(self._pointer))
+
+    @property
+    def eos(self) -> int | None:
+        return _token_or_none(lib.llama_vocab_eos(self._pointer))
+
+    @property
+    def eot(self) -> int | None:
+        return _token_or_none(lib.llama_vocab_eot(self._pointer))
+
+    def is_eog(self, token: int) -> bool:
+        """Does this token end a generation?"""
+        return lib.llama_vocab_is_eog(self._pointer, token)
+
+    # ---- text and tokens ----
+
+    def tokenize(self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Tokens of a text.
+
+        text: str, or bytes that hold UTF-8.
+        add_special: add BOS/EOS where the vocabulary asks for them.
+        parse_special: read "<|im_end|>" and the like as control tokens; leave it off for text that you did not write.
+        Errors: Utf8Error, TokenizeError. Threads: any.
+        """
+        data = _utf8(text)
+        room = len(data) + 8  # byte fallback is the worst case: a token a byte, and the specials
+        pointer = self._pointer
+        while True:
+            tokens = np.empty(room, np.int32)
+            n = lib.llama_tokenize(pointer, data, len(data), ffi.from_buffer("int32_t[]", tokens), room, add_special,
+                                   parse_special)
+            if n >= 0:
+                return tokens[:n].tolist()
+            if lib.bitnet_last_error_code() != 0 or -n <= room:
+                fail()
+            room = -n  # a vocabulary whose normalizer makes the text longer
+
+    def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = True,
+                   errors: str = "replace") -> str:
+        """The text of tokens. remove_special: drop BOS/EOS; unparse_special: spell control tokens out.
+
+        errors: what to do with bytes that are not UTF-8, as in bytes.decode. Threads: any.
+        """
+        ids = np.ascontiguousarray(tokens, np.int32)
+        pointer, room = self._pointer, 16 + 8 * len(ids)
+        while True:
+            buffer = ffi.new("char[]", room)
+            n = lib.llama_detokenize(pointer, ffi.from_buffer("int32_t[]", ids), len(ids), buffer, room, remove_special,
+                                     unparse_special)
+            if n >= 0:
+                return ffi.buffer(buffer, n)[:].decode("utf-8", errors)
+            if lib.bitnet_last_error_code() != 0 or -n <= room:
+                fail()
+            room = -n
+
+    def token_to_piece(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes of one token: bytes, because a character may be cut between tokens. special: spell control tokens out."""
+        pointer, room = self._pointer, 64
+        while True:
+            buffer = ffi.new("char[]", room)
+            n = lib.llama_token_to_piece(pointer, token, buffer, room, 0, special)
+            if n >= 0:
+                return ffi.buffer(buffer, n)[:]
+            if lib.bitnet_last_error_code() != 0 or -n <= room:
+                fail()
+            room = -n
+
+    def chat_template(self, name: str | None = None) -> str | None:
+        """The file's chat template (Jinja text), or one of its named ones; None where there is none."""
+        text = lib.llama_model_chat_template(self._pointer, ffi.NULL if name is None else name.encode())
+        return None if text == ffi.NULL else text_of(text)
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, template: str | None = None,
+                            add_assistant: bool = True) -> str:
+        """The prompt of a conversation.
+
+        messages: dicts with "role" and "content". template: None for the file's own, else a template's text or a
+        well-known name ("chatml", "llama3"). add_assistant: end with the opening of the assistant's turn.
+        Errors: InvalidArgumentError when there is no template, or none that the library knows.
+        """
+        if template is None:
+            template = self.chat_template()
+            if template is None:
+                raise InvalidArgumentError(f"{self.path}: the file has no chat template; pass template=")
+        keep = [(ffi.new("char[]", _utf8(m["role"])), ffi.new("char[]", _utf8(m["content"]))) for m in messages]
+        chat = ffi.new("struct llama_chat_message[]", [{"role": role, "content": content} for role, content in keep])
+        room = 256 + 2 * sum(len(role) + len(content) for role, content in keep)
+        while True:
+            buffer = ffi.new("char[]", room)
+            n = check(lib.llama_chat_apply_template(_utf8(template), chat, len(keep), add_assistant, buffer, room))
+            if n <= room:
+                return ffi.buffer(buffer, n)[:].decode("utf-8", "replace")
+            room = n
+
+    # ---- running it ----
+
+    def context(self, **options) -> Context:
+        """A new Context of this model; options as in its constructor."""
+        from .context import Context
+        return Context(self, **options)
+
+    def generate(self, prompt: str | Sequence[int], **options) -> Generation:
+        """Stream a continuation of `prompt`: an iterator of str; options as in `bitnet_ffi.generate.generate`."""
+        from .generate import generate
+        return generate(self, prompt, **options)
+
+
+def _token_or_none(token: int) -> int | None:
+    return None if token == -1 else token  # LLAMA_TOKEN_NULL
+
+
+def _utf8(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Utf8Error(f"character {error.start} of the text is a lone surrogate (U+{ord(text[error.start]):04X})") from None
