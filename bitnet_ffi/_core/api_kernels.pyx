@@ -4,7 +4,7 @@
 # Next: csrc/bnf_layout.h for the formats, csrc/bnf_ops.h for what a product means exactly.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t, INT64_MAX
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t, uintptr_t, INT64_MAX
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     ggml_type, GGML_TYPE_I2_S, BITNET_ERROR, BITNET_ERROR_MEMORY,
@@ -66,6 +66,16 @@ cdef uint64_t checked_size(int type, int64_t k, int64_t m) noexcept nogil:
     return size
 
 
+# Float weights are read as floats, so they must lie as floats do; block formats are read bytewise. False with a sentence.
+cdef bint checked_alignment(int type, const void *data) noexcept nogil:
+    cdef const bnf_type_traits_t *traits = bnf_type_traits(type)
+    if traits.block_len == 1 and <uintptr_t>data % <uintptr_t>traits.block_size != 0:
+        bnf_fail(BITNET_ERROR, "%s: the weights begin at an address that is no multiple of %d", traits.name,
+                 <int>traits.block_size)
+        return False
+    return True
+
+
 # I2_S keeps one scale for the whole tensor, first in the trailer behind the codes (n / 4 bytes); other types have none.
 cdef float tensor_scale(int type, const uint8_t *data, int64_t k, int64_t m) noexcept nogil:
     cdef float scale = 1.0
@@ -107,6 +117,8 @@ cdef public int32_t bitnet_dequantize(ggml_type type, const void *src, size_t sr
     if src_size < size:
         return bnf_fail(BITNET_ERROR, "dequantize: the source has %llu bytes, %s needs %llu",
                         <unsigned long long>src_size, bnf_type_name(type), <unsigned long long>size)
+    if not checked_alignment(type, src):
+        return bnf_error_code()
     bnf_dequantize(type, data, tensor_scale(type, data, k, m), 0, k * m, dst)
     return 0
 
@@ -192,6 +204,8 @@ cdef public int32_t bitnet_matmul(ggml_type type, const void *weights, size_t we
                         <unsigned long long>weights_size, traits.name, <unsigned long long>size)
     if weights == NULL or (n > 0 and (x == NULL or y == NULL)):
         return bnf_fail(BITNET_ERROR, "matmul: weights, x or y is NULL")
+    if not checked_alignment(type, weights):
+        return bnf_error_code()
     ops = bnf_ops()
     if ops == NULL:
         return bnf_error_code()
