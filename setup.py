@@ -88,11 +88,12 @@ class NativeDistribution(Distribution):
         return True
 
 
-extensions = [Extension("bitnet_ffi.kernels", ["bitnet_ffi/kernels.pyx"], py_limited_api=True)]
+extensions = [Extension(f"bitnet_ffi.{name}", [f"bitnet_ffi/{name}.pyx"], py_limited_api=True)
+              for name in ("kernels", "_interrupt")]
 setup(
     version=bnf_build.version_string(),
     distclass=NativeDistribution,
     cmdclass={"build_ext": BuildLibrary},
-    ext_modules=[extension for extension in extensions if os.path.exists(extension.sources[0])],
+    ext_modules=extensions,
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

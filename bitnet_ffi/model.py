@@ -284,7 +284,7 @@ class Model:
 
 
 def _token_or_none(token: int) -> int | None:
-    return None if token == -1 else token  # LLAMA_TOKEN_NULL
+    return None if token == lib.LLAMA_TOKEN_NULL else token
 
 
 def _utf8(text: str | bytes) -> bytes:

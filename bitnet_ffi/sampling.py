@@ -14,7 +14,7 @@ from ._ffi import check_pointer, fail, ffi, lib, text_of
 from .context import Context
 from .model import Model
 
-_RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: "any"
+_RANDOM_SEED = lib.LLAMA_DEFAULT_SEED  # "any"
 
 
 def _within(name: str, value, holds: bool, expected: str) -> None:
@@ -131,7 +131,7 @@ class Sampler:
         chain = self._pointer
         with context._inside() as pointer:
             token = lib.llama_sampler_sample(chain, pointer, i)
-            return fail() if token == -1 else token  # LLAMA_TOKEN_NULL
+            return fail() if token == lib.LLAMA_TOKEN_NULL else token
 
     def accept(self, token: int) -> None:
         """Remember a token that was chosen elsewhere (a prompt's, for the penalties)."""
