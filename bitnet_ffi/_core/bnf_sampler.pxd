@@ -1,0 +1,69 @@
+# The sampler rooms' view of csrc/bnf_sampler.h and csrc/bnf_random.h, all extern. Nothing is defined here.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint32_t, int64_t
+from bitnet_ffi._core.bnf cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
+
+cdef extern from "bnf_random.h" nogil:
+    ctypedef struct bnf_mt19937 "struct bnf_mt19937":
+        int32_t next
+    void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)
+    double bnf_mt19937_uniform(bnf_mt19937 *mt)
+    uint32_t bnf_random_seed()
+
+cdef extern from "bnf_sampler.h" nogil:
+    const float INFINITY
+    float bnf_logit(const llama_token_data *t)
+    bool bnf_better(const llama_token_data *a, const llama_token_data *b)
+    void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k)
+    size_t bnf_candidates_best(const llama_token_data *data, size_t n)
+    float bnf_candidates_max(const llama_token_data *data, size_t n)
+    double bnf_candidates_exp(llama_token_data *data, size_t n, float max)
+    void bnf_candidates_softmax(llama_token_data *data, size_t n)
+
+    ctypedef struct bnf_sampler_plain "struct bnf_sampler_plain":
+        const char *name
+        float p
+        int32_t k
+        size_t min_keep
+    ctypedef struct bnf_sampler_dist "struct bnf_sampler_dist":
+        const char *name
+        uint32_t seed
+        uint32_t seed_now
+        bnf_mt19937 random
+    ctypedef struct bnf_token_count "struct bnf_token_count":
+        llama_token token
+        int32_t count
+    ctypedef struct bnf_sampler_penalties "struct bnf_sampler_penalties":
+        const char *name
+        int32_t last_n
+        float repeat
+        float freq
+        float present
+        llama_token *ring
+        int32_t cap
+        int32_t first
+        int32_t n
+        bnf_token_count *counts
+        int32_t n_counts
+    ctypedef struct bnf_sampler_logit_bias "struct bnf_sampler_logit_bias":
+        const char *name
+        int32_t n
+        llama_token_data *biases
+    ctypedef struct bnf_sampler_chain "struct bnf_sampler_chain":
+        const char *name
+        llama_sampler **members
+        int32_t n
+        int32_t cap
+        bool no_perf
+        int32_t n_sample
+        int64_t t_sample_us
+        llama_token_data *cur
+        size_t cur_len
+
+    llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i
+    llama_sampler_i bnf_temp_i, bnf_penalties_i, bnf_logit_bias_i, bnf_chain_i
+
+    llama_sampler *bnf_sampler_new(llama_sampler_i *iface, const char *name, size_t size)
+    bnf_sampler_chain *bnf_chain_of(const llama_sampler *smpl, const char *caller)
+    llama_token_data *bnf_chain_candidates(bnf_sampler_chain *chain, size_t n)

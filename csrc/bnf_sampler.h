@@ -1,0 +1,135 @@
+/* What the samplers share: their states, their vtables, the order of candidates. Private to the sampler rooms
+ * (bitnet_ffi/_core/candidates.pyx, sampler*.pyx); bitnet_ffi/_core/bnf_sampler.pxd mirrors it.
+ * Every state begins with its name, so that one function serves every vtable's `name`. */
+#ifndef BNF_SAMPLER_H
+#define BNF_SAMPLER_H
+
+#include <math.h> /* INFINITY: no function of it is called */
+
+#include "bitnet_ffi.h"
+#include "bnf_random.h"
+
+/* ---- candidates ---- */
+
+/* NaN counts as minus infinity wherever logits are compared or exponentiated. */
+static inline float bnf_logit(const llama_token_data *t)
+{
+    return t->logit == t->logit ? t->logit : -INFINITY;
+}
+
+/* The one order of candidates: higher logit first, the smaller id among equals. */
+static inline bool bnf_better(const llama_token_data *a, const llama_token_data *b)
+{
+    const float x = bnf_logit(a), y = bnf_logit(b);
+    return x > y || (x == y && a->id < b->id);
+}
+
+/* candidates.pyx */
+/* The k best of data[0..n) to the front, best first; the others follow in any order. In place, O(n + k log k log(n / k))
+ * for logits in random order. */
+void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k);
+/* Index of the best candidate; n > 0. */
+size_t bnf_candidates_best(const llama_token_data *data, size_t n);
+float bnf_candidates_max(const llama_token_data *data, size_t n); /* -inf when empty */
+/* p = exp(logit - max), 1 for those equal to max even if max is infinite (so without a finite logit all that are best
+ * share alike). Returns the sum, in double and in order of the array: at least 1 unless n == 0. */
+double bnf_candidates_exp(llama_token_data *data, size_t n, float max);
+/* p = softmax over all n. */
+void bnf_candidates_softmax(llama_token_data *data, size_t n);
+
+/* ---- states ---- */
+
+struct bnf_sampler_plain { /* samplers that remember nothing but their settings */
+    const char *name;
+    float p;          /* probability or temperature */
+    int32_t k;
+    size_t min_keep;
+};
+
+struct bnf_sampler_dist {
+    const char *name;
+    uint32_t seed;     /* as given; LLAMA_DEFAULT_SEED: a new random one at each reset */
+    uint32_t seed_now; /* the one in use */
+    struct bnf_mt19937 random;
+};
+
+struct bnf_token_count {
+    llama_token token;
+    int32_t count;
+};
+
+struct bnf_sampler_penalties {
+    const char *name;
+    int32_t last_n;     /* > 0 */
+    float repeat, freq, present;
+    llama_token *ring;  /* [cap] the last tokens; cap grows by doubling up to last_n */
+    int32_t cap, first, n;
+    struct bnf_token_count *counts; /* [cap] of which n_counts are used: the distinct tokens of the ring, ascending */
+    int32_t n_counts;
+};
+
+struct bnf_sampler_logit_bias {
+    const char *name;
+    int32_t n;
+    llama_token_data *biases; /* [n] ascending ids, each once; the bias in p */
+};
+
+struct bnf_sampler_chain {
+    const char *name;
+    struct llama_sampler **members; /* [n], owned */
+    int32_t n, cap;
+    bool no_perf;
+    int32_t n_sample;
+    int64_t t_sample_us;
+    llama_token_data *cur;          /* [cur_len] candidates of llama_sampler_sample, kept from token to token */
+    size_t cur_len;
+};
+
+/* ---- vtables (bnf_sampler.c) and the functions they hold ---- */
+
+extern struct llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i,
+    bnf_temp_i, bnf_penalties_i, bnf_logit_bias_i, bnf_chain_i;
+
+/* sampler.pyx */
+/* A sampler with that vtable and state of `size` bytes, zeros but for the name; NULL: no memory. */
+struct llama_sampler *bnf_sampler_new(struct llama_sampler_i *iface, const char *name, size_t size);
+const char *bnf_sampler_own_name(const struct llama_sampler *smpl);
+struct llama_sampler *bnf_plain_clone(const struct llama_sampler *smpl);
+void bnf_plain_free(struct llama_sampler *smpl);
+void bnf_empty_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_greedy_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_top_k_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_top_p_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_min_p_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_typical_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_temp_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+
+/* sampler_dist.pyx */
+void bnf_dist_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_dist_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_dist_clone(const struct llama_sampler *smpl);
+
+/* sampler_penalties.pyx */
+void bnf_penalties_accept(struct llama_sampler *smpl, llama_token token);
+void bnf_penalties_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_penalties_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_penalties_clone(const struct llama_sampler *smpl);
+void bnf_penalties_free(struct llama_sampler *smpl);
+
+/* sampler_logit_bias.pyx */
+void bnf_logit_bias_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+struct llama_sampler *bnf_logit_bias_clone(const struct llama_sampler *smpl);
+void bnf_logit_bias_free(struct llama_sampler *smpl);
+
+/* sampler_chain.pyx */
+/* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. */
+struct bnf_sampler_chain *bnf_chain_of(const struct llama_sampler *smpl, const char *caller);
+/* Room for n candidates in the chain; NULL: no memory. */
+llama_token_data *bnf_chain_candidates(struct bnf_sampler_chain *chain, size_t n);
+void bnf_chain_accept(struct llama_sampler *smpl, llama_token token);
+void bnf_chain_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_chain_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_chain_clone(const struct llama_sampler *smpl);
+void bnf_chain_free(struct llama_sampler *smpl);
+
+#endif
