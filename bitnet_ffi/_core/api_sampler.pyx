@@ -1,0 +1,251 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# The sampling section of bitnet_ffi.h but for the chain: calls through any sampler's vtable, constructors of ours, and
+# llama_sampler_sample. A client's vtable may lack any function. Settings that change nothing make an empty sampler, whose
+# name begins with "?", as in llama.cpp. Next: sampler.pyx for what each one does, sampler_chain.pyx for the chain.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint32_t
+from bitnet_ffi._core.bnf cimport (
+    BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release,
+    llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t, llama_sampler_i, llama_token,
+    llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_sampler cimport (
+    bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_empty_i, bnf_greedy_i, bnf_logit_bias_i,
+    bnf_min_p_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_logit_bias, bnf_sampler_new,
+    bnf_sampler_penalties, bnf_sampler_plain, bnf_temp_i, bnf_top_k_i, bnf_top_p_i, bnf_typical_i)
+
+cdef extern from "bitnet_ffi.h" nogil:
+    const llama_model *llama_get_model(const llama_context *ctx)
+    float *llama_get_logits_ith(llama_context *ctx, int32_t i)
+
+cdef extern from "bnf_sampler.h" nogil:
+    void bnf_dist_reset(llama_sampler *smpl)
+
+
+# ---- any sampler ----
+
+cdef public llama_sampler *llama_sampler_init(llama_sampler_i *iface, llama_sampler_context_t ctx) noexcept nogil:
+    cdef llama_sampler *smpl = <llama_sampler *>bnf_alloc(sizeof(llama_sampler))
+    if smpl != NULL:
+        smpl.iface = iface
+        smpl.ctx = ctx
+    return smpl
+
+
+cdef public const char *llama_sampler_name(const llama_sampler *smpl) noexcept nogil:
+    if smpl == NULL or smpl.iface == NULL or smpl.iface.name == NULL:
+        return "(null)"
+    return smpl.iface.name(smpl)
+
+
+cdef public void llama_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
+    if smpl != NULL and smpl.iface != NULL and smpl.iface.accept != NULL:
+        smpl.iface.accept(smpl, token)
+
+
+cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil:
+    if smpl != NULL and smpl.iface != NULL and smpl.iface.apply != NULL and cur_p != NULL:
+        smpl.iface.apply(smpl, cur_p)
+
+
+cdef public void llama_sampler_reset(llama_sampler *smpl) noexcept nogil:
+    if smpl != NULL and smpl.iface != NULL and smpl.iface.reset != NULL:
+        smpl.iface.reset(smpl)
+
+
+# A sampler without a clone function is copied when it has no state, else refused.
+cdef public llama_sampler *llama_sampler_clone(const llama_sampler *smpl) noexcept nogil:
+    if smpl == NULL:
+        return NULL
+    if smpl.iface != NULL and smpl.iface.clone != NULL:
+        return smpl.iface.clone(smpl)
+    if smpl.ctx == NULL:
+        return llama_sampler_init(smpl.iface, NULL)
+    bnf_fail(BITNET_ERROR, "llama_sampler_clone: sampler '%s' has a state but no clone function", llama_sampler_name(smpl))
+    return NULL
+
+
+cdef public void llama_sampler_free(llama_sampler *smpl) noexcept nogil:
+    if smpl == NULL:
+        return
+    if smpl.iface != NULL and smpl.iface.free != NULL:
+        smpl.iface.free(smpl)
+    bnf_release(smpl)
+
+
+# The seed in use; of a chain, that of its last member that has one. LLAMA_DEFAULT_SEED: none.
+cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept nogil:
+    cdef const bnf_sampler_chain *chain
+    cdef uint32_t seed
+    cdef int32_t i
+    if smpl == NULL:
+        return <uint32_t>LLAMA_DEFAULT_SEED
+    if smpl.iface == &bnf_dist_i:
+        return (<const bnf_sampler_dist *>smpl.ctx).seed_now
+    if smpl.iface == &bnf_chain_i:
+        chain = <const bnf_sampler_chain *>smpl.ctx
+        i = chain.n
+        while i > 0:
+            i -= 1
+            seed = llama_sampler_get_seed(chain.members[i])
+            if seed != <uint32_t>LLAMA_DEFAULT_SEED:
+                return seed
+    return <uint32_t>LLAMA_DEFAULT_SEED
+
+
+# ---- constructors ----
+
+cdef llama_sampler *plain(llama_sampler_i *iface, const char *name, float p, int32_t k, size_t min_keep) noexcept nogil:
+    cdef llama_sampler *smpl = bnf_sampler_new(iface, name, sizeof(bnf_sampler_plain))
+    cdef bnf_sampler_plain *own
+    if smpl != NULL:
+        own = <bnf_sampler_plain *>smpl.ctx
+        own.p = p
+        own.k = k
+        own.min_keep = min_keep
+    return smpl
+
+
+cdef public llama_sampler *llama_sampler_init_greedy() noexcept nogil:
+    return plain(&bnf_greedy_i, "greedy", 0, 0, 0)
+
+
+cdef public llama_sampler *llama_sampler_init_dist(uint32_t seed) noexcept nogil:
+    cdef llama_sampler *smpl = bnf_sampler_new(&bnf_dist_i, "dist", sizeof(bnf_sampler_dist))
+    if smpl != NULL:
+        (<bnf_sampler_dist *>smpl.ctx).seed = seed
+        bnf_dist_reset(smpl)
+    return smpl
+
+
+cdef public llama_sampler *llama_sampler_init_top_k(int32_t k) noexcept nogil:
+    if k <= 0:
+        return plain(&bnf_empty_i, "?top-k", 0, 0, 0)
+    return plain(&bnf_top_k_i, "top-k", 0, k, 0)
+
+
+cdef public llama_sampler *llama_sampler_init_top_p(float p, size_t min_keep) noexcept nogil:
+    if p >= 1:
+        return plain(&bnf_empty_i, "?top-p", 0, 0, 0)
+    return plain(&bnf_top_p_i, "top-p", p, 0, min_keep)
+
+
+cdef public llama_sampler *llama_sampler_init_min_p(float p, size_t min_keep) noexcept nogil:
+    if not p > 0:
+        return plain(&bnf_empty_i, "?min-p", 0, 0, 0)
+    return plain(&bnf_min_p_i, "min-p", p, 0, min_keep)
+
+
+cdef public llama_sampler *llama_sampler_init_typical(float p, size_t min_keep) noexcept nogil:
+    if p >= 1:
+        return plain(&bnf_empty_i, "?typical", 0, 0, 0)
+    return plain(&bnf_typical_i, "typical", p, 0, min_keep)
+
+
+cdef public llama_sampler *llama_sampler_init_temp(float t) noexcept nogil:
+    if t == 1:
+        return plain(&bnf_empty_i, "?temp", 0, 0, 0)
+    return plain(&bnf_temp_i, "temp", t, 0, 0)
+
+
+# n_vocab belongs to the signature of 2026; the tables here grow with what is accepted instead.
+cdef public llama_sampler *llama_sampler_init_penalties(int32_t n_vocab, int32_t penalty_last_n, float penalty_repeat,
+                                                        float penalty_freq, float penalty_present) noexcept nogil:
+    cdef llama_sampler *smpl
+    cdef bnf_sampler_penalties *own
+    if penalty_last_n <= 0 or (penalty_repeat == 1 and penalty_freq == 0 and penalty_present == 0):
+        return plain(&bnf_empty_i, "?penalties", 0, 0, 0)
+    smpl = bnf_sampler_new(&bnf_penalties_i, "penalties", sizeof(bnf_sampler_penalties))
+    if smpl != NULL:
+        own = <bnf_sampler_penalties *>smpl.ctx
+        own.last_n = penalty_last_n
+        own.repeat = penalty_repeat
+        own.freq = penalty_freq
+        own.present = penalty_present
+    return smpl
+
+
+# The biases are copied. Tokens outside the vocabulary are kept and never found.
+cdef public llama_sampler *llama_sampler_init_logit_bias(int32_t n_vocab, int32_t n_logit_bias,
+                                                         const llama_logit_bias *logit_bias) noexcept nogil:
+    cdef llama_sampler *smpl
+    cdef bnf_sampler_logit_bias *own
+    cdef int32_t i, n
+    if n_logit_bias <= 0:
+        return plain(&bnf_empty_i, "?logit-bias", 0, 0, 0)
+    if logit_bias == NULL:
+        bnf_fail(BITNET_ERROR, "llama_sampler_init_logit_bias: %d biases at NULL", <int>n_logit_bias)
+        return NULL
+    smpl = bnf_sampler_new(&bnf_logit_bias_i, "logit-bias", sizeof(bnf_sampler_logit_bias))
+    if smpl == NULL:
+        return NULL
+    own = <bnf_sampler_logit_bias *>smpl.ctx
+    own.biases = <llama_token_data *>bnf_alloc_array(<size_t>n_logit_bias, sizeof(llama_token_data))
+    if own.biases == NULL:
+        llama_sampler_free(smpl)
+        return NULL
+    for i in range(n_logit_bias):
+        own.biases[i].id = logit_bias[i].token
+        own.biases[i].p = logit_bias[i].bias
+    # With every logit 0 the order of candidates is that of ids.
+    bnf_candidates_sort(own.biases, <size_t>n_logit_bias, <size_t>n_logit_bias)
+    n = 0
+    for i in range(n_logit_bias):
+        if n > 0 and own.biases[n - 1].id == own.biases[i].id:
+            own.biases[n - 1].p += own.biases[i].p
+        else:
+            own.biases[n] = own.biases[i]
+            n += 1
+    own.n = n
+    return smpl
+
+
+# ---- sampling ----
+
+# Logits of row idx -> candidates -> apply -> accept -> token. LLAMA_TOKEN_NULL with a sentence when the row has no logits or
+# nothing was selected; then nothing was accepted either.
+cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context *ctx, int32_t idx) noexcept nogil:
+    cdef const float *logits
+    cdef llama_token_data *data
+    cdef llama_token token
+    cdef int32_t n_vocab
+    bnf_clear_error()
+    if smpl == NULL or ctx == NULL:
+        bnf_fail(BITNET_ERROR, "llama_sampler_sample: the %s is NULL", "sampler" if smpl == NULL else "context")
+        return LLAMA_TOKEN_NULL
+    logits = llama_get_logits_ith(ctx, idx)
+    if logits == NULL:
+        return LLAMA_TOKEN_NULL
+    n_vocab = llama_get_model(ctx).hp.n_vocab
+    if smpl.iface == &bnf_chain_i:
+        data = bnf_chain_candidates(<bnf_sampler_chain *>smpl.ctx, <size_t>n_vocab)
+        return LLAMA_TOKEN_NULL if data == NULL else choose(smpl, data, logits, n_vocab)
+    data = <llama_token_data *>bnf_alloc_array(<size_t>n_vocab, sizeof(llama_token_data))
+    if data == NULL:
+        return LLAMA_TOKEN_NULL
+    token = choose(smpl, data, logits, n_vocab)
+    bnf_release(data)
+    return token
+
+
+cdef llama_token choose(llama_sampler *smpl, llama_token_data *data, const float *logits, int32_t n_vocab) noexcept nogil:
+    cdef llama_token_data_array cur
+    cdef llama_token token
+    cdef int32_t i
+    for i in range(n_vocab):
+        data[i].id = i
+        data[i].logit = logits[i]
+        data[i].p = 0
+    cur.data = data
+    cur.size = <size_t>n_vocab
+    cur.selected = -1
+    cur.sorted = False
+    llama_sampler_apply(smpl, &cur)
+    if cur.selected < 0 or <size_t>cur.selected >= cur.size:
+        bnf_fail(BITNET_ERROR, "llama_sampler_sample: sampler '%s' selected none of its %zu candidates; "
+                 "a chain ends with a sampler that selects, such as greedy or dist", llama_sampler_name(smpl), cur.size)
+        return LLAMA_TOKEN_NULL
+    # A client's sampler may have pointed `data` at an array of its own.
+    token = cur.data[cur.selected].id
+    llama_sampler_accept(smpl, token)
+    return token

@@ -1,0 +1,51 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# The random choice: one candidate by its softmax probability, from a Mersenne twister of its own. The stream, and with it
+# the token for given logits, equals llama.cpp's built with libstdc++, up to the last bits of exp.
+# May not share state between samplers. Next: csrc/bnf_random.h.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+from bitnet_ffi._core.bnf cimport LLAMA_DEFAULT_SEED, llama_sampler, llama_token_data_array
+from bitnet_ffi._core.bnf_sampler cimport (
+    bnf_candidates_exp, bnf_candidates_max, bnf_mt19937_seed, bnf_mt19937_uniform, bnf_random_seed, bnf_sampler_dist,
+    bnf_sampler_new)
+
+
+# The first candidate, in the order of the array, at which the running sum reaches u times the whole; one uniform u a call.
+# A single candidate is taken without drawing.
+cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
+    cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
+    cdef double whole, target, running = 0
+    cdef size_t i
+    cur.selected = -1
+    if cur.size == 0:
+        return
+    if cur.size == 1:
+        cur.selected = 0
+        cur.data[0].p = 1
+        return
+    whole = bnf_candidates_exp(cur.data, cur.size, bnf_candidates_max(cur.data, cur.size))
+    target = whole * bnf_mt19937_uniform(&own.random)
+    for i in range(cur.size):
+        if cur.selected < 0:
+            running += cur.data[i].p
+            # p > 0: u may be 0, and an impossible candidate must not win then. The running sum is added up exactly as
+            # `whole` was, and u < 1, so it gets there.
+            if running >= target and cur.data[i].p > 0:
+                cur.selected = <long long>i
+        cur.data[i].p = <float>(cur.data[i].p / whole)
+
+
+cdef public void bnf_dist_reset(llama_sampler *smpl) noexcept nogil:
+    cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
+    own.seed_now = bnf_random_seed() if own.seed == <uint32_t>LLAMA_DEFAULT_SEED else own.seed
+    bnf_mt19937_seed(&own.random, own.seed_now)
+
+
+# The clone goes on from the same point of the stream.
+cdef public llama_sampler *bnf_dist_clone(const llama_sampler *smpl) noexcept nogil:
+    cdef llama_sampler *copy = bnf_sampler_new(smpl.iface, NULL, sizeof(bnf_sampler_dist))
+    if copy != NULL:
+        memcpy(copy.ctx, smpl.ctx, sizeof(bnf_sampler_dist))
+    return copy
