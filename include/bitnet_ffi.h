@@ -1,5 +1,39 @@
-/* bitnet_ffi.h - the public header and the manual of libbitnet_ffi.
- * SKELETON: types and prototypes are right, the prose is being written. */
+/* bitnet_ffi.h - the public header of libbitnet_ffi, and its manual.
+ *
+ * What is not in this file is not API. It is llama.h as llama.cpp has it in 2026, as far as this version goes: a function
+ * that is declared here works, and one that does not work yet is absent. Names that begin with bitnet_ are ours.
+ *
+ * WHAT IT IS FOR. Running BitNet b1.58 (ternary) models and ordinary GGUF models from any language: the library needs libc
+ * and libm, no Python and no C++ runtime.
+ *
+ * HOW TO USE IT
+ *     cc program.c $(python3 -m bitnet_ffi.config --cflags --libs)
+ * A program written for llama.cpp includes this file instead of "llama.h" and links -lbitnet_ffi instead of -lllama.
+ * The shortest useful program is examples/simple.c:
+ *     model   = llama_model_load_from_file(path, llama_model_default_params());
+ *     ctx     = llama_init_from_model(model, llama_context_default_params());
+ *     n       = llama_tokenize(llama_model_get_vocab(model), text, length, tokens, n_max, true, true);
+ *     loop:     llama_decode(ctx, llama_batch_get_one(tokens, n));
+ *               token = llama_sampler_sample(sampler, ctx, -1);
+ *               llama_token_to_piece(vocab, token, buffer, size, 0, false);
+ *     llama_sampler_free, llama_free, llama_model_free: in any order, NULL is accepted.
+ *
+ * ERRORS. Nothing here aborts, exits, throws, prints or installs a signal handler. A call that fails returns NULL, false or a
+ * negative code (a positive one where the caller can act on it) and leaves its object as it was. bitnet_last_error() then gives
+ * one sentence that says what, where, found and expected; bitnet_last_error_code() one of enum bitnet_status. Both belong to
+ * the calling thread. Pointers may be NULL only where it is said so, but a NULL handle is always answered with an error.
+ *
+ * THREADS. A model is immutable once loaded and may be used by any number of threads. A context or sampler belongs to one
+ * thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. Each context has
+ * threads of its own for computing.
+ *
+ * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what other
+ * sequences hold, or on the instruction set (BITNET_FFI_KERNELS=scalar|avx2|avx512vnni|neon forces one).
+ *
+ * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open. Every pointer that a
+ * function returns stays the library's unless its name begins with llama_*_init, llama_*_load or llama_sampler_clone.
+ *
+ * Fields marked "ignored" exist so that struct layouts equal llama.h's, which tests_py/test_layout_abi.py holds. */
 #ifndef BITNET_FFI_H
 #define BITNET_FFI_H
 
@@ -19,33 +53,53 @@
 #define BITNET_FFI_VERSION_PATCH 0
 #define BITNET_FFI_VERSION_STRING "0.1.0"
 
-#define LLAMA_DEFAULT_SEED 0xFFFFFFFFu
-#define LLAMA_TOKEN_NULL (-1)
+#define LLAMA_DEFAULT_SEED 0xFFFFFFFFu /* llama_sampler_init_dist: take a seed from the operating system */
+#define LLAMA_TOKEN_NULL (-1)          /* no such token */
 
-/* llama.h of 2024 split the vocabulary from the model; older programs pass the model. Here both are one type. */
+/* llama.h parted the vocabulary from the model in 2025; older programs pass the model. Here both are one type, so calls of
+ * either age compile, and llama_model_get_vocab returns the pointer it was given. */
 #define llama_vocab llama_model
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* ------------------------------------------------------------------------------------------------
+ * Handles and small types
+ * ---------------------------------------------------------------------------------------------- */
 
-struct llama_model;
-struct llama_context;
-struct llama_sampler;
-struct llama_batch_ext;
+struct llama_model;     /* weights and vocabulary; immutable */
+struct llama_context;   /* KV cache, scratch, threads, logits: one conversation or many sequences */
+struct llama_batch_ext; /* a batch that grows */
 struct llama_memory_i;
-struct ggml_tensor;
+struct ggml_tensor;     /* never defined: appears in signatures of llama.h only */
 struct ggml_context;
 struct ggml_cgraph;
 
-typedef int32_t llama_token;
-typedef int32_t llama_pos;
-typedef int32_t llama_seq_id;
-typedef struct llama_memory_i *llama_memory_t;
+typedef int32_t llama_token;  /* 0 .. llama_vocab_n_tokens - 1 */
+typedef int32_t llama_pos;    /* position in a sequence, from 0 */
+typedef int32_t llama_seq_id; /* 0 .. n_seq_max - 1 */
+typedef struct llama_memory_i *llama_memory_t; /* the KV cache of a context */
 typedef void *llama_sampler_context_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
 typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
-
+/* What bitnet_last_error_code() says. llama_tokenize and a few others keep llama.cpp's meaning of a negative
+ * result; the code tells the two apart. */
+enum bitnet_status {
+    BITNET_OK              = 0,
+    BITNET_EVAL_ERROR      = 1,   /* llama_eval failed */
+    BITNET_ERROR           = -1,  /* a wrong argument, or anything without a code of its own */
+    BITNET_ERROR_UTF8      = -2,  /* invalid UTF-8 where it is refused */
+    BITNET_ERROR_TOKENIZE  = -3,
+    BITNET_ERROR_NOT_FOUND = -4,  /* no such file */
+    BITNET_ERROR_LOAD      = -5,  /* the file cannot be read or mapped */
+    BITNET_ERROR_INFERENCE = -6,
+    BITNET_ERROR_MEMORY    = -7,
+    BITNET_ERROR_THREAD    = -8,  /* a context was entered by two threads at once */
+    BITNET_ERROR_MODEL     = -9,  /* the file is read, but wrong or not supported */
+    BITNET_ERROR_CONTEXT   = -10, /* n_ctx is full */
+};
+/* Families of tokenizers. This version has SPM (SentencePiece BPE with byte fallback) and BPE (byte level, as
+ * GPT-2). */
 enum llama_vocab_type {
     LLAMA_VOCAB_TYPE_NONE   = 0,
     LLAMA_VOCAB_TYPE_SPM    = 1,
@@ -57,6 +111,7 @@ enum llama_vocab_type {
     LLAMA_VOCAB_TYPE_TEST   = 7,
 };
 
+/* How rotary embeddings pair the elements of a head: NORM (2i, 2i + 1), NEOX (i, i + n / 2). */
 enum llama_rope_type {
     LLAMA_ROPE_TYPE_NONE   = -1,
     LLAMA_ROPE_TYPE_NORM   = 0,
@@ -66,6 +121,7 @@ enum llama_rope_type {
     LLAMA_ROPE_TYPE_VISION = 24,
 };
 
+/* Kinds of tokens in a file's tokenizer.ggml.token_type. */
 enum llama_token_type {
     LLAMA_TOKEN_TYPE_UNDEFINED    = 0,
     LLAMA_TOKEN_TYPE_NORMAL       = 1,
@@ -76,6 +132,7 @@ enum llama_token_type {
     LLAMA_TOKEN_TYPE_BYTE         = 6,
 };
 
+/* Attributes of a token: a set of bits. */
 enum llama_token_attr {
     LLAMA_TOKEN_ATTR_UNDEFINED    = 0,
     LLAMA_TOKEN_ATTR_UNKNOWN      = 1,
@@ -90,6 +147,7 @@ enum llama_token_attr {
     LLAMA_TOKEN_ATTR_SINGLE_WORD  = 512,
 };
 
+/* general.file_type of a file: informational, every tensor has its own type. */
 enum llama_ftype {
     LLAMA_FTYPE_ALL_F32          = 0,
     LLAMA_FTYPE_MOSTLY_F16       = 1,
@@ -194,11 +252,14 @@ enum llama_model_kv_override_type {
     LLAMA_KV_OVERRIDE_TYPE_STR   = 3,
 };
 
+/* What llama_process does. These models only decode. */
 enum llama_process_type {
     LLAMA_PROCESS_TYPE_ENCODE = 0,
     LLAMA_PROCESS_TYPE_DECODE = 1,
 };
 
+/* Types of tensors. Weights may be F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, TQ1_0, TQ2_0 and
+ * I2_S; a model that needs another one is refused by name. */
 enum ggml_type {
     GGML_TYPE_F32     = 0,
     GGML_TYPE_F16     = 1,
@@ -231,12 +292,12 @@ enum ggml_type {
     GGML_TYPE_BF16    = 30,
     GGML_TYPE_TQ1_0   = 34,
     GGML_TYPE_TQ2_0   = 35,
+    GGML_TYPE_I2_S    = 36, /* bitnet.cpp's: ternary, one scale per tensor */
     GGML_TYPE_MXFP4   = 39,
     GGML_TYPE_NVFP4   = 40,
     GGML_TYPE_Q1_0    = 41,
     GGML_TYPE_Q2_0    = 42,
     GGML_TYPE_COUNT   = 43,
-    GGML_TYPE_I2_S    = 36, /* bitnet.cpp: ternary, one scale per tensor (formats of BitNet b1.58) */
 };
 
 enum ggml_log_level {
@@ -248,34 +309,43 @@ enum ggml_log_level {
     GGML_LOG_LEVEL_CONT  = 5,
 };
 
+/* One line of log, ending in a newline; valid during the call. May come from any thread. */
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
+/* True stops the work in progress. Called between layers, from the thread that called llama_decode. */
 typedef bool (*ggml_abort_callback)(void *data);
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
+/* progress: 0 to 1. False cancels the load. */
 typedef bool (*llama_progress_callback)(float progress, void *user_data);
+/* ------------------------------------------------------------------------------------------------
+ * Structs: layouts of llama.h, 2026
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct llama_token_data {
     llama_token id;
     float logit;
-    float p;
+    float p; /* probability, once a sampler has computed it */
 } llama_token_data;
 
+/* The candidates that samplers narrow down. `data` is the caller's; samplers reorder it and lower `size`. */
 typedef struct llama_token_data_array {
     llama_token_data *data;
     size_t size;
-    int64_t selected;
-    bool sorted;
+    int64_t selected; /* index into data, -1: none yet */
+    bool sorted;      /* by logit, largest first */
 } llama_token_data_array;
 
+/* Tokens to decode together: any mix of sequences. Arrays have n_tokens entries and stay the caller's. */
 typedef struct llama_batch {
     int32_t n_tokens;
     llama_token *token;
-    float *embd;
-    llama_pos *pos;
-    int32_t *n_seq_id;
-    llama_seq_id **seq_id;
-    int8_t *logits;
+    float *embd;           /* must be NULL: embeddings as input are not supported yet */
+    llama_pos *pos;        /* NULL: each token follows the last one of its (first) sequence */
+    int32_t *n_seq_id;     /* NULL: one each */
+    llama_seq_id **seq_id; /* [i][j]: sequences that token i belongs to; NULL: sequence 0 */
+    int8_t *logits;        /* nonzero: this token's logits are wanted; NULL: the last token's only */
 } llama_batch;
 
+/* Replace a key of the file's metadata while loading. An array of these ends with an empty key. */
 struct llama_model_kv_override {
     enum llama_model_kv_override_type tag;
     char key[128];
@@ -292,24 +362,25 @@ struct llama_model_tensor_buft_override {
     ggml_backend_buffer_type_t buft;
 };
 
+/* From llama_model_default_params; change what you need. */
 struct llama_model_params {
-    ggml_backend_dev_t *devices;
-    const struct llama_model_tensor_buft_override *tensor_buft_overrides;
-    int32_t n_gpu_layers;
-    enum llama_split_mode split_mode;
-    enum llama_load_mode load_mode;
-    enum llama_lazy_mode lazy_mode;
-    int32_t main_gpu;
-    const float *tensor_split;
-    llama_progress_callback progress_callback;
+    ggml_backend_dev_t *devices;                                          /* ignored: the CPU is the only device */
+    const struct llama_model_tensor_buft_override *tensor_buft_overrides; /* ignored */
+    int32_t n_gpu_layers;                                                 /* ignored */
+    enum llama_split_mode split_mode;                                     /* ignored */
+    enum llama_load_mode load_mode;  /* files are mapped; the MLOCK modes also try to keep them in memory */
+    enum llama_lazy_mode lazy_mode;                                       /* ignored */
+    int32_t main_gpu;                                                     /* ignored */
+    const float *tensor_split;                                            /* ignored */
+    llama_progress_callback progress_callback; /* NULL: none */
     void *progress_callback_user_data;
-    const struct llama_model_kv_override *kv_overrides;
-    bool vocab_only;
-    bool check_tensors;
-    bool use_extra_bufts;
-    bool no_host;
-    bool no_alloc;
-    bool load_mtp;
+    const struct llama_model_kv_override *kv_overrides; /* NULL: none; read during the load only */
+    bool vocab_only;      /* tokenizer and metadata only: no context can be made */
+    bool check_tensors;   /* also look at every weight: NaN, infinite scales, codes that no writer makes */
+    bool use_extra_bufts;                                                 /* ignored */
+    bool no_host;                                                         /* ignored */
+    bool no_alloc;                                                        /* ignored */
+    bool load_mtp;                                                        /* ignored */
 };
 
 struct llama_sampler_seq_config {
@@ -317,58 +388,60 @@ struct llama_sampler_seq_config {
     struct llama_sampler *sampler;
 };
 
+/* From llama_context_default_params; change what you need. A value that this version cannot honour is refused by
+ * llama_init_from_model with a sentence; a field marked "ignored" can have no effect here. */
 struct llama_context_params {
-    uint32_t n_ctx;
-    uint32_t n_batch;
-    uint32_t n_ubatch;
-    uint32_t n_seq_max;
-    uint32_t n_rs_seq;
-    uint32_t n_outputs_max;
-    uint32_t n_outputs_max_per_seq;
-    int32_t n_threads;
-    int32_t n_threads_batch;
-    enum llama_context_type ctx_type;
-    enum llama_rope_scaling_type rope_scaling_type;
-    enum llama_pooling_type pooling_type;
-    enum llama_attention_type attention_type;
-    enum llama_flash_attn_type flash_attn_type;
-    float rope_freq_base;
-    float rope_freq_scale;
-    float yarn_ext_factor;
+    uint32_t n_ctx;           /* tokens that fit, over all sequences; 0: as many as the model was trained with */
+    uint32_t n_batch;         /* what llama_n_batch says; llama_decode takes any number and cuts it */
+    uint32_t n_ubatch;        /* tokens computed together: more is faster on prompts and takes more scratch memory */
+    uint32_t n_seq_max;       /* sequences, 1 to 256 */
+    uint32_t n_rs_seq;                            /* ignored */
+    uint32_t n_outputs_max;                       /* ignored: rows of logits grow on demand */
+    uint32_t n_outputs_max_per_seq;               /* ignored */
+    int32_t n_threads;        /* for one token; <= 0: all CPUs this process may use. Never more than that */
+    int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
+    enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
+    enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED, NONE or LINEAR */
+    enum llama_pooling_type pooling_type;         /* UNSPECIFIED or NONE */
+    enum llama_attention_type attention_type;     /* UNSPECIFIED or CAUSAL */
+    enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
+    float rope_freq_base;     /* 0: the model's */
+    float rope_freq_scale;    /* 0: the model's; 0.5 stretches positions to twice the length */
+    float yarn_ext_factor;                        /* ignored, as all yarn_*: files that need YaRN are refused */
     float yarn_attn_factor;
     float yarn_beta_fast;
     float yarn_beta_slow;
     uint32_t yarn_orig_ctx;
-    float defrag_thold;
-    ggml_backend_sched_eval_callback cb_eval;
+    float defrag_thold;                           /* ignored: the cache does not fragment */
+    ggml_backend_sched_eval_callback cb_eval;     /* must be NULL */
     void *cb_eval_user_data;
-    enum ggml_type type_k;
-    enum ggml_type type_v;
-    ggml_abort_callback abort_callback;
+    enum ggml_type type_k;    /* GGML_TYPE_F16 (default) or GGML_TYPE_F32 */
+    enum ggml_type type_v;    /* the same */
+    ggml_abort_callback abort_callback; /* NULL: none */
     void *abort_callback_data;
-    bool embeddings;
-    bool offload_kqv;
-    bool no_perf;
-    bool op_offload;
-    bool swa_full;
-    bool kv_unified;
-    struct llama_sampler_seq_config *samplers;
+    bool embeddings;          /* must be false: embeddings as output are not supported yet */
+    bool offload_kqv;                             /* ignored */
+    bool no_perf;                                 /* ignored: counting costs two clock reads a call */
+    bool op_offload;                              /* ignored */
+    bool swa_full;                                /* ignored */
+    bool kv_unified;                              /* ignored: sequences always share the cache */
+    struct llama_sampler_seq_config *samplers;    /* n_samplers must be 0 */
     size_t n_samplers;
-    struct llama_context *ctx_other;
+    struct llama_context *ctx_other;              /* ignored */
 };
 
 typedef struct llama_logit_bias {
     llama_token token;
-    float bias;
+    float bias; /* added to the logit; -INFINITY forbids the token */
 } llama_logit_bias;
 
 typedef struct llama_sampler_chain_params {
-    bool no_perf;
+    bool no_perf; /* do not time the chain */
 } llama_sampler_chain_params;
 
 typedef struct llama_chat_message {
-    const char *role;
-    const char *content;
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* UTF-8 */
 } llama_chat_message;
 
 struct llama_sampler_data {
@@ -377,17 +450,22 @@ struct llama_sampler_data {
     struct ggml_tensor *sampled;
     struct ggml_tensor *candidates;
 };
+struct llama_sampler;
 
+/* A sampler of your own: fill in what you need, NULL members are skipped (without clone it cannot be cloned). The
+ * backend_* members and copy_state are never called. */
 struct llama_sampler_i {
     const char *(*name)(const struct llama_sampler *smpl);
     void (*accept)(struct llama_sampler *smpl, llama_token token);
-    void (*apply)(struct llama_sampler *smpl, llama_token_data_array *cur_p);
+    void (*apply)(struct llama_sampler *smpl, llama_token_data_array *cur_p); /* required */
     void (*reset)(struct llama_sampler *smpl);
     struct llama_sampler *(*clone)(const struct llama_sampler *smpl);
-    void (*free)(struct llama_sampler *smpl);
+    void (*free)(struct llama_sampler *smpl); /* frees smpl->ctx, not smpl */
     bool (*backend_init)(struct llama_sampler *smpl, ggml_backend_buffer_type_t buft, uint32_t n_outputs_max_per_seq);
-    void (*backend_accept)(struct llama_sampler *smpl, struct ggml_context *ctx, struct ggml_cgraph *gf, struct ggml_tensor *selected_token);
-    void (*backend_apply)(struct llama_sampler *smpl, struct ggml_context *ctx, struct ggml_cgraph *gf, struct llama_sampler_data *data);
+    void (*backend_accept)(struct llama_sampler *smpl, struct ggml_context *ctx, struct ggml_cgraph *gf,
+                           struct ggml_tensor *selected_token);
+    void (*backend_apply)(struct llama_sampler *smpl, struct ggml_context *ctx, struct ggml_cgraph *gf,
+                          struct llama_sampler_data *data);
     void (*backend_set_input)(struct llama_sampler *smpl);
     void (*backend_reset)(struct llama_sampler *smpl);
     void (*copy_state)(const struct llama_sampler *src, struct llama_sampler *dst);
@@ -399,55 +477,90 @@ struct llama_sampler {
 };
 
 struct llama_perf_context_data {
-    double t_start_ms;
-    double t_load_ms;
-    double t_p_eval_ms;
-    double t_eval_ms;
-    int32_t n_p_eval;
-    int32_t n_eval;
-    int32_t n_reused;
+    double t_start_ms;  /* when the counters began, on the clock of llama_time_us */
+    double t_load_ms;   /* loading the model */
+    double t_p_eval_ms; /* decodes of more than one token */
+    double t_eval_ms;   /* decodes of one token */
+    int32_t n_p_eval;   /* tokens */
+    int32_t n_eval;     /* tokens */
+    int32_t n_reused;   /* always 0 */
 };
 
 struct llama_perf_sampler_data {
     double t_sample_ms;
-    int32_t n_sample;
+    int32_t n_sample; /* tokens */
 };
+/* ------------------------------------------------------------------------------------------------
+ * Library
+ * ---------------------------------------------------------------------------------------------- */
 
-enum bitnet_status {
-    BITNET_OK                = 0,
-    BITNET_EVAL_ERROR        = 1,
-    BITNET_ERROR             = -1,
-    BITNET_ERROR_UTF8        = -2,
-    BITNET_ERROR_TOKENIZE    = -3,
-    BITNET_ERROR_NOT_FOUND   = -4,
-    BITNET_ERROR_LOAD        = -5,
-    BITNET_ERROR_INFERENCE   = -6,
-    BITNET_ERROR_MEMORY      = -7,
-    BITNET_ERROR_THREAD      = -8,
-    BITNET_ERROR_MODEL       = -9,
-    BITNET_ERROR_CONTEXT     = -10,
-};
+/* Version of the library that runs, for instance "0.1.0"; compare with BITNET_FFI_VERSION_STRING, the header's. */
+BITNET_API const char *bitnet_version(void);
 
-/* ---- Library ---- */
+/* The table of kernels in use: "avx512vnni", "avx2", "neon" or "scalar". Chosen once per process: the best that
+ * the CPU and the operating system can run, or what BITNET_FFI_KERNELS names. NULL + last error when that variable
+ * names none that can run here. */
+BITNET_API const char *bitnet_kernel_name(void);
+
+/* This thread's last error as one sentence in English, "" when nothing has failed. Valid until the thread's next
+ * call. A call that succeeds need not clear it: look only after a failure. */
+BITNET_API const char *bitnet_last_error(void);
+
+/* Its code, enum bitnet_status. */
+BITNET_API int32_t bitnet_last_error_code(void);
+
+/* Where log lines go. NULL: nowhere, which is also the start (BITNET_LOG=debug|info|warn|error in the environment
+ * asks for stderr instead). May be called at any time, from any thread. */
+LLAMA_API void llama_log_set(ggml_log_callback log_callback, void *user_data);
+
+/* What llama_log_set was last given. Either pointer may be NULL. */
+LLAMA_API void llama_log_get(ggml_log_callback *log_callback, void **user_data);
+
+/* Do nothing: the library needs no set-up and no tear-down. There for llama.cpp's programs. */
 LLAMA_API void llama_backend_init(void);
 LLAMA_API void llama_backend_free(void);
-LLAMA_API void llama_log_set(ggml_log_callback log_callback, void *user_data);
-LLAMA_API void llama_log_get(ggml_log_callback *log_callback, void **user_data);
+
+/* Microseconds on a monotonic clock. */
 LLAMA_API int64_t llama_time_us(void);
+
+/* What the CPU can do and which kernels run, on one line. Static storage. */
 LLAMA_API const char *llama_print_system_info(void);
+
+/* Devices: 1, the CPU. */
 LLAMA_API size_t llama_max_devices(void);
+
+/* The largest n_seq_max: 256. */
 LLAMA_API size_t llama_max_parallel_sequences(void);
+
+/* Files can be mapped (true), locked in memory (true), offloaded to a GPU (false in this version). */
 LLAMA_API bool llama_supports_mmap(void);
 LLAMA_API bool llama_supports_mlock(void);
 LLAMA_API bool llama_supports_gpu_offload(void);
 
-/* ---- Model ---- */
+/* ------------------------------------------------------------------------------------------------
+ * Model
+ * ---------------------------------------------------------------------------------------------- */
+
 LLAMA_API struct llama_model_params llama_model_default_params(void);
+
+/* Load a GGUF file, version 2 or 3: architectures llama, bitnet, bitnet-25 and bitnet-b1.58. path_model: a file,
+ * or the first part of a split model (NAME-00001-of-00003.gguf; the others are found beside it). Returns a model
+ * to free with llama_model_free, or NULL: BITNET_ERROR_NOT_FOUND, _LOAD, _MODEL or _MEMORY. Every length in the
+ * file is checked before it is used; faults of old files that can be repaired are repaired and logged as warnings.
+ * The older name does the same. */
 LLAMA_API struct llama_model *llama_model_load_from_file(const char *path_model, struct llama_model_params params);
 LLAMA_API struct llama_model *llama_load_model_from_file(const char *path_model, struct llama_model_params params);
+
+/* Let go of a model. Contexts keep what they need alive, so the order does not matter. NULL is accepted. The older
+ * name does the same. */
 LLAMA_API void llama_model_free(struct llama_model *model);
 LLAMA_API void llama_free_model(struct llama_model *model);
+
+/* The vocabulary: the same pointer (see llama_vocab above). Valid as long as the model. */
 LLAMA_API const struct llama_vocab *llama_model_get_vocab(const struct llama_model *model);
+
+/* Sizes: context it was trained with (tokens), width of a hidden state, layers, query heads, key/value heads. 0
+ * for NULL. */
 LLAMA_API int32_t llama_model_n_ctx_train(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_embd(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_layer(const struct llama_model *model);
@@ -455,30 +568,64 @@ LLAMA_API int32_t llama_model_n_head(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_head_kv(const struct llama_model *model);
 LLAMA_API int32_t llama_n_ctx_train(const struct llama_model *model);
 LLAMA_API int32_t llama_n_embd(const struct llama_model *model);
+
+/* Rotary embeddings: the pairing, and the factor on frequencies (1 / linear scaling factor). */
 LLAMA_API enum llama_rope_type llama_model_rope_type(const struct llama_model *model);
 LLAMA_API float llama_model_rope_freq_scale_train(const struct llama_model *model);
+
+/* Architecture, size and type in a few words, into buf of buf_size bytes with snprintf's rules: returns the full
+ * length. buf may be NULL when buf_size is 0. */
 LLAMA_API int32_t llama_model_desc(const struct llama_model *model, char *buf, size_t buf_size);
+
+/* Bytes of all tensors; number of all weights. */
 LLAMA_API uint64_t llama_model_size(const struct llama_model *model);
 LLAMA_API uint64_t llama_model_n_params(const struct llama_model *model);
+
+/* What these architectures are not: false, and LLAMA_TOKEN_NULL. */
 LLAMA_API bool llama_model_has_encoder(const struct llama_model *model);
-LLAMA_API llama_token llama_model_decoder_start_token(const struct llama_model *model);
 LLAMA_API bool llama_model_is_recurrent(const struct llama_model *model);
 LLAMA_API bool llama_model_is_hybrid(const struct llama_model *model);
+LLAMA_API llama_token llama_model_decoder_start_token(const struct llama_model *model);
+
+/* The file's metadata: number of pairs, and the i-th key and value or a key's value as text, with snprintf's rules
+ * (returns the full length without the end; buf may be NULL when buf_size is 0). -1 + last error: no such key or
+ * index. Arrays are written [a, b, ...]. */
 LLAMA_API int32_t llama_model_meta_count(const struct llama_model *model);
-LLAMA_API int32_t llama_model_meta_key_by_index(const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
-LLAMA_API int32_t llama_model_meta_val_str_by_index(const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
-LLAMA_API int32_t llama_model_meta_val_str(const struct llama_model *model, const char *key, char *buf, size_t buf_size);
+LLAMA_API int32_t llama_model_meta_key_by_index(
+    const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
+LLAMA_API int32_t llama_model_meta_val_str_by_index(
+    const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
+LLAMA_API int32_t llama_model_meta_val_str(
+    const struct llama_model *model, const char *key, char *buf, size_t buf_size);
+
+/* The file's chat template (Jinja text), by name, or the default one when name is NULL. NULL when there is none. */
 LLAMA_API const char *llama_model_chat_template(const struct llama_model *model, const char *name);
 
-/* ---- Vocabulary ---- */
+/* ------------------------------------------------------------------------------------------------
+ * Vocabulary
+ *
+ * All take the model or its vocabulary. A NULL vocabulary or a token out of range gives 0, false, NULL or LLAMA_TOKEN_NULL and a last
+ * error. Special tokens are LLAMA_TOKEN_NULL when the vocabulary has none.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Number of tokens. */
 LLAMA_API int32_t llama_vocab_n_tokens(const struct llama_vocab *vocab);
 LLAMA_API int32_t llama_n_vocab(const struct llama_vocab *vocab);
+
+/* Which family of tokenizer. */
 LLAMA_API enum llama_vocab_type llama_vocab_type(const struct llama_vocab *vocab);
+
+/* The token as the file spells it (byte-level and U+2581 escapes kept; for text see llama_token_to_piece), its
+ * score, its attributes. The text is valid as long as the model. */
 LLAMA_API const char *llama_vocab_get_text(const struct llama_vocab *vocab, llama_token token);
 LLAMA_API float llama_vocab_get_score(const struct llama_vocab *vocab, llama_token token);
 LLAMA_API enum llama_token_attr llama_vocab_get_attr(const struct llama_vocab *vocab, llama_token token);
+
+/* Does this token end a generation (EOS, EOT, EOM and their kin)? Is it a control token, without text of its own? */
 LLAMA_API bool llama_vocab_is_eog(const struct llama_vocab *vocab, llama_token token);
 LLAMA_API bool llama_vocab_is_control(const struct llama_vocab *vocab, llama_token token);
+
+/* Beginning of text, end of text, end of turn, separator, newline, padding, mask. */
 LLAMA_API llama_token llama_vocab_bos(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_eos(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_eot(const struct llama_vocab *vocab);
@@ -486,15 +633,21 @@ LLAMA_API llama_token llama_vocab_sep(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_nl(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_pad(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_mask(const struct llama_vocab *vocab);
+
+/* Does llama_tokenize with add_special add these? */
 LLAMA_API bool llama_vocab_get_add_bos(const struct llama_vocab *vocab);
 LLAMA_API bool llama_vocab_get_add_eos(const struct llama_vocab *vocab);
 LLAMA_API bool llama_vocab_get_add_sep(const struct llama_vocab *vocab);
+
+/* Fill-in-the-middle: prefix, suffix, middle, padding, repository, file separator. */
 LLAMA_API llama_token llama_vocab_fim_pre(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_suf(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_mid(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_pad(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_rep(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_sep(const struct llama_vocab *vocab);
+
+/* The same by their older names. */
 LLAMA_API const char *llama_token_get_text(const struct llama_vocab *vocab, llama_token token);
 LLAMA_API float llama_token_get_score(const struct llama_vocab *vocab, llama_token token);
 LLAMA_API enum llama_token_attr llama_token_get_attr(const struct llama_vocab *vocab, llama_token token);
@@ -510,102 +663,283 @@ LLAMA_API llama_token llama_token_pad(const struct llama_vocab *vocab);
 LLAMA_API bool llama_add_bos_token(const struct llama_vocab *vocab);
 LLAMA_API bool llama_add_eos_token(const struct llama_vocab *vocab);
 
-/* ---- Tokenization ---- */
-LLAMA_API int32_t llama_tokenize(const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t n_tokens_max, bool add_special, bool parse_special);
-LLAMA_API int32_t llama_token_to_piece(const struct llama_vocab *vocab, llama_token token, char *buf, int32_t length, int32_t lstrip, bool special);
-LLAMA_API int32_t llama_detokenize(const struct llama_vocab *vocab, const llama_token *tokens, int32_t n_tokens, char *text, int32_t text_len_max, bool remove_special, bool unparse_special);
-LLAMA_API int32_t llama_chat_apply_template(const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
+/* ------------------------------------------------------------------------------------------------
+ * Tokenization
+ * ---------------------------------------------------------------------------------------------- */
 
-/* ---- Context ---- */
+/* Text to tokens, the ids that llama.cpp gives. text: UTF-8 of text_len bytes, NUL bytes allowed; an invalid byte
+ * counts as U+FFFD, as in llama.cpp. tokens: room for n_tokens_max ids; may be NULL when that is 0. add_special:
+ * put BOS and EOS where the vocabulary wants them.   parse_special: "<|eot_id|>" in the text becomes the control
+ * token; false: it stays text. Returns the number of tokens; a negative number -n when n tokens do not fit (the
+ * last error code is then 0); or a negative number with a code for a real error. Threads: any. */
+LLAMA_API int32_t llama_tokenize(
+    const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t n_tokens_max,
+    bool add_special, bool parse_special);
+
+/* The bytes of one token, without a terminating NUL: may be part of a UTF-8 character. length: room in buf.
+ * lstrip: leading spaces to leave out.   special: also write control tokens; false: they have no bytes. Returns
+ * the number of bytes, or minus the number needed when length is too small. */
+LLAMA_API int32_t llama_token_to_piece(
+    const struct llama_vocab *vocab, llama_token token, char *buf, int32_t length, int32_t lstrip, bool special);
+
+/* Tokens to text: the inverse of llama_tokenize, without a terminating NUL. remove_special: leave out BOS and EOS
+ * where llama_tokenize adds them.   unparse_special: write control tokens as their text. Returns the number of
+ * bytes, or minus the number needed when text_len_max is too small. */
+LLAMA_API int32_t llama_detokenize(
+    const struct llama_vocab *vocab, const llama_token *tokens, int32_t n_tokens, char *text, int32_t text_len_max,
+    bool remove_special, bool unparse_special);
+
+/* A conversation as the text a model was trained on. tmpl: Jinja text of a known template, or the name of one
+ * ("chatml", "llama3", "bitnet", ...); NULL: "chatml". Templates are recognised, not executed: one that is not
+ * known is refused. chat: n_msg messages.   add_ass: end with the opening of the assistant's turn. buf, length:
+ * where to; snprintf's rules without the NUL: returns the full length, which may exceed `length`. Negative:
+ * unknown template. */
+LLAMA_API int32_t llama_chat_apply_template(
+    const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
+
+/* ------------------------------------------------------------------------------------------------
+ * Context
+ * ---------------------------------------------------------------------------------------------- */
+
 LLAMA_API struct llama_context_params llama_context_default_params(void);
+
+/* Make a context: everything that decoding needs is taken now. NULL: a parameter that cannot be honoured, or
+ * BITNET_ERROR_MEMORY. The model lives at least as long as its contexts. The older name does the same. */
 LLAMA_API struct llama_context *llama_init_from_model(struct llama_model *model, struct llama_context_params params);
-LLAMA_API struct llama_context *llama_new_context_with_model(struct llama_model *model, struct llama_context_params params);
+LLAMA_API struct llama_context *llama_new_context_with_model(
+    struct llama_model *model, struct llama_context_params params);
+
+/* Free a context; logits and pointers from it end here. NULL is accepted. */
 LLAMA_API void llama_free(struct llama_context *ctx);
+
+/* Its model and its sizes as completed. 0 or NULL for NULL. */
 LLAMA_API const struct llama_model *llama_get_model(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_ctx(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_batch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_ubatch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_seq_max(const struct llama_context *ctx);
+
+/* Threads for one token and for more, 1 or more each; cut to the CPUs that this process may use. */
 LLAMA_API void llama_set_n_threads(struct llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
 LLAMA_API int32_t llama_n_threads(struct llama_context *ctx);
 LLAMA_API int32_t llama_n_threads_batch(struct llama_context *ctx);
-LLAMA_API void llama_set_abort_callback(struct llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data);
+
+/* Ask this between layers whether to stop (llama_decode then returns 2). NULL: never. */
+LLAMA_API void llama_set_abort_callback(
+    struct llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data);
+
+/* Does nothing: calls return when their work is done. */
 LLAMA_API void llama_synchronize(struct llama_context *ctx);
 
-/* ---- Decoding ---- */
+/* ------------------------------------------------------------------------------------------------
+ * Decoding
+ *
+ * Positions of a sequence go on without a gap: the first token of a batch follows the last one in the cache. An empty sequence may begin
+ * anywhere.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* A batch of tokens that follow sequence 0; logits for the last one. Borrows `tokens`.
+ * (Two arguments, as since 2024-10.) */
 LLAMA_API struct llama_batch llama_batch_get_one(llama_token *tokens, int32_t n_tokens);
+
+/* A batch with arrays for n_tokens tokens (or embeddings of embd floats, if embd > 0) of up to n_seq_max sequences
+ * each; set n_tokens and fill them in. All NULL when memory is short. Free with llama_batch_free. */
 LLAMA_API struct llama_batch llama_batch_init(int32_t n_tokens, int32_t embd, int32_t n_seq_max);
 LLAMA_API void llama_batch_free(struct llama_batch batch);
+
+/* Run the batch through the model and keep its keys and values. It may hold any number of tokens and any mix of
+ * sequences. Returns 0; 1 when the cache has no room for all of it (last error BITNET_ERROR_CONTEXT); 2 when the
+ * abort callback stopped it; negative for a wrong batch or another error. Anything but 0 leaves the cache as it
+ * was, but logits of the batch before are gone. */
 LLAMA_API int32_t llama_decode(struct llama_context *ctx, struct llama_batch batch);
+
+/* A batch that grows: llama.h's newer form. add_token returns the token's index in the batch, or a negative code.
+ * set_pos with NULL takes a position back (the token then follows its sequence). No logits unless asked for. The
+ * context must outlive it. */
 LLAMA_API struct llama_batch_ext *llama_batch_ext_init(struct llama_context *ctx);
 LLAMA_API void llama_batch_ext_free(struct llama_batch_ext *batch);
 LLAMA_API void llama_batch_ext_clear(struct llama_batch_ext *batch);
 LLAMA_API int32_t llama_batch_ext_add_token(struct llama_batch_ext *batch, llama_seq_id seq_id, llama_token id);
 LLAMA_API bool llama_batch_ext_set_pos(struct llama_batch_ext *batch, int32_t idx, const llama_pos *pos);
 LLAMA_API bool llama_batch_ext_set_output_logits(struct llama_batch_ext *batch, int32_t idx, bool value);
-LLAMA_API int32_t llama_process(struct llama_context *ctx, enum llama_process_type type, struct llama_batch_ext *batch);
-LLAMA_API int llama_eval(struct llama_context *ctx, llama_token *tokens, int32_t n_tokens, int32_t n_past);
+
+/* llama_decode for such a batch; type must be LLAMA_PROCESS_TYPE_DECODE. The batch is unchanged. */
+LLAMA_API int32_t llama_process(
+    struct llama_context *ctx, enum llama_process_type type, struct llama_batch_ext *batch);
+
+/* The call of 2023: sequence 0 keeps its first n_past tokens, forgets the rest, and goes on with these; logits of
+ * the last one. Returns 0, or 1 on failure (BITNET_ERROR_THREAD when another thread is inside). Programs of early
+ * 2023 pass a fifth argument, the number of threads: see bitnet_eval_n_threads at the end. */
+LLAMA_API int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past);
+
+/* Logits that the last decode left: float[rows][llama_vocab_n_tokens], the tokens that asked, in the order of the
+ * batch. Valid until the next decode, writable. NULL + last error when there are none. _ith: of the batch's i-th
+ * token (which must have asked); negative i counts from the last row, -1. */
 LLAMA_API float *llama_get_logits(struct llama_context *ctx);
 LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
 
-/* ---- Memory ---- */
+/* ------------------------------------------------------------------------------------------------
+ * Memory: the KV cache and its sequences
+ *
+ * [p0, p1) is a range of positions; a negative p0 means 0, a negative p1 means the end. Sequences that share tokens share their memory.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* The cache of a context; valid as long as the context. NULL for NULL. */
 LLAMA_API llama_memory_t llama_get_memory(const struct llama_context *ctx);
+
+/* Forget everything; data: also overwrite it with zeros. llama_kv_cache_clear is the older name of the latter. */
 LLAMA_API void llama_memory_clear(llama_memory_t mem, bool data);
-LLAMA_API bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
-LLAMA_API void llama_memory_seq_cp(llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
-LLAMA_API void llama_memory_seq_keep(llama_memory_t mem, llama_seq_id seq_id);
-LLAMA_API llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id);
-LLAMA_API llama_pos llama_memory_seq_pos_max(llama_memory_t mem, llama_seq_id seq_id);
 LLAMA_API void llama_kv_cache_clear(struct llama_context *ctx);
 
-/* ---- Sampling ---- */
+/* Forget a range of a sequence (seq_id < 0: of all). False: no such sequence. */
+LLAMA_API bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
+
+/* Let seq_id_dst have the range too: a prefix is shared, not copied. */
+LLAMA_API void llama_memory_seq_cp(
+    llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
+
+/* Forget all sequences but this one. */
+LLAMA_API void llama_memory_seq_keep(llama_memory_t mem, llama_seq_id seq_id);
+
+/* First and last position of a sequence, -1 when it is empty. */
+LLAMA_API llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id);
+LLAMA_API llama_pos llama_memory_seq_pos_max(llama_memory_t mem, llama_seq_id seq_id);
+
+/* ------------------------------------------------------------------------------------------------
+ * Sampling
+ *
+ * A sampler narrows down and selects candidates; a chain runs several in turn. The same seed and logits give the same tokens. NaN counts as
+ * minus infinity; ties go to the smaller id. Samplers are not shared between threads.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* A sampler with functions of your own (struct llama_sampler_i). iface and ctx stay yours. NULL: out of memory. */
 LLAMA_API struct llama_sampler *llama_sampler_init(struct llama_sampler_i *iface, llama_sampler_context_t ctx);
+
+/* Its name; "(null)" when it has none. */
 LLAMA_API const char *llama_sampler_name(const struct llama_sampler *smpl);
+
+/* Tell it that a token was chosen (penalties remember). */
 LLAMA_API void llama_sampler_accept(struct llama_sampler *smpl, llama_token token);
+
+/* Let it work on the candidates. */
 LLAMA_API void llama_sampler_apply(struct llama_sampler *smpl, llama_token_data_array *cur_p);
+
+/* Back to its state at birth: history and random generator. */
 LLAMA_API void llama_sampler_reset(struct llama_sampler *smpl);
+
+/* A copy with the same state, to free on its own. NULL when it cannot be copied. */
 LLAMA_API struct llama_sampler *llama_sampler_clone(const struct llama_sampler *smpl);
+
+/* Free it; a chain frees its members. Never free a member of a chain. NULL is accepted. */
 LLAMA_API void llama_sampler_free(struct llama_sampler *smpl);
+
+/* Seed in use of a dist sampler, or of the last member of a chain that has one; LLAMA_DEFAULT_SEED when there is
+ * none. */
 LLAMA_API uint32_t llama_sampler_get_seed(const struct llama_sampler *smpl);
+
 LLAMA_API struct llama_sampler_chain_params llama_sampler_chain_default_params(void);
+
+/* A chain. add takes the sampler over; get borrows (-1: the chain itself); remove gives member i back to the
+ * caller. */
 LLAMA_API struct llama_sampler *llama_sampler_chain_init(struct llama_sampler_chain_params params);
 LLAMA_API void llama_sampler_chain_add(struct llama_sampler *chain, struct llama_sampler *smpl);
 LLAMA_API struct llama_sampler *llama_sampler_chain_get(struct llama_sampler *chain, int32_t i);
 LLAMA_API int32_t llama_sampler_chain_n(const struct llama_sampler *chain);
 LLAMA_API struct llama_sampler *llama_sampler_chain_remove(struct llama_sampler *chain, int32_t i);
+
+/* Select the largest logit. */
 LLAMA_API struct llama_sampler *llama_sampler_init_greedy(void);
+
+/* Select at random by probability. seed: LLAMA_DEFAULT_SEED takes one from the operating system. */
 LLAMA_API struct llama_sampler *llama_sampler_init_dist(uint32_t seed);
+
+/* Keep the k largest; k <= 0 keeps all. */
 LLAMA_API struct llama_sampler *llama_sampler_init_top_k(int32_t k);
+
+/* Keep the fewest whose probabilities add up to p, at least min_keep; p >= 1 keeps all. */
 LLAMA_API struct llama_sampler *llama_sampler_init_top_p(float p, size_t min_keep);
+
+/* Keep those with at least p times the largest probability, at least min_keep; p <= 0 keeps all. */
 LLAMA_API struct llama_sampler *llama_sampler_init_min_p(float p, size_t min_keep);
+
+/* Locally typical sampling (arXiv 2202.00666). */
 LLAMA_API struct llama_sampler *llama_sampler_init_typical(float p, size_t min_keep);
+
+/* Divide logits by t; t <= 0 leaves only the largest. */
 LLAMA_API struct llama_sampler *llama_sampler_init_temp(float t);
-LLAMA_API struct llama_sampler *llama_sampler_init_penalties(int32_t n_vocab, int32_t penalty_last_n, float penalty_repeat, float penalty_freq, float penalty_present);
-LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(int32_t n_vocab, int32_t n_logit_bias, const llama_logit_bias *logit_bias);
+
+/* Lower the logits of tokens among the last penalty_last_n accepted ones (0: off; negative: off, as the size of
+ * the context is not known here). penalty_repeat: divides positive and multiplies negative logits, 1: off.
+ * penalty_freq: subtracted for each occurrence.   penalty_present: subtracted once.   n_vocab: size of the
+ * vocabulary. */
+LLAMA_API struct llama_sampler *llama_sampler_init_penalties(
+    int32_t n_vocab, int32_t penalty_last_n, float penalty_repeat, float penalty_freq, float penalty_present);
+
+/* Add n_logit_bias biases; copied. */
+LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
+    int32_t n_vocab, int32_t n_logit_bias, const llama_logit_bias *logit_bias);
+
+/* Take the logits of row idx (as llama_get_logits_ith), apply the sampler, accept what it selected and return it.
+ * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. */
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
-/* ---- Performance ---- */
+/* ------------------------------------------------------------------------------------------------
+ * Performance
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Time and tokens since the context was made or reset. print writes to the log at level INFO. */
 LLAMA_API struct llama_perf_context_data llama_perf_context(const struct llama_context *ctx);
 LLAMA_API void llama_perf_context_print(const struct llama_context *ctx);
 LLAMA_API void llama_perf_context_reset(struct llama_context *ctx);
+
+/* The same of a chain (not of other samplers). */
 LLAMA_API struct llama_perf_sampler_data llama_perf_sampler(const struct llama_sampler *chain);
 LLAMA_API void llama_perf_sampler_print(const struct llama_sampler *chain);
 LLAMA_API void llama_perf_sampler_reset(struct llama_sampler *chain);
 
-/* ---- bitnet_* extensions ---- */
-BITNET_API const char *bitnet_version(void);
-BITNET_API const char *bitnet_kernel_name(void);
-BITNET_API const char *bitnet_last_error(void);
-BITNET_API int32_t bitnet_last_error_code(void);
-/* llama_eval of early 2023 took the thread count as fifth argument: the macro (C) or overload (C++) below calls this. */
-BITNET_API int bitnet_eval_n_threads(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads);
-/* Weights as rows: m rows of k elements, ggml layout. */
+/* ------------------------------------------------------------------------------------------------
+ * Weights without a model
+ *
+ * For tools and tests. m rows of k elements in the layout of a GGUF tensor; quantize: I2_S and TQ2_0. 0 or a negative code.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Bytes of such a tensor. 0 + last error: type not supported, or k not a multiple of its block. */
 BITNET_API size_t bitnet_tensor_size(enum ggml_type type, int64_t k, int64_t m);
-BITNET_API int32_t bitnet_quantize(enum ggml_type type, const float *src, int64_t k, int64_t m, void *dst, size_t dst_size);
-BITNET_API int32_t bitnet_dequantize(enum ggml_type type, const void *src, size_t src_size, int64_t k, int64_t m, float *dst);
-BITNET_API int32_t bitnet_matmul(enum ggml_type type, const void *weights, size_t weights_size, int64_t k, int64_t m, const float *x, int64_t n, float *y, int32_t n_threads);
+
+/* float[m][k] to dst of dst_size bytes. I2_S wants ternary values times one scale (the largest |x|); TQ2_0 rounds
+ * in blocks of 256. */
+BITNET_API int32_t bitnet_quantize(
+    enum ggml_type type, const float *src, int64_t k, int64_t m, void *dst, size_t dst_size);
+
+/* src of src_size bytes to float[m][k]. */
+BITNET_API int32_t bitnet_dequantize(
+    enum ggml_type type, const void *src, size_t src_size, int64_t k, int64_t m, float *dst);
+
+/* y[n][m] = x[n][k] times the rows of the weights, with the kernels and the numerics of the engine (ternary and
+ * block types quantize x to 8 bits). n_threads: 1 or more. */
+BITNET_API int32_t bitnet_matmul(
+    enum ggml_type type, const void *weights, size_t weights_size, int64_t k, int64_t m, const float *x, int64_t n,
+    float *y, int32_t n_threads);
+
+/* ------------------------------------------------------------------------------------------------
+ * Older calls
+ * ---------------------------------------------------------------------------------------------- */
+
+/* llama_eval with the number of threads, which stays set; see the macro and the overload below. */
+BITNET_API int bitnet_eval_n_threads(
+    struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads);
 
 #ifdef __cplusplus
 }
+
+static inline int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
+{
+    return bitnet_eval_n_threads(ctx, tokens, n_tokens, n_past, n_threads);
+}
+#else
+/* llama_eval with four or five arguments. */
+#define BITNET_EVAL_CHOICE(a, b, c, d, e, name, ...) name
+#define llama_eval(...) BITNET_EVAL_CHOICE(__VA_ARGS__, bitnet_eval_n_threads, llama_eval, 0)(__VA_ARGS__)
 #endif
+
 #endif /* BITNET_FFI_H */

@@ -121,7 +121,7 @@ cdef int evaluate(llama_context *ctx, const llama_token *tokens, int32_t n_token
     bnf_kv_seq_rm(&ctx.kv, 0, n_past, 0x7fffffff)
     return BITNET_EVAL_ERROR if decode(ctx, &client, False) != 0 else 0
 
-cdef public int llama_eval(llama_context *ctx, llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+cdef public int llama_eval(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
     cdef int rc
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_eval: ctx is NULL")
@@ -135,7 +135,7 @@ cdef public int llama_eval(llama_context *ctx, llama_token *tokens, int32_t n_to
 cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads) noexcept nogil:
     if ctx != NULL and n_threads > 0 and (ctx.n_threads != n_threads or ctx.n_threads_batch != n_threads):
         llama_set_n_threads(ctx, n_threads, n_threads)
-    return llama_eval(ctx, <llama_token *>tokens, n_tokens, n_past)
+    return llama_eval(ctx, tokens, n_tokens, n_past)
 
 cdef extern from "bitnet_ffi.h" nogil:
     void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch)
