@@ -206,12 +206,11 @@ void bnf_attn_merge_avx512vnni(float *m, float *l, float *o, const float *m2, co
         const float highest = m2[h] > m[h] ? m2[h] : m[h];
         const __m512 a = bnf_exp_lanes_avx512vnni(_mm512_set1_ps(m[h] - highest));
         const __m512 b = bnf_exp_lanes_avx512vnni(_mm512_set1_ps(m2[h] - highest));
-        const __m128 kept = _mm_mul_ss(_mm_set_ss(l[h]), _mm512_castps512_ps128(a));
-        l[h] = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(l2[h]), _mm512_castps512_ps128(b), kept));
+        l[h] = bnf_fmaf(l2[h], _mm512_cvtss_f32(b), l[h] * _mm512_cvtss_f32(a));
         for (int64_t c = 0; c < dv; c += 16) {
             const __mmask16 live = bnf_live16_avx512vnni(dv - c);
-            const __m512 kept_o = _mm512_mul_ps(_mm512_maskz_loadu_ps(live, o + c), a);
-            _mm512_mask_storeu_ps(o + c, live, _mm512_fmadd_ps(_mm512_maskz_loadu_ps(live, o2 + c), b, kept_o));
+            const __m512 kept = _mm512_mul_ps(_mm512_maskz_loadu_ps(live, o + c), a);
+            _mm512_mask_storeu_ps(o + c, live, _mm512_fmadd_ps(_mm512_maskz_loadu_ps(live, o2 + c), b, kept));
         }
         m[h] = highest;
     }
