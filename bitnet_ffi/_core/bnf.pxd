@@ -194,6 +194,22 @@ cdef extern from "bnf_log.h" nogil:
     void bnf_log_set(ggml_log_callback callback, void *user_data)
     void bnf_log_get(ggml_log_callback *callback, void **user_data)
 
+cdef extern from "bnf_text.h" nogil:
+    enum:
+        BNF_SHOWN_SIZE
+    ctypedef struct bnf_sink "struct bnf_sink":
+        char *buf
+        size_t size
+        uint64_t len
+    const char *bnf_show(const char *data, uint64_t len, char *out)
+    const char *bnf_path_tail(const char *path)
+    void bnf_sink_put(bnf_sink *sink, const char *data, uint64_t len)
+    void bnf_sink_str(bnf_sink *sink, const char *text)
+    void bnf_sink_i64(bnf_sink *sink, int64_t value)
+    void bnf_sink_u64(bnf_sink *sink, uint64_t value)
+    void bnf_sink_f64(bnf_sink *sink, double value)
+    int32_t bnf_sink_end(bnf_sink *sink)
+
 cdef extern from "bnf_platform.h" nogil:
     ctypedef struct bnf_map "struct bnf_map":
         const uint8_t *data
