@@ -932,9 +932,11 @@ BITNET_API int bitnet_eval_n_threads(
 #ifdef __cplusplus
 }
 
+extern "C++" { /* said aloud, for programs that include this header inside an extern "C" of their own */
 static inline int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
 {
     return bitnet_eval_n_threads(ctx, tokens, n_tokens, n_past, n_threads);
+}
 }
 #else
 /* llama_eval with four or five arguments. */
