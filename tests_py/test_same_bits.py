@@ -1,0 +1,179 @@
+"""The same bits: logits do not depend on how a prompt is cut, ubatch size, thread count, other sequences, or kernel table.
+
+Compared with ==, never with a tolerance. Every table runs in its own process (it is chosen once per process) and reports digests.
+"""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bitnet_ffi import Model
+from gguf_writer import TYPES, tiny_model
+
+TESTS = Path(__file__).parent
+N = 150                      # tokens: more than two pages of the KV cache
+TOKENS = [(7 * i * i + 3 * i + 11) % 320 for i in range(N)]
+
+# One model a line: architecture, weights, head, and shapes that leave tails (dk = 80 and 100, three heads per kv head, an odd ubatch).
+MODELS = {
+    "b158-i2_s": dict(arch="bitnet-b1.58", weights="i2_s", embd="f16", n_embd=384, n_ff=640, n_head=6, n_head_kv=2),
+    "bitnet-tq": dict(arch="bitnet", weights={"": "tq2_0", "ffn_down": "tq1_0", "attn_v": "i2_s"}, embd="q6_k", scales=True, n_embd=512, n_ff=256,
+                      n_head=4, n_head_kv=4),
+    "llama-k": dict(arch="llama", weights={"attn_q": "q4_k", "attn_k": "q5_k", "attn_v": "q6_k", "attn_output": "q3_k", "ffn_gate": "q2_k",
+                                           "ffn_up": "q4_k", "ffn_down": "q6_k"}, embd="q8_0", head="q6_k", n_embd=512, n_ff=512, n_head=8,
+                    n_head_kv=1, rope_freqs=True),
+    "llama-0": dict(arch="llama", weights={"attn_q": "q4_0", "attn_k": "q4_1", "attn_v": "q5_0", "attn_output": "q5_1", "ffn_gate": "q8_0",
+                                           "ffn_up": "q4_1", "ffn_down": "q4_0"}, embd="q4_1", bias=True, n_embd=320, n_ff=352, n_head=4, n_head_kv=2),
+    "llama-float": dict(arch="llama", weights={"": "f16", "attn_v": "bf16", "ffn_up": "f32"}, embd="bf16", head="f16", norms="bf16", n_embd=200,
+                        n_ff=232, n_head=2, n_head_kv=1),
+}
+
+
+def digest(rows) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {name: tiny_model(**shape, seed=i).write(folder / f"{name}.gguf") for i, (name, shape) in enumerate(MODELS.items())}
+
+
+def whole(model, **options):
+    """Logits of all tokens from one decode."""
+    with model.context(n_ctx=2 * N, **options) as context:
+        context.decode(TOKENS, logits="all")
+        return context.all_logits().copy()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request, paths):
+    with Model(paths[request.param]) as model:
+        rows = whole(model, n_threads=1)
+        assert np.isfinite(rows).all() and rows.std() > 0.01
+        yield model, rows
+
+
+# ---- one process ----
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_any_cut_ubatch_and_threads_give_the_same_bits(case, data):
+    model, rows = case
+    n_ubatch = data.draw(st.sampled_from([1, 2, 3, 5, 8, 31, 32, 64, 512]), "n_ubatch")
+    n_threads = data.draw(st.sampled_from([1, 2, 3]), "n_threads")
+    with model.context(n_ctx=2 * N, n_ubatch=n_ubatch, n_threads=n_threads) as context:
+        begin = 0
+        while begin < N:
+            end = min(N, begin + data.draw(st.sampled_from([1, 2, 3, 5, 8, 32, 63, 64, 65, N]), "piece"))
+            context.decode(TOKENS[begin:end], logits="all")
+            assert (context.all_logits() == rows[begin:end]).all(), f"tokens {begin} to {end}"
+            begin = end
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), n_ubatch=st.sampled_from([1, 7, 64, 512]))
+def test_neighbours_in_the_batch_change_nothing(case, seed, n_ubatch):
+    """Four sequences with prefixes of the same text, their tokens shuffled together in every batch."""
+    model, rows = case
+    rng = np.random.default_rng(seed)
+    done = [0] * 4
+    with model.context(n_ctx=4 * N, n_seq_max=4, n_ubatch=n_ubatch, n_threads=2) as context:
+        while min(done) < 70:
+            order = rng.permutation(np.repeat(np.arange(4), rng.integers(0, 30, 4)))
+            order = [s for s in order if done[s] < 70 or rng.random() < 0.3][:120]
+            order = [s for i, s in enumerate(order) if done[s] + order[:i].count(s) < N]
+            if not order:
+                continue
+            pos = [done[s] + order[:i].count(s) for i, s in enumerate(order)]
+            context.decode([TOKENS[p] for p in pos], pos=pos, seq=[int(s) for s in order], logits="all")
+            got = context.all_logits()
+            for i, p in enumerate(pos):
+                assert (got[i] == rows[p]).all(), f"sequence {order[i]}, position {p}"
+            for s in order:
+                done[s] += 1
+
+
+def test_a_shared_prefix_and_a_repeated_tail_give_the_same_bits(case):
+    model, rows = case
+    with model.context(n_ctx=2 * N, n_seq_max=3) as context:
+        context.decode(TOKENS[:100], logits="none")
+        context.seq_copy(0, 1)                       # shares pages, the last one half full
+        context.seq_copy(0, 2, 0, 40)
+        context.decode(TOKENS[100:], seq=1, logits="all")
+        assert (context.all_logits() == rows[100:]).all()
+        context.decode(TOKENS[100:], seq=0, logits="all")
+        assert (context.all_logits() == rows[100:]).all()
+        context.decode(TOKENS[40:100], seq=2, logits="all")
+        assert (context.all_logits() == rows[40:100]).all()
+        context.seq_remove(0, 70)
+        context.decode(TOKENS[70:], seq=0, logits="all")
+        assert (context.all_logits() == rows[70:]).all()
+
+
+def test_one_token_of_two_sequences_serves_both(case):
+    model, rows = case
+    with model.context(n_ctx=2 * N, n_seq_max=2) as context:
+        context.decode(TOKENS[:80], seq=[(0, 1)] * 80, logits="all")
+        assert (context.all_logits() == rows[:80]).all()
+        for s in (1, 0):
+            context.decode(TOKENS[80:], seq=s, logits="all")
+            assert (context.all_logits() == rows[80:]).all()
+
+
+def test_repeating_a_decode_gives_the_same_bits(case):
+    model, rows = case
+    for _ in range(3):
+        assert (whole(model, n_threads=2) == rows).all()
+
+
+# ---- every table ----
+
+# Runs in a process of its own: prints {model: digest of a whole decode}, for F16 and F32 caches, one and two threads.
+PROBE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import bitnet_ffi, test_same_bits as t
+out = {"table": bitnet_ffi.kernel_name()}
+for path in sys.argv[2:]:
+    with t.Model(path) as model:
+        for kv in ("f16", "f32"):
+            out[path + kv] = t.digest(t.whole(model, kv_type=kv, n_threads=2, n_ubatch=64))
+print(json.dumps(out))
+"""
+
+
+def probe(table, paths):
+    done = subprocess.run([sys.executable, "-c", PROBE, str(TESTS), *map(str, paths.values())], capture_output=True, text=True,
+                          env={**os.environ, "BITNET_FFI_KERNELS": table})
+    if "cannot run" in done.stderr or "not compiled" in done.stderr:
+        return None
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def scalar_digests(paths):
+    return probe("scalar", paths)
+
+
+@pytest.mark.parametrize("table", ["avx2", "avx512vnni", "neon"])
+def test_every_table_gives_the_bits_of_scalar(table, paths, scalar_digests):
+    digests = probe(table, paths)
+    if digests is None:
+        pytest.skip(f"this CPU cannot run the {table} kernels")
+    assert digests.pop("table") == table
+    assert digests == {key: value for key, value in scalar_digests.items() if key != "table"}
+
+
+def test_models_cover_every_weight_type():
+    used = {kind for shape in MODELS.values() for kind in (shape["weights"].values() if isinstance(shape["weights"], dict) else [shape["weights"]])}
+    used |= {shape.get("embd", "f32") for shape in MODELS.values()} | {shape.get("head") for shape in MODELS.values()}
+    assert used >= set(TYPES)
