@@ -7,14 +7,13 @@ The declarations below are the few that a chat needs; include/bitnet_ffi.h is th
 """
 import ctypes as c
 import sys
-from pathlib import Path
 
 
 def library_path() -> str:
     """libbitnet_ffi.so of the installed package; any path to it will do."""
     import bitnet_ffi.config
 
-    return str(Path(bitnet_ffi.config.libdir()) / "libbitnet_ffi.so")
+    return str(bitnet_ffi.config.lib_dir() / "libbitnet_ffi.so")
 
 
 class ModelParams(c.Structure):
