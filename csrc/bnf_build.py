@@ -107,7 +107,7 @@ def run_steps(steps: Iterable[Step]) -> dict[Path, BuildError]:
     failures: dict[Path, BuildError] = {}
 
     def run(step: Step) -> None:
-        print("building", relative(step.output), flush=True)
+        sys.stdout.write(f"building {relative(step.output)}\n")
         try:
             step.run()
         except BuildError as error:
@@ -140,6 +140,7 @@ class Toolchain:
         self.identity = self._ask("--version").splitlines()[0]
         self.folder = ROOT / "build" / self.machine
         self.flags = shlex.split(os.environ.get("CFLAGS", ""))
+        self.link_flags = shlex.split(os.environ.get("LDFLAGS", ""))
 
     def _ask(self, option: str) -> str:
         try:
@@ -259,9 +260,9 @@ def build_library(tools: Toolchain) -> Path:
     if not script.exists() or script.read_text() != text:
         script.write_text(text)
     output = tools.folder / SONAME
-    command = [*tools.cc, "-shared", "-o", "@OUT@", *map(relative, objects), f"-Wl,-soname,{SONAME}",
-               f"-Wl,--version-script={relative(script)}", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,relro,-z,now",
-               "-Wl,-Bsymbolic-functions", "-Wl,--as-needed", "-lm", "-lpthread"]
+    command = [*tools.cc, *tools.link_flags, "-shared", "-o", "@OUT@", *map(relative, objects),
+               f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={relative(script)}", "-Wl,--gc-sections",
+               "-Wl,-z,defs", "-Wl,-z,relro,-z,now", "-Wl,-Bsymbolic-functions", "-Wl,--as-needed", "-lm", "-lpthread"]
     run_all([Step(output, command, [*objects, script])])
     missing = sorted(set(exports) - defined_symbols(output))
     if missing:
@@ -276,27 +277,31 @@ def build_extension(tools: Toolchain, source: Path, library: Path) -> Path:
     flags = [*CYTHON_FLAGS, "-DPy_LIMITED_API=0x030B0000", *python_flags(tools)]
     objects = run_all([tools.object(c, flags) for c in run_all(cython_steps([source]))])
     output = tools.folder / f"{source.stem}.abi3.so"
-    command = [*tools.cc, "-shared", "-o", "@OUT@", *map(relative, objects), relative(library), "-Wl,-rpath,$ORIGIN/lib"]
+    command = [*tools.cc, *tools.link_flags, "-shared", "-o", "@OUT@", *map(relative, objects), relative(library),
+               "-Wl,-rpath,$ORIGIN/lib"]
     run_all([Step(output, command, [*objects, library])])
     return output
 
 
 # ---- programs for tests: linked with the objects themselves, so that they reach hidden functions too ----
 
-def build_programs(tools: Toolchain, sources: list[Path], common: Path, flags: list[str],
+def main_object(tools: Toolchain, source: Path, flags: list[str]) -> Path:
+    """A main function that many programs share; not optimized, since it runs once."""
+    return run_all([tools.object(source, [*CXX_FLAGS, "-O0", *flags], tools.cxx)])[0]
+
+
+def build_programs(tools: Toolchain, sources: list[Path], flags: list[str],
                    objects: list[Path]) -> dict[Path, Path | BuildError]:
-    """One C++ program for each source, linked with `common` (which has main) and `objects`; or why there is none."""
-    compiles = [tools.object(source, [*CXX_FLAGS, *flags], tools.cxx) for source in [common, *sources]]
+    """One C++ program for each source, linked with `objects`; or why there is none."""
+    compiles = [tools.object(source, [*CXX_FLAGS, *flags], tools.cxx) for source in sources]
     failures = run_steps(compiles)
-    if compiles[0].output in failures:
-        raise failures[compiles[0].output]
     links = []
-    for compile_step in compiles[1:]:
-        inputs = [compile_step.output, compiles[0].output, *objects]
+    for compiled in compiles:
+        inputs = [compiled.output, *objects]
         # --gc-sections again takes out what only Cython's frame needs; without it Python would be undefined here.
-        command = [*tools.cxx, "-o", "@OUT@", *map(relative, inputs), "-Wl,--gc-sections", "-lm", "-lpthread"]
-        links.append(Step(compile_step.output.with_suffix("").with_suffix(""), command, inputs))
-    linkable = [link for link, step in zip(links, compiles[1:]) if step.output not in failures]
-    failures |= run_steps(linkable)
-    return {source: failures.get(step.output) or failures.get(link.output) or link.output
-            for source, step, link in zip(sources, compiles[1:], links)}
+        command = [*tools.cxx, *tools.link_flags, "-o", "@OUT@", *map(relative, inputs), "-Wl,--gc-sections", "-lm",
+                   "-lpthread"]
+        links.append(Step(compiled.output.with_suffix("").with_suffix(""), command, inputs))
+    failures |= run_steps([link for link, compiled in zip(links, compiles) if compiled.output not in failures])
+    return {source: failures.get(compiled.output) or failures.get(link.output) or link.output
+            for source, compiled, link in zip(sources, compiles, links)}

@@ -4,9 +4,8 @@ cffi's out-of-line ABI mode: the module holds parsed tables, nothing is compiled
 So the header stays the only copy of every declaration.
 """
 
+import io
 import re
-import tempfile
-from pathlib import Path
 
 import bnf_build
 
@@ -33,7 +32,6 @@ def module_text(tools: bnf_build.Toolchain) -> str:
     ffi = FFI()
     ffi.set_source("bitnet_ffi._cdef", None)
     ffi.cdef(declarations(tools))
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "_cdef.py")
-        ffi.emit_python_code(str(target))
-        return target.read_text()
+    text = io.StringIO()
+    ffi.emit_python_code(text)
+    return text.getvalue()

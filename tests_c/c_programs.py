@@ -50,7 +50,10 @@ def fetched_catch() -> Path:
     return folder
 
 
-def build_all(tools: bnf_build.Toolchain, objects: list[Path]) -> dict[Path, Path | bnf_build.BuildError]:
-    """Every C test program for this toolchain, by source; the reason where one does not build."""
+def build_all(tools: bnf_build.Toolchain,
+              runner_tools: bnf_build.Toolchain | None = None) -> dict[Path, Path | bnf_build.BuildError]:
+    """Every C test program for this toolchain, by source; the reason where one does not build. `runner_tools`: whose
+    main function to use, where another toolchain for the same machine has it (it takes long to compile)."""
     flags = [] if has_catch(tools) else ["-isystem", str(fetched_catch())]
-    return bnf_build.build_programs(tools, sources(), FOLDER / "main.cpp", flags, objects)
+    runner = bnf_build.main_object(runner_tools or tools, FOLDER / "main.cpp", flags)
+    return bnf_build.build_programs(tools, sources(), flags, [runner, *bnf_build.library_objects(tools)])

@@ -35,7 +35,7 @@ def pytest_collect_file(parent, file_path):
     stash = parent.config.stash
     if PROGRAMS not in stash:
         tools = bnf_build.Toolchain()
-        stash[PROGRAMS] = c_programs.build_all(tools, bnf_build.library_objects(tools))
+        stash[PROGRAMS] = c_programs.build_all(tools)
     program = stash[PROGRAMS][file_path]
     if isinstance(program, bnf_build.BuildError):
         broken = BrokenSource.from_parent(parent, path=file_path)

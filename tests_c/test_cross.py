@@ -25,7 +25,7 @@ pytestmark = [
 def programs():
     tools = bnf_build.Toolchain(cc="aarch64-linux-gnu-gcc", cxx=COMPILER)
     tools.flags = []
-    return c_programs.build_all(tools, bnf_build.library_objects(tools))
+    return c_programs.build_all(tools)
 
 
 @pytest.mark.parametrize("source", c_programs.sources(), ids=lambda source: source.stem)
