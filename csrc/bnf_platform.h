@@ -10,7 +10,9 @@ struct bnf_map { /* a file mapped read-only */
     size_t size;
 };
 
-/* Map a whole regular file. 0, or BITNET_ERROR_NOT_FOUND (absent), BITNET_ERROR_LOAD (directory, empty, no permission...). */
+/* Map a whole regular file. 0, or BITNET_ERROR_NOT_FOUND (absent), BITNET_ERROR_LOAD (directory, empty, no permission...).
+ * The file must not shrink while it is mapped: reading past its new end raises SIGBUS, which only the host could catch. A file that is
+ * replaced by rename, as installers do, stays whole. */
 int bnf_map_file(const char *path, struct bnf_map *out);
 void bnf_unmap(struct bnf_map *map); /* accepts an empty map; leaves it empty */
 

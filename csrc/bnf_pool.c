@@ -84,6 +84,35 @@ static void advance(struct turnstile *turnstile)
         syscall(SYS_futex, &turnstile->count, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
+/* ---- arithmetic ----
+ * A library built with -ffast-math makes the thread that loads it flush subnormals to zero, and a host may round upwards
+ * or trap on division. Threads inherit that or not, by when they were made, and logits would depend on it. */
+
+#if defined(__x86_64__)
+typedef unsigned int float_control; /* MXCSR */
+static float_control get_float_control(void) { return __builtin_ia32_stmxcsr(); }
+static void set_float_control(float_control control) { __builtin_ia32_ldmxcsr(control); }
+#define FLOAT_CONTROL_IEEE 0x1f80u /* all exceptions masked, nearest, no flush to zero, no denormals are zero */
+#elif defined(__aarch64__)
+typedef uint64_t float_control; /* FPCR */
+static float_control get_float_control(void)
+{
+    float_control control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    return control;
+}
+static void set_float_control(float_control control) { __asm__ volatile("msr fpcr, %0" : : "r"(control) : "memory"); }
+#define FLOAT_CONTROL_IEEE 0u
+#endif
+
+static void call_with_ieee(bnf_task_fn fn, void *arg, int ith, int nth)
+{
+    const float_control before = get_float_control();
+    set_float_control(FLOAT_CONTROL_IEEE);
+    fn(arg, ith, nth);
+    set_float_control(before);
+}
+
 /* ---- the team ---- */
 
 struct member {
@@ -120,7 +149,7 @@ static void *work(void *arg)
         wait_while(&self->start, seen, pool->spin_ns);
         if (pool->stop)
             return NULL;
-        pool->fn(pool->arg, self->ith, pool->n_running);
+        call_with_ieee(pool->fn, pool->arg, self->ith, pool->n_running);
         if (atomic_fetch_sub(&pool->n_busy, 1) == 1)
             advance(&pool->done);
     }
@@ -213,14 +242,14 @@ void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *ar
     pool->arg = arg;
     pool->n_running = n > 1 ? n : 1;
     if (n <= 1) {
-        fn(arg, 0, 1);
+        call_with_ieee(fn, arg, 0, 1);
         return;
     }
     const uint32_t seen = atomic_load_explicit(&pool->done.count, memory_order_relaxed);
     atomic_store(&pool->n_busy, n - 1);
     for (int i = 1; i < n; i++)
         advance(&pool->members[i].start);
-    fn(arg, 0, n);
+    call_with_ieee(fn, arg, 0, n);
     wait_while(&pool->done, seen, pool->spin_ns);
 }
 

@@ -19,7 +19,8 @@ void bnf_pool_free(struct bnf_pool *pool); /* accepts NULL */
 int bnf_pool_size(const struct bnf_pool *pool);
 
 /* Call fn(arg, i, n) on n = min(n_threads, size) members and return when all are done. One run at a time per pool.
- * After fork() the child has no members: runs go on with the caller alone. */
+ * fn computes with IEEE's defaults (round to nearest, subnormals kept, no traps), whatever the host has set for its threads;
+ * the caller's own settings are back afterwards. After fork() the child has no members: runs go on with the caller alone. */
 void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg);
 /* Inside a run: returns when all nth members have come here; memory written before is visible after. */
 void bnf_pool_barrier(struct bnf_pool *pool);

@@ -17,6 +17,7 @@ extern "C" {
 #include <unistd.h>
 
 #include <atomic>
+#include <cfenv>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -34,6 +35,17 @@ int count_threads()
     if (tasks != nullptr)
         closedir(tasks);
     return n - 2; // "." and ".."
+}
+
+// A joined thread leaves /proc a moment later: the count, once it has not moved for 20 ms.
+int count_threads_at_rest()
+{
+    for (int last = -1, now;; last = now) {
+        now = count_threads();
+        if (now == last)
+            return now;
+        usleep(20000);
+    }
 }
 
 struct Pool {
@@ -117,7 +129,7 @@ TEST_CASE("barriers hold with more threads than CPUs", "[pool]")
 
 TEST_CASE("a team of one is its caller", "[pool]")
 {
-    const int before = count_threads();
+    const int before = count_threads_at_rest();
     Pool pool(1);
     CHECK(count_threads() == before);
     check_runs(pool, 1, 1, 10);
@@ -153,7 +165,7 @@ TEST_CASE("an idle team uses no CPU", "[pool]")
 
 TEST_CASE("threads are named, block signals, and end with the pool", "[pool]")
 {
-    const int before = count_threads();
+    const int before = count_threads_at_rest();
     {
         Pool pool(3);
         CHECK(count_threads() == before + 2);
@@ -173,9 +185,7 @@ TEST_CASE("threads are named, block signals, and end with the pool", "[pool]")
         CHECK(open_signals[1] + open_signals[2] == 0);
         CHECK(open_signals[0] == 5); // the caller's mask is its own
     }
-    for (int i = 0; i < 1000 && count_threads() != before; i++)
-        usleep(1000); // a joined thread leaves /proc a moment later
-    CHECK(count_threads() == before);
+    CHECK(count_threads_at_rest() == before);
 }
 
 TEST_CASE("teams come and go without a run", "[pool]")
@@ -223,6 +233,25 @@ TEST_CASE("a forked child goes on alone", "[pool]")
     waitpid(child, &status, 0);
     CHECK(status == 0);
     check_runs(pool, 3, 3, 3); // the parent's team is whole
+}
+
+TEST_CASE("a run computes with IEEE's defaults and leaves the host's settings", "[pool]")
+{
+    std::fesetround(FE_UPWARD);
+    Pool pool(2); // its thread inherits the rounding
+    std::vector<float> sums(2, 0.0f);
+    std::vector<float> tiny(2, 0.0f);
+    for (int n = 1; n <= 2; n++)
+        pool.run(n, [&](int ith, int) {
+            volatile float one = 1.0f, small = 0x1p-60f, least = 0x1p-149f;
+            sums[ith] = one + small;
+            tiny[ith] = least * one;
+        });
+    const int rounding = std::fegetround();
+    std::fesetround(FE_TONEAREST);
+    CHECK(rounding == FE_UPWARD);
+    CHECK(sums == std::vector<float>(2, 1.0f));
+    CHECK(tiny == std::vector<float>(2, 0x1p-149f));
 }
 
 TEST_CASE("a team is cut to the CPUs there are", "[pool]")
