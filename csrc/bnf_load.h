@@ -1,0 +1,40 @@
+/* What the modules that load a model share among themselves; everyone else uses bnf_calls.h.
+ *   load.pyx          the order of loading, chat templates, the model's life
+ *   load_hparams.pyx  architecture and hyper-parameters from the metadata, cross-checked
+ *   load_tensors.pyx  weights by name, shape and type; norms and biases as floats; the RoPE table
+ *   load_check.pyx    the contents of every tensor, when check_tensors asks */
+#ifndef BNF_LOAD_H
+#define BNF_LOAD_H
+
+#include "bnf_atomic.h"
+#include "bnf_types.h"
+
+#define BNF_MAX_ARCH 64 /* bytes of an architecture's name, its NUL included */
+
+/* Bounds that keep every product of two sizes within int64 and every size within int32. */
+#define BNF_MAX_EMBD (1 << 20)
+#define BNF_MAX_FF (1 << 24)
+#define BNF_MAX_HEADS (1 << 16)
+#define BNF_MAX_HEAD_WIDTH (1 << 16)
+#define BNF_MAX_VOCAB (1 << 24)
+
+/* A model being loaded. */
+struct bnf_loader {
+    struct llama_model *model;
+    const struct llama_model_params *params;
+    char arch[BNF_MAX_ARCH]; /* as the file names it: the prefix of its keys */
+    uint8_t *used;           /* [n_tensors] 1: the model took this tensor */
+    int64_t n_steps, n_done; /* for the progress callback */
+};
+
+int bnf_load_arch(struct bnf_loader *loader);
+int bnf_load_hparams(struct bnf_loader *loader);
+int bnf_load_tensors(struct bnf_loader *loader);
+int bnf_load_check(struct bnf_loader *loader);
+
+/* Give memory to the model, which frees it at the end of its life. On failure it is freed at once. */
+int bnf_load_own(struct bnf_loader *loader, void *memory);
+/* One step done: tell the progress callback. An error when it asks to stop. */
+int bnf_load_step(struct bnf_loader *loader);
+
+#endif
