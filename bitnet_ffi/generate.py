@@ -70,7 +70,7 @@ class TextStream:
 
     def __init__(self, stop: Sequence[str] = ()):
         if any(not s for s in stop):
-            raise ValueError("stop: an empty string would stop everything")
+            raise InvalidArgumentError("stop: an empty string would stop everything")
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
@@ -102,7 +102,8 @@ class Generation(Iterator[str]):
     """A running generation: iterate to get text as it comes.
 
     tokens: ids chosen so far. text: what was yielded so far. metrics: figures so far, complete at the end.
-    finish_reason: None while running; then "stop" (end token), "stop_string", "length" (max_tokens), "context" (n_ctx is full) or "cancelled".
+    finish_reason: None while running; then "stop" (end token), "stop_string", "length" (max_tokens), "context" (n_ctx is full) or "cancelled"
+    (Ctrl-C too); "error" after an exception.
     Errors while iterating: those of Context.decode, except Cancelled and ContextFullError, which end the iteration.
     Threads: iterated by one; cancel() from any.
     """
@@ -139,8 +140,8 @@ class Generation(Iterator[str]):
                 piece = self._finish("cancelled")
             except ContextFullError:
                 piece = self._finish("context")
-            except BaseException:
-                self._finish("error")
+            except BaseException as error:
+                self._finish("cancelled" if isinstance(error, KeyboardInterrupt) else "error")
                 raise
             if piece:
                 self.text += piece

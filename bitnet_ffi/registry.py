@@ -206,6 +206,12 @@ def resolve(source: str | os.PathLike, *, download: bool = True, progress: Progr
     if model is None:
         known = ", ".join(m.name for m in MODELS)
         raise ModelNotFoundError(f"{os.fsdecode(text)}: no such file, and no model of that name (known: {known})")
-    if not download and not is_cached(model):
+    return str(pull(model.name, progress=progress, note=note) if download else fetched_path(model.name))
+
+
+def fetched_path(name: str) -> Path:
+    """The file of a named model that is here; RegistryError says how to get one that is not."""
+    model = get(name)
+    if not is_cached(model):
         raise RegistryError(f"{model.name} is not on this machine; fetch it with: bitnet models pull {model.name}")
-    return str(pull(model.name, progress=progress, note=note))
+    return cached_path(model)
