@@ -111,7 +111,8 @@ TEST_CASE("no path is an error, not a crash", "[platform]")
 TEST_CASE("memory of any size is aligned, zero and ours", "[platform]")
 {
     const size_t huge = (size_t)2 << 20;
-    for (size_t size : {(size_t)0, (size_t)1, (size_t)63, (size_t)64, (size_t)65, (size_t)4096, huge - 1, huge, huge + 1, 3 * huge + 12345}) {
+    const size_t sizes[] = {0, 1, 63, 64, 65, 4096, huge - 1, huge, huge + 1, 3 * huge + 12345};
+    for (size_t size : sizes) {
         void *memory = bnf_alloc(size);
         REQUIRE(memory != nullptr);
         CHECK(reinterpret_cast<uintptr_t>(memory) % (size < huge ? 64 : huge) == 0);
