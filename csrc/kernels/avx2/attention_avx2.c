@@ -39,15 +39,21 @@ TEMPLATE __m256 load_kv(const void *base, int64_t i, const enum bnf_kv_type type
     return _mm256_loadu_ps((const float *)base + i);
 }
 
-/* As load_kv where only `left` elements exist, also none; the others read as +0. */
+/* As load_kv where only `left` elements exist, 1 to 7 or more; the others read as +0. */
 static inline __m256 load_some_kv(const void *base, int64_t i, int64_t left, const enum bnf_kv_type type)
 {
+    if (left >= 8)
+        return load_kv(base, i, type);
     if (type == BNF_KV_F32)
         return bnf_load_some_avx2((const float *)base + i, left);
-    uint16_t half[8] = {0};
-    if (left > 0)
-        memcpy(half, (const uint16_t *)base + i, left >= 8 ? sizeof half : (size_t)left * sizeof *half);
-    return load_kv(half, 0, BNF_KV_F16);
+    const uint16_t *const half = (const uint16_t *)base + i;
+    if (left % 2 == 0) { /* as in every model known; masks speak of 32 bits, so two halves */
+        const __m128i live = _mm256_castsi256_si128(bnf_live8_avx2(left / 2));
+        return _mm256_cvtph_ps(_mm_maskload_epi32((const int *)(const void *)half, live));
+    }
+    uint16_t part[8] = {0};
+    memcpy(part, half, (size_t)left * sizeof *part);
+    return load_kv(part, 0, BNF_KV_F16);
 }
 
 /* bnf_fold16_avx2 of four sums at once, each a low and a high vector.
@@ -69,7 +75,7 @@ TEMPLATE __m128 fold_four(const __m256 (*sum)[2])
     return _mm_blend_ps(ac, _mm_moveldup_ps(bd), 0xa); /* a b c d */
 }
 
-/* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (then both factors are 0 beyond:
+/* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (beyond, both factors are 0:
  * that can turn a lane's -0 into +0, which no result shows, as m is never -0 and exp(-0) = exp(0)). */
 TEMPLATE void add_products(__m256 (*sum)[2], const float *q, int64_t dk, const void *k, const int64_t *first, int64_t i,
                            int64_t left, const int heads, const int positions, const enum bnf_kv_type type)
@@ -77,6 +83,8 @@ TEMPLATE void add_products(__m256 (*sum)[2], const float *q, int64_t dk, const v
 #pragma GCC unroll 2
     for (int part = 0; part < 2; part++) {
         const int64_t at = i + 8 * part, some = left - 8 * part;
+        if (some <= 0)
+            break;
         __m256 kj[4];
 #pragma GCC unroll 4
         for (int j = 0; j < positions; j++)

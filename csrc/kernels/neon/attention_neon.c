@@ -6,6 +6,8 @@
  * The functions below are templates over `heads`, `type` and `width`: always inlined with constants, so that the loops over
  * them unroll and the arrays of sums become registers.
  * Next: vector_neon.c for the other operations, math_neon.h for exp. */
+#include <string.h>
+
 #include "kernels_neon.h"
 #include "math_neon.h"
 
@@ -37,14 +39,15 @@ TEMPLATE float32x4_t load_kv(const void *base, int64_t i, const enum bnf_kv_type
     return vld1q_f32((const float *)base + i);
 }
 
-/* As load_kv where only `left` elements exist, also none; the others read as +0. */
+/* As load_kv where only `left` elements exist, 1 to 3 or more; the others read as +0. */
 static inline float32x4_t load_some_kv(const void *base, int64_t i, int64_t left, const enum bnf_kv_type type)
 {
+    if (left >= 4)
+        return load_kv(base, i, type);
     if (type == BNF_KV_F32)
         return bnf_load_some_neon((const float *)base + i, left);
     uint16_t half[4] = {0};
-    if (left > 0)
-        memcpy(half, (const uint16_t *)base + i, left >= 4 ? sizeof half : (size_t)left * sizeof *half);
+    memcpy(half, (const uint16_t *)base + i, (size_t)left * sizeof *half);
     return load_kv(half, 0, BNF_KV_F16);
 }
 
@@ -63,7 +66,7 @@ TEMPLATE float32x4_t fold_four(const float32x4_t (*sum)[4])
     return vpaddq_f32(ab, cd);
 }
 
-/* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (then both factors are 0 beyond:
+/* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (beyond, both factors are 0:
  * that can turn a lane's -0 into +0, which no result shows, as m is never -0 and exp(-0) = exp(0)). */
 TEMPLATE void add_products(float32x4_t (*sum)[4], const float *q, int64_t dk, const void *k, const int64_t *first, int64_t i,
                            int64_t left, const int heads, const int positions, const enum bnf_kv_type type)
@@ -71,6 +74,8 @@ TEMPLATE void add_products(float32x4_t (*sum)[4], const float *q, int64_t dk, co
 #pragma GCC unroll 4
     for (int part = 0; part < 4; part++) {
         const int64_t at = i + 4 * part, some = left - 4 * part;
+        if (some <= 0)
+            break;
         float32x4_t kj[4];
 #pragma GCC unroll 4
         for (int j = 0; j < positions; j++)

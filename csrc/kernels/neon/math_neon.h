@@ -6,16 +6,17 @@
 
 #include <arm_neon.h>
 #include <math.h>
-#include <string.h>
 
 #include "bnf_math.h"
 
 /* Up to 4 floats of which `left` exist; left may be anything. The others read as +0 and are not touched. */
 static inline float32x4_t bnf_load_some_neon(const float *x, int64_t left)
 {
+    if (left >= 4)
+        return vld1q_f32(x);
     float part[4] = {0};
-    if (left > 0)
-        memcpy(part, x, left >= 4 ? sizeof part : (size_t)left * sizeof *part);
+    for (int i = 0; i < left; i++)
+        part[i] = x[i];
     return vld1q_f32(part);
 }
 
@@ -23,8 +24,8 @@ static inline void bnf_store_some_neon(float *x, int64_t left, float32x4_t value
 {
     float part[4];
     vst1q_f32(part, value);
-    if (left > 0)
-        memcpy(x, part, left >= 4 ? sizeof part : (size_t)left * sizeof *part);
+    for (int i = 0; i < 4 && i < left; i++)
+        x[i] = part[i];
 }
 
 /* Lanes 0 to 3, 4 to 7, 8 to 11 and 12 to 15 become the four sums lane i + (i + 4) + (i + 8) + (i + 12) of the tree's second

@@ -1,6 +1,8 @@
 /* Operations along a vector, 4 floats at a time; the last few pass through a small buffer. Same bits as
  * ../scalar/vector_scalar.c, which says what each does. Each step loads before it stores, so y may be x, g or u.
  * Next: attention_neon.c. */
+#include <string.h>
+
 #include "kernels_neon.h"
 #include "math_neon.h"
 
