@@ -88,8 +88,8 @@ class NativeDistribution(Distribution):
         return True
 
 
-extensions = [Extension(f"bitnet_ffi.{name}", [f"bitnet_ffi/{name}.pyx"], py_limited_api=True)
-              for name in ("kernels", "_interrupt")]
+extensions = [Extension(f"bitnet_ffi.{source.stem}", [f"bitnet_ffi/{source.name}"], py_limited_api=True)
+              for source in sorted(PACKAGE.glob("*.pyx"))]
 setup(
     version=bnf_build.version_string(),
     distclass=NativeDistribution,

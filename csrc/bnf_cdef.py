@@ -4,6 +4,7 @@ cffi's out-of-line ABI mode: the module holds parsed tables, nothing is compiled
 So the header stays the only copy of every declaration.
 """
 
+import contextlib
 import io
 import re
 
@@ -33,5 +34,6 @@ def module_text(tools: bnf_build.Toolchain) -> str:
     ffi.set_source("bitnet_ffi._cdef", None)
     ffi.cdef(declarations(tools))
     text = io.StringIO()
-    ffi.emit_python_code(text)
+    with contextlib.redirect_stdout(None):  # cffi reports the object it writes to
+        ffi.emit_python_code(text)
     return text.getvalue()
