@@ -133,6 +133,42 @@ TEST_CASE("test_attn_page_same_bits_for_hostile_values")
             check_same_as_scalar(Cache(type, g, 72, 100, 1, true));
 }
 
+TEST_CASE("test_attn_page_maximum_passes_over_nan")
+{
+    Cache cache(BNF_KV_F32, 1, 1, 1, 1);
+    cache.q[0] = cache.scale = 1.0f;
+    for (const Table *ops : other_tables())
+        for (size_t highest = 0; highest < BNF_KV_PAGE; highest++)
+            for (size_t nan = 0; nan < BNF_KV_PAGE; nan++) {
+                if (nan == highest)
+                    continue;
+                std::fill(cache.k.begin(), cache.k.end(), -2.0f);
+                cache.k[highest] = 3.0f;
+                cache.k[nan] = std::numeric_limits<float>::quiet_NaN();
+                const Result r = one_page(*ops, cache, 0, FULL);
+                INFO(ops->name << ", highest in " << highest << ", NaN in " << nan);
+                REQUIRE(r.m[0] == 3.0f);
+                REQUIRE(std::isnan(r.l[0]));
+            }
+}
+
+TEST_CASE("test_attn_page_maximum_is_never_minus_zero")
+{
+    std::vector<const Table *> tables = other_tables();
+    tables.push_back(&table("scalar"));
+    for (const Table *ops : tables)
+        for (const size_t dk : {1u, 16u, 20u, 32u}) {
+            Cache cache(BNF_KV_F32, 1, dk, 3, 1);
+            std::fill(cache.q.begin(), cache.q.end(), 0x1p-100f);
+            std::fill(cache.k.begin(), cache.k.end(), -0x1p-100f); /* every product rounds to -0 */
+            const Result r = one_page(*ops, cache, 0, FULL);
+            INFO(ops->name << ", dk = " << dk);
+            REQUIRE(bnf_bits_of_float(r.m[0]) == 0);
+            REQUIRE(r.l[0] == 64.0f);
+            REQUIRE(r == one_page(table("scalar"), cache, 0, FULL));
+        }
+}
+
 TEST_CASE("test_attn_page_writes_nothing_behind_its_results")
 {
     std::vector<const Table *> tables = other_tables();
