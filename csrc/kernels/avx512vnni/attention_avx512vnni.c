@@ -39,15 +39,16 @@ TEMPLATE __m512 load_kv(const void *base, int64_t i, __mmask16 live, const enum 
     return _mm512_maskz_loadu_ps(live, (const float *)base + i);
 }
 
-/* Vectors x and y, halves or quarters added pairwise: step 1 of the tree for x in the low half, for y in the high half. */
+/* Step 1 of the tree for two sums: x0+x8 .. x7+x15 in the low half, y's in the high half. */
 TEMPLATE __m512 fold_pair(__m512 x, __m512 y)
 {
     return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
 }
 
 /* bnf_fold16_avx512vnni of four vectors at once.
- *    ab   a0+a8 .. a7+a15 | b0+b8 .. b7+b15         and cd the same
- *    all  a's 4 sums | b's | c's | d's              from 128-bit lanes 0 and 2, 1 and 3 */
+ *    ab   a's 8 sums | b's 8 sums            and cd the same
+ *    by4  a's 4 sums | b's | c's | d's      quarters 0 and 2 plus quarters 1 and 3
+ *    by1  a . . . | b . . . | c . . . | d . . . */
 TEMPLATE __m128 fold_four(const __m512 *sum)
 {
     const __m512 ab = fold_pair(sum[0], sum[1]);
