@@ -219,7 +219,7 @@ def test_architecture_missing(file):
 def with_tensor(**fields) -> Gguf:
     g = vocabulary()
     given = dict(name="a.weight", ne=(32, 2), type=0, data=bytes(256))
-    g.tensors = [Tensor(**given | fields), Tensor("b.weight", (8,), 0, bytes(32))]
+    g.tensors = [Tensor(**given | fields), Tensor("b.weight", (64,), 0, bytes(256), offset=256)]
     return g
 
 
@@ -248,7 +248,7 @@ def test_tensors_good(file):
     (dict(offset=2**63), "tensor 'a.weight' needs 256 bytes at offset 9223372036854775808"),
     (dict(offset=2**64 - 32), "tensor 'a.weight' needs 256 bytes at offset 18446744073709551584"),
     (dict(ne=(32, 3)), "tensor 'a.weight' (384 bytes at offset 0) overlaps tensor 'b.weight' at offset 256"),
-    (dict(ne=(32, 300)), "tensor 'a.weight' needs 38400 bytes at offset 0, but the file's data section has only 288"),
+    (dict(ne=(32, 300)), "tensor 'a.weight' needs 38400 bytes at offset 0, but the file's data section has only 512"),
 ])
 def test_tensors(file, fields, sentence):
     expect(file, with_tensor(**fields), sentence, vocab_only=True)
@@ -262,8 +262,8 @@ def test_tensors_of_unknown_size_at_one_offset(file):
 
 def test_tensors_beyond_the_end(file):
     content = with_tensor().to_bytes()
-    expect(file, content[:-1], "tensor 'b.weight' needs 32 bytes at offset 256, but the file's data section has only 287", vocab_only=True)
-    expect(file, content[:-300], "the tensors' data should begin at byte", vocab_only=True)
+    expect(file, content[:-1], "tensor 'b.weight' needs 256 bytes at offset 256, but the file's data section has only 511", vocab_only=True)
+    expect(file, content[:-520], "the tensors' data should begin at byte", vocab_only=True)
 
 
 def test_i2_s_size_has_a_trailer(file):

@@ -56,7 +56,8 @@ cdef double next_f64(const uint8_t **at) noexcept nogil:
     at[0] += 8
     return value
 
-# An integer type's next value; U64 comes back as the same 64 bits.
+# An integer type's next value; U64 comes back as the same 64 bits. Both sides of each choice are widened first: C would
+# make the signed one unsigned.
 cdef int64_t next_int(int32_t type, const uint8_t **at) noexcept nogil:
     cdef uint8_t u8
     cdef int16_t i16 = 0
@@ -66,12 +67,12 @@ cdef int64_t next_int(int32_t type, const uint8_t **at) noexcept nogil:
     if type == BNF_GGUF_U8 or type == BNF_GGUF_I8:
         u8 = at[0][0]
         at[0] += 1
-        return u8 if type == BNF_GGUF_U8 else <int8_t>u8
+        return <int64_t>u8 if type == BNF_GGUF_U8 else <int64_t><int8_t>u8
     if type == BNF_GGUF_U16 or type == BNF_GGUF_I16:
         memcpy(&u16, at[0], 2)
         memcpy(&i16, at[0], 2)
         at[0] += 2
-        return u16 if type == BNF_GGUF_U16 else i16
+        return <int64_t>u16 if type == BNF_GGUF_U16 else <int64_t>i16
     if type == BNF_GGUF_U32 or type == BNF_GGUF_I32:
         memcpy(&u32, at[0], 4)
         memcpy(&i32, at[0], 4)
