@@ -26,11 +26,27 @@ struct bnf_str bnf_gguf_next_str(const uint8_t **cursor);
 /* The value as llama_model_meta_val_str writes it (snprintf rules: returns the full length). Arrays: "[a, b, ...]". */
 int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
 
-/* ---- vocab.pyx, tokenize*.pyx ---- */
+/* ---- vocab.pyx ---- */
 int bnf_vocab_load(const struct bnf_gguf *gguf, struct bnf_vocab **out);
 void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */
 int32_t bnf_vocab_n_tokens(const struct bnf_vocab *vocab);
 bool bnf_vocab_is_eog(const struct bnf_vocab *vocab, int32_t token);
+
+/* ---- the rooms inside the vocabulary; structs in bnf_vocab.h ---- */
+struct bnf_split;
+struct bnf_merge_scratch;
+struct bnf_ids;
+/* vocab_roles.pyx: special tokens, end of generation, attributes by model. 0, or a negative code under strict repairs. */
+int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
+/* split.pyx: the end of the word that begins at split->pos, which moves there. Call while split->pos < split->end. */
+const uint8_t *bnf_split_next(struct bnf_split *split);
+/* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or BITNET_ERROR_MEMORY. */
+int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch, struct bnf_ids *ids);
+int bnf_merge_reserve(struct bnf_merge_scratch *scratch, size_t size); /* at least size bytes in scratch->bytes */
+void bnf_merge_free(struct bnf_merge_scratch *scratch);
+/* tokenize.pyx: tokens of a text, written while they fit and counted all; or a negative code. */
+int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
+                     int32_t *tokens, int64_t n_tokens_max);
 
 /* ---- load.pyx ---- */
 int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);

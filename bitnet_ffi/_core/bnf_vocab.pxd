@@ -1,0 +1,132 @@
+# The vocabulary rooms' view of csrc/bnf_vocab.h and csrc/bnf_unicode.h, and of the functions that they define for each
+# other (csrc/bnf_calls.h). All extern. Cast llama_model.vocab to bnf_vocab_t * where a .pyx needs the fields.
+
+from bitnet_ffi._core.bnf cimport bnf_gguf
+from libc.stdint cimport uint8_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint bool
+
+cdef extern from "bnf_unicode.h" nogil:
+    enum:
+        BNF_IN_L, BNF_IN_N, BNF_IN_P, BNF_IN_S
+    uint32_t bnf_category_set(uint32_t code_point)
+    size_t bnf_utf8_len(uint8_t lead)
+    size_t bnf_utf8_decode(const uint8_t *text, size_t left, uint32_t *code_point)
+    size_t bnf_utf8_encode(uint32_t c, uint8_t *out)
+    uint32_t bnf_utf8_set(const uint8_t *p, const uint8_t **next)
+    bool bnf_utf8_is_clean(const uint8_t *text, size_t len)
+    size_t bnf_utf8_repair(const uint8_t *text, size_t len, uint8_t *out)
+    const uint16_t bnf_byte_char[256]
+    int bnf_char_byte(uint32_t code_point)
+
+cdef extern from "bnf_vocab.h" nogil:
+    enum:
+        BNF_PRE_DEFAULT, BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM
+        BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS, BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES
+        BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_NL
+        BNF_FIM_PRE, BNF_FIM_SUF, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP, BNF_N_ROLES
+        BNF_KNOWN_EOG, BNF_KNOWN_SHOWN
+        BNF_WHOLE_UNKNOWN, BNF_WHOLE_YES, BNF_WHOLE_NO
+    const uint32_t BNF_NO_TOKEN
+
+    ctypedef struct bnf_pre_name "struct bnf_pre_name":
+        const char *name
+        int32_t pre
+        int32_t flags
+    ctypedef struct bnf_role_key "struct bnf_role_key":
+        const char *key
+        int32_t role
+    ctypedef struct bnf_known_text "struct bnf_known_text":
+        const char *text
+        int32_t role
+    const bnf_pre_name *bnf_pre_names
+    const bnf_role_key *bnf_role_keys
+    const bnf_known_text *bnf_known_texts
+
+    ctypedef struct bnf_strings "struct bnf_strings":
+        char *bytes
+        uint32_t *at
+    ctypedef struct bnf_key_slot "struct bnf_key_slot":
+        uint32_t tag
+        uint32_t token
+    ctypedef struct bnf_merge_slot_t "struct bnf_merge_slot":
+        uint32_t left
+        uint32_t right
+        uint32_t rank
+        uint32_t token
+    ctypedef struct bnf_vocab_t "struct bnf_vocab":
+        int32_t type
+        int32_t pre
+        int32_t n_tokens
+        bool add_bos
+        bool add_eos
+        bool add_sep
+        bool add_space_prefix
+        bool whole_words
+        bool clean_spaces
+        bool spaces_lead
+        int32_t special[15]
+        bnf_strings text
+        bnf_strings piece
+        const bnf_strings *key
+        float *score
+        uint16_t *attr
+        uint8_t *eog
+        uint8_t *whole
+        bnf_key_slot *key_slots
+        uint32_t n_key_slots
+        uint32_t max_key_len
+        bnf_merge_slot_t *merge_slots
+        uint32_t n_merge_slots
+        uint32_t byte_token[256]
+        int32_t *specials
+        int32_t *special_order
+        int32_t special_first[257]
+        int32_t n_specials
+        int32_t n_user_defined
+    uint8_t bnf_whole_get(const bnf_vocab_t *v, uint32_t token)
+    void bnf_whole_set(const bnf_vocab_t *v, uint32_t token, uint8_t value)
+    const uint8_t *bnf_strings_get(const bnf_strings *s, uint32_t i, uint32_t *len)
+    uint64_t bnf_hash_bytes(const uint8_t *bytes, size_t len)
+    uint32_t bnf_key_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t len)
+    bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right)
+
+    ctypedef struct bnf_ids "struct bnf_ids":
+        int32_t *out
+        int64_t cap
+        int64_t n
+    void bnf_ids_add(bnf_ids *ids, uint32_t token)
+    ctypedef struct bnf_symbol "struct bnf_symbol":
+        uint32_t begin
+        uint32_t len
+        uint32_t prev
+        uint32_t next
+        uint32_t token
+        uint32_t rank
+        uint32_t pair_token
+    ctypedef struct bnf_merge_scratch "struct bnf_merge_scratch":
+        bnf_symbol *symbols
+        uint64_t *heap
+        size_t cap_symbols
+        uint8_t *bytes
+        size_t cap_bytes
+    ctypedef struct bnf_fragment "struct bnf_fragment":
+        size_t begin
+        size_t len
+        uint32_t token
+    ctypedef struct bnf_split_t "struct bnf_split":
+        const uint8_t *pos
+        const uint8_t *end
+        const uint8_t *stop
+        int32_t pre
+    int bnf_vocab_repair(const char *format, ...)
+
+cdef extern from "bnf_calls.h" nogil:
+    const uint8_t *bnf_split_next(bnf_split_t *split)
+    int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t len, bnf_merge_scratch *scratch, bnf_ids *ids)
+    int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size)
+    void bnf_merge_free(bnf_merge_scratch *scratch)
+    int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
+                         int32_t *tokens, int64_t n_tokens_max)
+    int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab)

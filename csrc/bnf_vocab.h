@@ -1,0 +1,221 @@
+/* The vocabulary as the tokenizers see it: struct bnf_vocab, its two hash tables, and the tables of names.
+ * Private to _core/vocab*.pyx, split.pyx, tokenize.pyx, merge.pyx and api_vocab.pyx; mirrored by _core/bnf_vocab.pxd.
+ * A vocabulary is immutable after load and shared by threads, except for the bytes of `whole`, a memo (see below). */
+#ifndef BNF_VOCAB_H
+#define BNF_VOCAB_H
+
+#include "bnf_types.h"
+#include "bnf_unicode.h"
+
+#include <string.h>
+
+/* ---- pre-tokenizers ---- */
+
+enum bnf_pre { BNF_PRE_DEFAULT = 0, BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM };
+
+enum bnf_pre_flag {
+    BNF_PRE_WHOLE_WORDS  = 1, /* a word that is in the vocabulary is one token, whatever the merges say */
+    BNF_PRE_ADD_BOS      = 2, /* when the file does not say */
+    BNF_PRE_ADD_SEP      = 4,
+    BNF_PRE_KEEP_SPACES  = 8, /* detokenizing does not remove spaces before punctuation */
+};
+
+struct bnf_pre_name { /* one value of tokenizer.ggml.pre */
+    const char *name;
+    int32_t pre;   /* bnf_pre */
+    int32_t flags; /* bnf_pre_flag */
+};
+
+extern const struct bnf_pre_name bnf_pre_names[]; /* ends with a NULL name; an alias splits exactly as its family does */
+
+/* ---- tokens known by their text ---- */
+
+enum bnf_role { /* index into bnf_vocab.special */
+    BNF_BOS = 0, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_NL,
+    BNF_FIM_PRE, BNF_FIM_SUF, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP, BNF_N_ROLES
+};
+
+struct bnf_role_key { /* a metadata key that names the token of a role; a later line wins over an earlier one */
+    const char *key;
+    int32_t role;
+};
+
+enum bnf_known { BNF_KNOWN_EOG = -1, BNF_KNOWN_SHOWN = -2 }; /* besides a role: it ends generation; it is always shown */
+
+struct bnf_known_text { /* a text that marks a token's role when no key does, or that it ends generation */
+    const char *text;
+    int32_t role; /* bnf_role or bnf_known */
+};
+
+extern const struct bnf_role_key bnf_role_keys[];    /* ends with a NULL key */
+extern const struct bnf_known_text bnf_known_texts[]; /* ends with a NULL text */
+
+/* ---- the vocabulary ---- */
+
+struct bnf_strings { /* n byte strings in one block, each followed by a NUL that does not count */
+    char *bytes;
+    uint32_t *at; /* [n + 1] string i is [at[i], at[i + 1] - 1) */
+};
+
+struct bnf_key_slot { /* open addressing, linear probing; n_key_slots is a power of two and at least twice the keys */
+    uint32_t tag;     /* upper half of the hash */
+    uint32_t token;   /* token + 1, 0: empty */
+};
+
+struct bnf_merge_slot { /* likewise, by the pair of tokens */
+    uint32_t left, right; /* left == UINT32_MAX: empty */
+    uint32_t rank;        /* smaller merges first */
+    uint32_t token;       /* what the pair becomes */
+};
+
+#define BNF_NO_TOKEN UINT32_MAX
+
+struct bnf_vocab {
+    int32_t type;               /* llama_vocab_type: NONE, SPM or BPE */
+    int32_t pre;                /* bnf_pre, for BPE */
+    int32_t n_tokens;
+    bool add_bos, add_eos, add_sep, add_space_prefix;
+    bool whole_words;           /* see BNF_PRE_WHOLE_WORDS */
+    bool clean_spaces;
+    bool spaces_lead;           /* SPM: in no token does a space follow another character, so words can be merged one by one */
+    int32_t special[BNF_N_ROLES]; /* token or LLAMA_TOKEN_NULL */
+
+    struct bnf_strings text;    /* as the file has them */
+    struct bnf_strings piece;   /* what they stand for: bytes of the output */
+    const struct bnf_strings *key; /* what merging looks up: text for SPM, piece for BPE */
+    float *score;               /* [n_tokens] */
+    uint16_t *attr;             /* [n_tokens] llama_token_attr */
+    uint8_t *eog;               /* [n_tokens] 1: ends generation */
+    uint8_t *whole;             /* [n_tokens] memo: does merging the token's own key give the token? bnf_whole */
+
+    struct bnf_key_slot *key_slots;
+    uint32_t n_key_slots;
+    uint32_t max_key_len;
+    struct bnf_merge_slot *merge_slots;
+    uint32_t n_merge_slots;
+    uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. SPM: <0xHH> or BNF_NO_TOKEN */
+
+    int32_t *specials;          /* tokens that are looked for in the text before it is cut into words, sorted by their bytes */
+    int32_t *special_order;     /* indexes into specials: longest first, then lower token */
+    int32_t special_first[257]; /* specials that begin with byte b: [special_first[b], special_first[b + 1]) */
+    int32_t n_specials;
+    int32_t n_user_defined;     /* those of them that count even when special tokens are not parsed */
+};
+
+enum bnf_whole { BNF_WHOLE_UNKNOWN = 0, BNF_WHOLE_YES, BNF_WHOLE_NO };
+
+/* The memo is written by any thread that tokenizes. Every writer stores the same value, so order does not matter. */
+static inline uint8_t bnf_whole_get(const struct bnf_vocab *v, uint32_t token)
+{
+    return __atomic_load_n(v->whole + token, __ATOMIC_RELAXED);
+}
+
+static inline void bnf_whole_set(const struct bnf_vocab *v, uint32_t token, uint8_t value)
+{
+    __atomic_store_n(v->whole + token, value, __ATOMIC_RELAXED);
+}
+
+static inline const uint8_t *bnf_strings_get(const struct bnf_strings *s, uint32_t i, uint32_t *len)
+{
+    *len = s->at[i + 1] - s->at[i] - 1;
+    return (const uint8_t *)s->bytes + s->at[i];
+}
+
+static inline uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio, odd */
+    return h ^ h >> 29;
+}
+
+static inline uint64_t bnf_hash_bytes(const uint8_t *bytes, size_t len)
+{
+    uint64_t h = len, x;
+    for (; len > 8; len -= 8, bytes += 8) {
+        memcpy(&x, bytes, 8);
+        h = bnf_hash_mix(h, x);
+    }
+    x = 0;
+    for (size_t i = 0; i < len; i++)
+        x |= (uint64_t)bytes[i] << 8 * i;
+    h = bnf_hash_mix(h, x);
+    return bnf_hash_mix(h, h >> 32);
+}
+
+/* The token whose key is these bytes, or BNF_NO_TOKEN. */
+static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
+{
+    if (len > v->max_key_len)
+        return BNF_NO_TOKEN;
+    const uint64_t h = bnf_hash_bytes(bytes, len);
+    const uint32_t tag = (uint32_t)(h >> 32), mask = v->n_key_slots - 1;
+    for (uint32_t i = (uint32_t)h & mask; v->key_slots[i].token != 0; i = (i + 1) & mask) {
+        if (v->key_slots[i].tag != tag)
+            continue;
+        const uint32_t token = v->key_slots[i].token - 1;
+        uint32_t key_len;
+        const uint8_t *key = bnf_strings_get(v->key, token, &key_len);
+        if (key_len == len && memcmp(key, bytes, len) == 0)
+            return token;
+    }
+    return BNF_NO_TOKEN;
+}
+
+/* Where the pair is, or the empty slot where it belongs. */
+static inline struct bnf_merge_slot *bnf_merge_slot(const struct bnf_vocab *v, uint32_t left, uint32_t right)
+{
+    const uint64_t h = bnf_hash_mix(0, (uint64_t)left << 32 | right);
+    const uint32_t mask = v->n_merge_slots - 1;
+    uint32_t i = (uint32_t)(h >> 32) & mask;
+    while (v->merge_slots[i].left != UINT32_MAX && (v->merge_slots[i].left != left || v->merge_slots[i].right != right))
+        i = (i + 1) & mask;
+    return v->merge_slots + i;
+}
+
+/* ---- working memory of one call ---- */
+
+struct bnf_ids { /* where tokens go: the first `cap` into out, all of them counted */
+    int32_t *out;
+    int64_t cap;
+    int64_t n;
+};
+
+static inline void bnf_ids_add(struct bnf_ids *ids, uint32_t token)
+{
+    if (ids->n < ids->cap)
+        ids->out[ids->n] = (int32_t)token;
+    ids->n++;
+}
+
+struct bnf_symbol { /* a part of a word being merged; a list in text order */
+    uint32_t begin, len;  /* its bytes in the word; len 0: it was merged into its left neighbour */
+    uint32_t prev, next;  /* BNF_NO_TOKEN at the ends */
+    uint32_t token;       /* or BNF_NO_TOKEN */
+    uint32_t rank;        /* of merging with the next symbol; BNF_NO_TOKEN: they do not merge */
+    uint32_t pair_token;  /* what that gives */
+};
+
+struct bnf_merge_scratch {
+    struct bnf_symbol *symbols;
+    uint64_t *heap;       /* rank << 32 | index of the left symbol */
+    size_t cap_symbols;   /* the heap holds three times as many entries */
+    uint8_t *bytes;
+    size_t cap_bytes;
+};
+
+struct bnf_fragment { /* a stretch of the text, or the token that replaces it */
+    size_t begin, len;
+    uint32_t token;       /* BNF_NO_TOKEN: text */
+};
+
+/* A position in a text that is being cut into words: split.pyx. */
+struct bnf_split {
+    const uint8_t *pos;   /* where the next word begins; clean UTF-8 */
+    const uint8_t *end;
+    const uint8_t *stop;  /* rules that look ahead see the text end here; start with stop == pos */
+    int32_t pre;          /* bnf_pre */
+};
+
+/* Log a repair as a warning; under BITNET_STRICT_TOKENIZERS=1 refuse it: BITNET_ERROR_MODEL with the same sentence. */
+int bnf_vocab_repair(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
