@@ -1,0 +1,274 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# Merging: from the bytes of one word to its tokens, for byte-level BPE (lowest rank first) and for SentencePiece BPE
+# (highest score first); equal ones from left to right. Short words scan an array, long ones use a heap: n log n for a
+# megabyte of one letter. Knows nothing of special tokens or of where words end.
+# Next: split.pyx cuts the words, tokenize.pyx calls both, bnf_vocab.h has the tables.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
+from bitnet_ffi._core.bnf_vocab cimport (
+    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_merge_slot_t, bnf_merge_slot, bnf_key_find,
+    bnf_utf8_len, bnf_whole_get, bnf_whole_set, BNF_NO_TOKEN, BNF_UNK, BNF_WHOLE_YES, BNF_WHOLE_NO)
+
+cdef enum:
+    SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap
+
+
+# ---- working memory ----
+
+cdef int reserve_symbols(bnf_merge_scratch *scratch, size_t n) noexcept nogil:
+    if n <= scratch.cap_symbols:
+        return 0
+    bnf_release(scratch.symbols)
+    bnf_release(scratch.heap)
+    scratch.cap_symbols = 0
+    scratch.symbols = <bnf_symbol *>bnf_alloc_array(n, sizeof(bnf_symbol))
+    # n - 1 pairs to begin with, and each of the n - 1 merges adds at most two.
+    scratch.heap = <uint64_t *>bnf_alloc_array(n, 3 * sizeof(uint64_t))
+    if scratch.symbols == NULL or scratch.heap == NULL:
+        return BITNET_ERROR_MEMORY
+    scratch.cap_symbols = n
+    return 0
+
+
+cdef public int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size) noexcept nogil:
+    if size <= scratch.cap_bytes:
+        return 0
+    bnf_release(scratch.bytes)
+    scratch.cap_bytes = 0
+    scratch.bytes = <uint8_t *>bnf_alloc_array(size, 1)
+    if scratch.bytes == NULL:
+        return BITNET_ERROR_MEMORY
+    scratch.cap_bytes = size
+    return 0
+
+
+cdef public void bnf_merge_free(bnf_merge_scratch *scratch) noexcept nogil:
+    bnf_release(scratch.symbols)
+    bnf_release(scratch.heap)
+    bnf_release(scratch.bytes)
+
+
+# ---- pairs ----
+
+# A float as an integer that is smaller when the float is greater. Scores are numbers and never -0 (vocab.pyx).
+cdef inline uint32_t descending(float score) noexcept nogil:
+    cdef uint32_t bits
+    memcpy(&bits, &score, sizeof(bits))
+    return bits if bits >> 31 else bits ^ 0x7FFFFFFF
+
+
+# What `left` and `right`, the first of which begins at word[begin] and which are `length` bytes together, become.
+# Returns the rank, BNF_NO_TOKEN when they do not merge.
+cdef inline uint32_t pair(const bnf_vocab_t *v, const uint8_t *word, uint32_t left, uint32_t right,
+                          uint32_t begin, uint32_t length, uint32_t *token) noexcept nogil:
+    cdef const bnf_merge_slot_t *slot
+    if v.type == LLAMA_VOCAB_TYPE_SPM:
+        token[0] = bnf_key_find(v, word + begin, length)
+        return BNF_NO_TOKEN if token[0] == BNF_NO_TOKEN else descending(v.score[token[0]])
+    slot = bnf_merge_slot(v, left, right)
+    token[0] = slot.token
+    return slot.rank
+
+
+# A symbol that is no token: its bytes one by one, the unknown token for those that have none, nothing if there is no such.
+cdef void emit_bytes(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n, bnf_ids *ids) noexcept nogil:
+    cdef uint32_t i, token
+    for i in range(n):
+        token = v.byte_token[bytes[i]]
+        if token < <uint32_t>v.n_tokens:
+            bnf_ids_add(ids, token)
+        elif v.special[<int>BNF_UNK] >= 0:
+            bnf_ids_add(ids, <uint32_t>v.special[<int>BNF_UNK])
+
+
+cdef inline void emit(const bnf_vocab_t *v, uint32_t token, const uint8_t *bytes, uint32_t n, bnf_ids *ids) noexcept nogil:
+    if token < <uint32_t>v.n_tokens:
+        bnf_ids_add(ids, token)
+    else:
+        emit_bytes(v, bytes, n, ids)
+
+
+# Length of the symbol at word[i] before any merge: a byte for BPE, a character for SPM.
+cdef inline uint32_t symbol_len(const bnf_vocab_t *v, const uint8_t *word, size_t i, size_t length) noexcept nogil:
+    cdef size_t n
+    if v.type != LLAMA_VOCAB_TYPE_SPM:
+        return 1
+    n = bnf_utf8_len(word[i])
+    return <uint32_t>(n if n < length - i else length - i)
+
+
+cdef inline uint32_t symbol_token(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n) noexcept nogil:
+    return bnf_key_find(v, bytes, n) if v.type == LLAMA_VOCAB_TYPE_SPM else v.byte_token[bytes[0]]
+
+
+# ---- short words: arrays, best pair by scanning ----
+
+# Returns the number of tokens; *only is the token when it is one.
+cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t length, bnf_ids *ids, uint32_t *only) noexcept nogil:
+    cdef uint32_t[SHORT + 1] begin      # symbol i is word[begin[i] : begin[i + 1]]
+    cdef uint32_t[SHORT] token
+    cdef uint32_t[SHORT] rank           # of the pair (i, i + 1)
+    cdef uint32_t[SHORT] pair_token
+    cdef uint32_t n = 0, i, best, best_rank, at = 0
+    while at < length:
+        begin[n] = at
+        i = symbol_len(v, word, at, length)
+        token[n] = symbol_token(v, word + at, i)
+        n += 1
+        at += i
+    begin[n] = length
+    for i in range(n - 1):
+        rank[i] = pair(v, word, token[i], token[i + 1], begin[i], begin[i + 2] - begin[i], &pair_token[i])
+    while n > 1:
+        best = 0
+        best_rank = rank[0]
+        for i in range(1, n - 1):
+            if rank[i] < best_rank:
+                best_rank = rank[i]
+                best = i
+        if best_rank == BNF_NO_TOKEN:
+            break
+        token[best] = pair_token[best]
+        n -= 1
+        for i in range(best + 1, n):
+            token[i] = token[i + 1]
+            begin[i] = begin[i + 1]
+            rank[i - 1] = rank[i]
+            pair_token[i - 1] = pair_token[i]
+        begin[n] = length
+        if best + 1 < n:
+            rank[best] = pair(v, word, token[best], token[best + 1], begin[best], begin[best + 2] - begin[best], &pair_token[best])
+        if best > 0:
+            i = best - 1
+            rank[i] = pair(v, word, token[i], token[best], begin[i], begin[best + 1] - begin[i], &pair_token[i])
+    for i in range(n):
+        emit(v, token[i], word + begin[i], begin[i + 1] - begin[i], ids)
+    only[0] = token[0]
+    return n
+
+
+# ---- long words: a linked list of symbols and a heap of pairs ----
+
+cdef inline void sift_up(uint64_t *heap, size_t i) noexcept nogil:
+    cdef uint64_t entry = heap[i]
+    cdef size_t parent
+    while i > 0:
+        parent = (i - 1) >> 1
+        if heap[parent] <= entry:
+            break
+        heap[i] = heap[parent]
+        i = parent
+    heap[i] = entry
+
+
+cdef inline void sift_down(uint64_t *heap, size_t n, size_t i) noexcept nogil:
+    cdef uint64_t entry = heap[i]
+    cdef size_t child
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and heap[child + 1] < heap[child]:
+            child += 1
+        if entry <= heap[child]:
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = entry
+
+
+# Look up the pair that symbol i begins. True when it merges: then symbols[i].rank is its rank.
+cdef inline bool find_pair(const bnf_vocab_t *v, const uint8_t *word, bnf_symbol *symbols, uint32_t i) noexcept nogil:
+    cdef bnf_symbol *left = symbols + i
+    cdef bnf_symbol *right
+    if left.next == BNF_NO_TOKEN:
+        left.rank = BNF_NO_TOKEN
+        return False
+    right = symbols + left.next
+    left.rank = pair(v, word, left.token, right.token, left.begin, left.len + right.len, &left.pair_token)
+    return left.rank != BNF_NO_TOKEN
+
+
+# Merge symbols[0 : n] in place; what is left is the list that starts at symbols[0].
+# A heap entry is stale when its symbol was merged away or now has another pair: then the rank differs or len is 0.
+cdef void merge_long(const bnf_vocab_t *v, const uint8_t *word, uint32_t n, bnf_merge_scratch *scratch) noexcept nogil:
+    cdef bnf_symbol *symbols = scratch.symbols
+    cdef uint64_t *heap = scratch.heap
+    cdef size_t n_heap = 0, k
+    cdef uint32_t i, rank
+    cdef bnf_symbol *left
+    cdef bnf_symbol *right
+    for i in range(n):
+        if find_pair(v, word, symbols, i):
+            heap[n_heap] = <uint64_t>symbols[i].rank << 32 | i
+            n_heap += 1
+    for k in range(n_heap >> 1, 0, -1):
+        sift_down(heap, n_heap, k - 1)
+    while n_heap > 0:
+        i = <uint32_t>heap[0]
+        rank = <uint32_t>(heap[0] >> 32)
+        n_heap -= 1
+        heap[0] = heap[n_heap]
+        sift_down(heap, n_heap, 0)
+        left = symbols + i
+        if left.len == 0 or left.rank != rank:
+            continue
+        right = symbols + left.next
+        left.token = left.pair_token
+        left.len += right.len
+        left.next = right.next
+        right.len = 0
+        if left.next != BNF_NO_TOKEN:
+            symbols[left.next].prev = i
+        if find_pair(v, word, symbols, i):
+            heap[n_heap] = <uint64_t>left.rank << 32 | i
+            sift_up(heap, n_heap)
+            n_heap += 1
+        if left.prev != BNF_NO_TOKEN and find_pair(v, word, symbols, left.prev):
+            heap[n_heap] = <uint64_t>symbols[left.prev].rank << 32 | left.prev
+            sift_up(heap, n_heap)
+            n_heap += 1
+
+
+cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
+                               bnf_ids *ids) noexcept nogil:
+    cdef uint32_t whole, only = BNF_NO_TOKEN, n, i
+    cdef size_t at
+    cdef bnf_symbol *s
+    if length == 0:
+        return 0
+    whole = bnf_key_find(vocab, word, length)
+    if whole != BNF_NO_TOKEN and (vocab.whole_words or bnf_whole_get(vocab, whole) == BNF_WHOLE_YES):
+        bnf_ids_add(ids, whole)
+        return 0
+    if length <= SHORT:
+        n = merge_short(vocab, word, <uint32_t>length, ids, &only)
+    else:
+        if reserve_symbols(scratch, length) < 0:
+            return BITNET_ERROR_MEMORY
+        n = 0
+        at = 0
+        while at < length:
+            s = scratch.symbols + n
+            s.begin = <uint32_t>at
+            s.len = symbol_len(vocab, word, at, length)
+            s.prev = n - 1 if n > 0 else BNF_NO_TOKEN
+            s.token = symbol_token(vocab, word + at, s.len)
+            at += s.len
+            n += 1
+            s.next = n if at < length else BNF_NO_TOKEN
+        merge_long(vocab, word, n, scratch)
+        n = 0
+        i = 0
+        only = scratch.symbols[0].token
+        while i != BNF_NO_TOKEN:
+            s = scratch.symbols + i
+            emit(vocab, s.token, word + s.begin, s.len, ids)
+            i = s.next
+            n += 1
+    if whole != BNF_NO_TOKEN:
+        bnf_whole_set(vocab, whole, BNF_WHOLE_YES if n == 1 and only == whole else BNF_WHOLE_NO)
+    return 0

@@ -1,0 +1,294 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# From a text to tokens: special tokens are taken out first, the stretches between them are cut into words and merged.
+# Both steps give llama.cpp's tokens; malformed UTF-8 becomes U+FFFD for BPE and byte tokens for SPM, as there.
+# May not keep anything between calls: a vocabulary is shared by threads.
+# Next: split.pyx (words), merge.pyx (tokens), api_vocab.pyx (the public calls).
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
+from libc.string cimport memcpy
+from bitnet_ffi._core.bnf cimport (
+    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
+    LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
+    bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_fail, bnf_log)
+from bitnet_ffi._core.bnf_vocab cimport (
+    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
+    bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_len, bnf_split_next, bnf_merge_word, bnf_merge_reserve, bnf_merge_free,
+    BNF_NO_TOKEN, BNF_BOS, BNF_EOS)
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)
+
+cdef enum:
+    LONGEST = 0x7FFFFFFF   # bytes of one stretch, escapes included: positions in a word are 32 bits wide
+
+
+# ---- special tokens ----
+
+cdef inline bool is_space(uint8_t c) noexcept nogil:
+    return c == c' ' or (c >= 9 and c <= 13)
+
+
+# Control and unknown tokens are looked for only when special tokens are parsed; user-defined ones always.
+cdef inline bool wanted(const bnf_vocab_t *v, uint32_t token, bool parse_special) noexcept nogil:
+    return parse_special or not v.attr[token] & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)
+
+
+# Mark the specials that occur anywhere in the text: found[i] = 1 for v.specials[i]. Returns how many.
+# At every position the sorted list is narrowed byte by byte, which takes as many steps as the longest special that
+# begins like the text.
+cdef int32_t mark_specials(const bnf_vocab_t *v, const uint8_t *text, size_t length, bool parse_special,
+                           uint8_t *found) noexcept nogil:
+    cdef size_t at, depth
+    cdef int32_t low, high, middle, end, n = 0
+    cdef uint32_t n_bytes = 0
+    cdef const uint8_t *bytes
+    cdef uint8_t c
+    for at in range(length):
+        low = v.special_first[text[at]]
+        high = v.special_first[<int>text[at] + 1]
+        depth = 1
+        while low < high:
+            bytes = bnf_strings_get(&v.text, <uint32_t>v.specials[low], &n_bytes)
+            if n_bytes == depth:
+                if not found[low] and wanted(v, <uint32_t>v.specials[low], parse_special):
+                    found[low] = 1
+                    n += 1
+                low += 1
+                continue
+            if at + depth == length:
+                break
+            c = text[at + depth]
+            end = high
+            while low < end:
+                middle = low + ((end - low) >> 1)
+                if bnf_strings_get(&v.text, <uint32_t>v.specials[middle], &n_bytes)[depth] < c:
+                    low = middle + 1
+                else:
+                    end = middle
+            end = low
+            while end < high:
+                middle = end + ((high - end) >> 1)
+                if bnf_strings_get(&v.text, <uint32_t>v.specials[middle], &n_bytes)[depth] <= c:
+                    end = middle + 1
+                else:
+                    high = middle
+            depth += 1
+    return n
+
+
+# A growing list of stretches and tokens.
+cdef struct Fragments:
+    bnf_fragment *items
+    size_t n
+    size_t cap
+
+
+cdef int add_fragment(Fragments *list, size_t begin, size_t length, uint32_t token) noexcept nogil:
+    cdef bnf_fragment *items
+    if token == BNF_NO_TOKEN and length == 0:
+        return 0
+    if list.n == list.cap:
+        items = <bnf_fragment *>bnf_resize(list.items, list.cap * sizeof(bnf_fragment), (2 * list.cap + 8) * sizeof(bnf_fragment))
+        if items == NULL:
+            return BITNET_ERROR_MEMORY
+        list.items = items
+        list.cap = 2 * list.cap + 8
+    list.items[list.n].begin = begin
+    list.items[list.n].len = length
+    list.items[list.n].token = token
+    list.n += 1
+    return 0
+
+
+# Every stretch of `source`, cut at the occurrences of one token, goes to `cut`.
+cdef int cut_at(const bnf_vocab_t *v, const uint8_t *text, uint32_t token, const Fragments *source, Fragments *cut) noexcept nogil:
+    cdef size_t i, begin, end, left, match
+    cdef uint32_t n_bytes = 0
+    cdef const uint8_t *bytes = bnf_strings_get(&v.text, token, &n_bytes)
+    cdef const uint8_t *hit
+    cdef int status = 0
+    cut.n = 0
+    for i in range(source.n):
+        begin = source.items[i].begin
+        end = begin + source.items[i].len
+        if source.items[i].token != BNF_NO_TOKEN:
+            status |= add_fragment(cut, begin, source.items[i].len, source.items[i].token)
+            continue
+        while status == 0:
+            hit = <const uint8_t *>memmem(text + begin, end - begin, bytes, n_bytes)
+            if hit == NULL:
+                break
+            match = <size_t>(hit - text)
+            left = match
+            if v.attr[token] & LLAMA_TOKEN_ATTR_LSTRIP:
+                while left > begin and is_space(text[left - 1]):
+                    left -= 1
+            status |= add_fragment(cut, begin, left - begin, BNF_NO_TOKEN)
+            status |= add_fragment(cut, match, n_bytes, token)
+            begin = match + n_bytes
+            if v.attr[token] & LLAMA_TOKEN_ATTR_RSTRIP:
+                while begin < end and is_space(text[begin]):
+                    begin += 1
+        status |= add_fragment(cut, begin, end - begin, BNF_NO_TOKEN)
+    return BITNET_ERROR_MEMORY if status else 0
+
+
+# The text as stretches and special tokens. Longer tokens are cut out first, wherever they stand, as llama.cpp does it;
+# only tokens that do occur are searched for, so thousands of specials cost nothing in ordinary text.
+cdef int partition(const bnf_vocab_t *v, const uint8_t *text, size_t length, bool parse_special, Fragments *list) noexcept nogil:
+    cdef Fragments cut
+    cdef Fragments swap
+    cdef uint8_t *found
+    cdef int32_t i, left = 0
+    cdef int status = add_fragment(list, 0, length, BNF_NO_TOKEN)
+    if status < 0 or length == 0 or not (v.n_specials if parse_special else v.n_user_defined):
+        return status
+    found = <uint8_t *>bnf_alloc(<size_t>v.n_specials)
+    if found == NULL:
+        return BITNET_ERROR_MEMORY
+    left = mark_specials(v, text, length, parse_special, found)
+    cut.items = NULL
+    cut.n = 0
+    cut.cap = 0
+    i = 0
+    while left > 0 and status == 0:
+        if found[v.special_order[i]]:
+            left -= 1
+            status = cut_at(v, text, <uint32_t>v.specials[v.special_order[i]], list, &cut)
+            swap = list[0]
+            list[0] = cut
+            cut = swap
+        i += 1
+    bnf_release(cut.items)
+    bnf_release(found)
+    return status
+
+
+# ---- stretches ----
+
+cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
+    cdef bnf_split_t split
+    cdef const uint8_t *word
+    cdef int status = 0
+    if not bnf_utf8_is_clean(text, length):
+        status = bnf_merge_reserve(scratch, 3 * length)
+        if status < 0:
+            return status
+        length = bnf_utf8_repair(text, length, scratch.bytes)
+        text = scratch.bytes
+    if length > LONGEST:
+        return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647", length)
+    split.pos = text
+    split.stop = text
+    split.end = text + length
+    split.pre = v.pre
+    while split.pos < split.end and status == 0:
+        word = split.pos
+        bnf_split_next(&split)
+        status = bnf_merge_word(v, word, <size_t>(split.pos - word), scratch, ids)
+    return status
+
+
+cdef inline bool is_escaped_space(const uint8_t *text, size_t left) noexcept nogil:
+    return left >= 3 and text[0] == 0xE2 and text[1] == 0x96 and text[2] == 0x81
+
+
+# Spaces become U+2581 and one may be put in front; then the whole stretch is one word, or, when no token has a space
+# after another character, every word is merged by itself: no merge can cross from one to the next.
+cdef int tokenize_spm(const bnf_vocab_t *v, const uint8_t *text, size_t length, bool lead, bnf_merge_scratch *scratch,
+                      bnf_ids *ids) noexcept nogil:
+    cdef size_t i, n = 0, begin = 0, n_spaces = 1 if lead else 0
+    cdef uint8_t *out
+    cdef bool space, was_space = True
+    cdef int status
+    for i in range(length):
+        n_spaces += text[i] == c' '
+    n = length + 2 * n_spaces + (1 if lead else 0)
+    if n > LONGEST:
+        return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes with its spaces escaped, expected at most 2147483647", n)
+    status = bnf_merge_reserve(scratch, n)
+    if status < 0:
+        return status
+    out = scratch.bytes
+    n = 0
+    if lead:
+        memcpy(out, "\xe2\x96\x81", 3)
+        n = 3
+    for i in range(length):
+        if text[i] == c' ':
+            memcpy(out + n, "\xe2\x96\x81", 3)
+            n += 3
+        else:
+            out[n] = text[i]
+            n += 1
+    if v.spaces_lead:
+        i = 0
+        while i < n and status == 0:
+            space = is_escaped_space(out + i, n - i)
+            if space and not was_space:
+                status = bnf_merge_word(v, out + begin, i - begin, scratch, ids)
+                begin = i
+            was_space = space
+            i += bnf_utf8_len(out[i])
+    if status == 0:
+        status = bnf_merge_word(v, out + begin, n - begin, scratch, ids)
+    return status
+
+
+# Warn as llama.cpp does when the text brings the token that the vocabulary's rule adds anyway.
+cdef void warn_double(const bnf_vocab_t *v, const bnf_ids *ids) noexcept nogil:
+    if ids.n < 2 or ids.n > ids.cap:
+        return
+    if v.add_bos and ids.out[1] == v.special[<int>BNF_BOS] and ids.out[0] == ids.out[1]:
+        bnf_log(GGML_LOG_LEVEL_WARN, "tokenize: a BOS token was added, but the text already begins with one\n")
+    if v.add_eos and ids.out[ids.n - 2] == v.special[<int>BNF_EOS] and ids.out[ids.n - 1] == ids.out[ids.n - 2]:
+        bnf_log(GGML_LOG_LEVEL_WARN, "tokenize: an EOS token was added, but the text already ends with one\n")
+
+
+cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bool add_special,
+                                 bool parse_special, int32_t *tokens, int64_t n_tokens_max) noexcept nogil:
+    cdef Fragments list
+    cdef bnf_merge_scratch scratch
+    cdef bnf_ids ids
+    cdef bnf_fragment *part
+    cdef size_t i
+    cdef bool after_special = True   # the beginning counts as one
+    cdef int status
+    if vocab.type == LLAMA_VOCAB_TYPE_NONE:
+        return bnf_fail(BITNET_ERROR_TOKENIZE, "the model has no vocabulary: it takes token ids, not text")
+    list.items = NULL
+    list.n = 0
+    list.cap = 0
+    scratch.symbols = NULL
+    scratch.heap = NULL
+    scratch.bytes = NULL
+    scratch.cap_symbols = 0
+    scratch.cap_bytes = 0
+    ids.out = tokens
+    ids.cap = n_tokens_max
+    ids.n = 0
+    if add_special and vocab.add_bos:
+        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_BOS])
+    status = partition(vocab, text, length, parse_special, &list)
+    i = 0
+    while i < list.n and status == 0:
+        part = list.items + i
+        if part.token != BNF_NO_TOKEN:
+            bnf_ids_add(&ids, part.token)
+            after_special = True
+        elif vocab.type == LLAMA_VOCAB_TYPE_SPM:
+            status = tokenize_spm(vocab, text + part.begin, part.len, vocab.add_space_prefix and after_special, &scratch, &ids)
+            after_special = False
+        else:
+            status = tokenize_bpe(vocab, text + part.begin, part.len, &scratch, &ids)
+        i += 1
+    if add_special and vocab.add_eos:
+        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_EOS])
+    bnf_release(list.items)
+    bnf_merge_free(&scratch)
+    if status < 0:
+        return status
+    if add_special:
+        warn_double(vocab, &ids)
+    return ids.n
