@@ -5,6 +5,7 @@
 #define BNF_SAMPLER_H
 
 #include <math.h> /* INFINITY: no function of it is called */
+#include <string.h>
 
 #include "bitnet_ffi.h"
 #include "bnf_random.h"
@@ -17,16 +18,27 @@ static inline float bnf_logit(const llama_token_data *t)
     return t->logit == t->logit ? t->logit : -INFINITY;
 }
 
-/* The one order of candidates: higher logit first, the smaller id among equals. */
+/* The one order of candidates, as a number: greater for a higher logit, for the smaller id among equal logits.
+ *   bits 63..32  the float's bits, its order made that of unsigned integers: the sign bit flipped for positive numbers, all bits
+ *                for negative ones; adding +0 makes -0 and +0 one number
+ *   bits 31..0   the id, ascending order turned into descending */
+static inline uint64_t bnf_rank(const llama_token_data *t)
+{
+    const float logit = bnf_logit(t) + 0.0f;
+    uint32_t bits;
+    memcpy(&bits, &logit, sizeof bits);
+    bits ^= (bits >> 31 ? 0xffffffffu : 0x80000000u);
+    return (uint64_t)bits << 32 | (uint32_t)~((uint32_t)t->id ^ 0x80000000u);
+}
+
 static inline bool bnf_better(const llama_token_data *a, const llama_token_data *b)
 {
-    const float x = bnf_logit(a), y = bnf_logit(b);
-    return x > y || (x == y && a->id < b->id);
+    return bnf_rank(a) > bnf_rank(b);
 }
 
 /* candidates.pyx */
-/* The k best of data[0..n) to the front, best first; the others follow in any order. In place, O(n + k log k log(n / k))
- * for logits in random order. */
+/* The k best of data[0..n) to the front, best first; the others follow in any order. In place; O(n + k log k) for logits in
+ * random order, never worse than O(n log n). */
 void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k);
 /* Index of the best candidate; n > 0. */
 size_t bnf_candidates_best(const llama_token_data *data, size_t n);

@@ -23,17 +23,17 @@ P_ERROR = 2.0**-19 + 3 * 2.0**-23
 
 
 class Owned:
-    """A sampler of the library's, freed with the Python object."""
+    """A sampler of the library's, freed with the Python object; itself the argument, so that it outlives the call."""
 
     def __init__(self, pointer):
         assert pointer, lib.bitnet_last_error()
-        self.pointer = pointer
+        self._as_parameter_ = pointer
 
     def __del__(self):
-        lib.llama_sampler_free(self.pointer)
+        lib.llama_sampler_free(self)
 
     def apply(self, candidates):
-        lib.llama_sampler_apply(self.pointer, C.byref(candidates.c))
+        lib.llama_sampler_apply(self, C.byref(candidates.c))
         return candidates
 
 
@@ -44,7 +44,7 @@ def make(kind, *settings):
 def chain_of(*pointers, no_perf=True):
     chain = Owned(lib.llama_sampler_chain_init(abi.ChainParams(no_perf)))
     for pointer in pointers:
-        lib.llama_sampler_chain_add(chain.pointer, pointer)
+        lib.llama_sampler_chain_add(chain, pointer)
     return chain
 
 
@@ -95,6 +95,15 @@ def test_top_k_of_a_large_vocabulary(k):
     candidates = Candidates(logits)
     expected = best_first(candidates)[:k].tolist()
     assert make("top_k", k).apply(candidates).ids == expected
+
+
+@pytest.mark.parametrize("logits", [np.arange(5000), -np.arange(5000), np.zeros(5000), np.arange(5000) % 7,
+                                    -abs(np.arange(5000) - 2500), np.full(5000, np.nan)],
+                         ids=["rising", "falling", "flat", "sawtooth", "peak", "nan"])
+def test_top_k_of_patterns_that_split_badly(logits):
+    candidates = Candidates(logits, np.arange(5000)[::-1])
+    expected = [candidates.ids[i] for i in best_first(candidates)]
+    assert make("top_k", 5000).apply(candidates).ids == expected
 
 
 @given(tame_logits, shuffles, st.floats(0, 0.9990234375, width=32), st.integers(0, 70))
@@ -177,7 +186,7 @@ def test_temp_zero_leaves_the_best_alone(logits, random, temp):
 def test_penalties_count_the_last_n(tokens, logits, random, move, last_n, repeat, freq, present):
     sampler = make("penalties", len(logits), last_n, repeat, freq, present)
     for token in tokens:
-        lib.llama_sampler_accept(sampler.pointer, token)
+        lib.llama_sampler_accept(sampler, token)
     candidates = shuffled(logits, random) if move else Candidates(logits)
     counts = Counter(tokens[-last_n:])
     expected = []
@@ -194,12 +203,12 @@ def test_penalties_with_a_long_window_keep_it():
     window, recent = 1000, deque(maxlen=1000)
     sampler = make("penalties", 0, window, 1.0, 1.0, 0.0)
     for token in np.random.RandomState(0).randint(0, 300, 3500).tolist():
-        lib.llama_sampler_accept(sampler.pointer, token)
+        lib.llama_sampler_accept(sampler, token)
         recent.append(token)
     counts = Counter(recent)
     expected = [-counts[i] for i in range(300)]
     assert sampler.apply(Candidates(np.zeros(300))).items["logit"].tolist() == expected
-    lib.llama_sampler_reset(sampler.pointer)
+    lib.llama_sampler_reset(sampler)
     assert not sampler.apply(Candidates(np.zeros(300))).items["logit"].any()
 
 
@@ -224,10 +233,10 @@ def test_settings_without_effect_change_nothing(kind, settings, name):
     sampler = make(kind, *settings)
     candidates = Candidates([1, 3, 2])
     before = candidates.memory.copy()
-    lib.llama_sampler_accept(sampler.pointer, 1)
+    lib.llama_sampler_accept(sampler, 1)
     sampler.apply(candidates)
     assert (candidates.memory == before).all() and candidates.c.size == 3
-    assert lib.llama_sampler_name(sampler.pointer) == name
+    assert lib.llama_sampler_name(sampler) == name
 
 
 ALL = [("greedy",), ("dist", 1), ("top_k", 2), ("top_p", 0.5, 1), ("min_p", 0.1, 1), ("typical", 0.5, 1), ("temp", 0.5),
@@ -237,7 +246,7 @@ ALL = [("greedy",), ("dist", 1), ("top_k", 2), ("top_p", 0.5, 1), ("min_p", 0.1,
 @pytest.mark.parametrize("kind, settings", [(kind, settings) for kind, *settings in ALL])
 def test_nothing_to_choose_from(kind, settings):
     sampler = make(kind, *settings)
-    lib.llama_sampler_accept(sampler.pointer, 0)
+    lib.llama_sampler_accept(sampler, 0)
     candidates = sampler.apply(Candidates([]))
     assert candidates.c.size == 0 and candidates.c.selected == -1
 
@@ -266,7 +275,7 @@ def test_dist_draws_the_mersenne_twister_of_its_seed(seed):
     tokens = [sampler.apply(Candidates(np.zeros(4096))).token for _ in range(1000)]
     # The running sum at token i is i + 1: the first i with i + 1 >= 4096 u.
     assert tokens == np.maximum(np.ceil(uniform * 4096) - 1, 0).astype(int).tolist()
-    assert lib.llama_sampler_get_seed(sampler.pointer) == seed
+    assert lib.llama_sampler_get_seed(sampler) == seed
 
 
 def test_dist_follows_the_probabilities():
@@ -298,12 +307,12 @@ def test_dist_takes_a_single_candidate_without_drawing():
 def test_dist_reset_starts_the_stream_again():
     sampler = make("dist", 99)
     first = [sampler.apply(Candidates(np.zeros(1000))).token for _ in range(5)]
-    lib.llama_sampler_reset(sampler.pointer)
+    lib.llama_sampler_reset(sampler)
     assert [sampler.apply(Candidates(np.zeros(1000))).token for _ in range(5)] == first
 
 
 def test_dist_without_a_seed_chooses_one():
-    seeds = {lib.llama_sampler_get_seed(make("dist", abi.DEFAULT_SEED).pointer) for _ in range(8)}
+    seeds = {lib.llama_sampler_get_seed(make("dist", abi.DEFAULT_SEED)) for _ in range(8)}
     assert len(seeds) > 1 and abi.DEFAULT_SEED not in seeds
 
 
@@ -315,41 +324,41 @@ def test_chain_applies_its_members_in_order():
     candidates = chain.apply(Candidates(logits))
     assert candidates.c.size == 20
     assert candidates.token == int(np.argmax(logits))
-    assert lib.llama_sampler_name(chain.pointer) == b"chain"
+    assert lib.llama_sampler_name(chain) == b"chain"
 
 
 def test_chain_gives_and_takes_members():
     parts = [lib.llama_sampler_init_top_k(k) for k in range(1, 12)]
     chain = chain_of(*parts)
     address = lambda pointer: C.cast(pointer, C.c_void_p).value  # noqa: E731
-    assert lib.llama_sampler_chain_n(chain.pointer) == 11
-    assert address(lib.llama_sampler_chain_get(chain.pointer, 10)) == address(parts[10])
-    assert address(lib.llama_sampler_chain_get(chain.pointer, -1)) == address(chain.pointer)
-    removed = Owned(lib.llama_sampler_chain_remove(chain.pointer, 4))
-    assert address(removed.pointer) == address(parts[4])
-    assert lib.llama_sampler_chain_n(chain.pointer) == 10
-    assert address(lib.llama_sampler_chain_get(chain.pointer, 4)) == address(parts[5])
+    assert lib.llama_sampler_chain_n(chain) == 11
+    assert address(lib.llama_sampler_chain_get(chain, 10)) == address(parts[10])
+    assert address(lib.llama_sampler_chain_get(chain, -1)) == address(chain._as_parameter_)
+    removed = Owned(lib.llama_sampler_chain_remove(chain, 4))
+    assert address(removed._as_parameter_) == address(parts[4])
+    assert lib.llama_sampler_chain_n(chain) == 10
+    assert address(lib.llama_sampler_chain_get(chain, 4)) == address(parts[5])
 
 
 def test_chain_wrong_member_or_not_a_chain():
     chain, greedy = chain_of(), make("greedy")
-    assert not lib.llama_sampler_chain_get(chain.pointer, 0)
+    assert not lib.llama_sampler_chain_get(chain, 0)
     assert b"no member 0 in a chain of 0" in lib.bitnet_last_error()
-    assert not lib.llama_sampler_chain_remove(chain.pointer, -1)
-    assert not lib.llama_sampler_chain_get(greedy.pointer, 0)
+    assert not lib.llama_sampler_chain_remove(chain, -1)
+    assert not lib.llama_sampler_chain_get(greedy, 0)
     assert b"not a chain" in lib.bitnet_last_error()
     assert lib.llama_sampler_chain_n(None) == 0
-    lib.llama_sampler_chain_add(greedy.pointer, None)
-    lib.llama_sampler_chain_add(chain.pointer, chain.pointer)
+    lib.llama_sampler_chain_add(greedy, None)
+    lib.llama_sampler_chain_add(chain, chain)
     assert b"the chain itself" in lib.bitnet_last_error()
-    assert lib.llama_sampler_chain_n(chain.pointer) == 0
-    assert lib.llama_perf_sampler(greedy.pointer).n_sample == 0
+    assert lib.llama_sampler_chain_n(chain) == 0
+    assert lib.llama_perf_sampler(greedy).n_sample == 0
 
 
 def test_chain_seed_is_that_of_its_last_member_with_one():
-    assert lib.llama_sampler_get_seed(chain_of(lib.llama_sampler_init_greedy()).pointer) == abi.DEFAULT_SEED
+    assert lib.llama_sampler_get_seed(chain_of(lib.llama_sampler_init_greedy())) == abi.DEFAULT_SEED
     chain = chain_of(lib.llama_sampler_init_dist(1), lib.llama_sampler_init_dist(2), lib.llama_sampler_init_temp(0.5))
-    assert lib.llama_sampler_get_seed(chain.pointer) == 2
+    assert lib.llama_sampler_get_seed(chain) == 2
     assert lib.llama_sampler_get_seed(None) == abi.DEFAULT_SEED
 
 
@@ -359,13 +368,13 @@ def test_chain_measures_unless_told_not_to():
         chain = chain_of(lib.llama_sampler_init_dist(1), no_perf=no_perf)
         for _ in range(3):
             chain.apply(Candidates(np.zeros(100_000)))
-            lib.llama_sampler_accept(chain.pointer, 1)
-        perf = lib.llama_perf_sampler(chain.pointer)
+            lib.llama_sampler_accept(chain, 1)
+        perf = lib.llama_perf_sampler(chain)
         assert perf.n_sample == 3
         assert (perf.t_sample_ms == 0) == no_perf
-        lib.llama_perf_sampler_print(chain.pointer)
-        lib.llama_perf_sampler_reset(chain.pointer)
-        assert lib.llama_perf_sampler(chain.pointer).n_sample == 0
+        lib.llama_perf_sampler_print(chain)
+        lib.llama_perf_sampler_reset(chain)
+        assert lib.llama_perf_sampler(chain).n_sample == 0
 
 
 def test_clone_goes_its_own_way():
@@ -378,11 +387,11 @@ def test_clone_goes_its_own_way():
         tokens = []
         for _ in range(n):
             tokens.append(sampler.apply(Candidates(logits)).token)
-            lib.llama_sampler_accept(sampler.pointer, tokens[-1])
+            lib.llama_sampler_accept(sampler, tokens[-1])
         return tokens
 
     draw(chain, 10)
-    clone, other = Owned(lib.llama_sampler_clone(chain.pointer)), Owned(lib.llama_sampler_clone(chain.pointer))
+    clone, other = Owned(lib.llama_sampler_clone(chain)), Owned(lib.llama_sampler_clone(chain))
     expected = draw(chain, 20)
     assert draw(clone, 20) == expected
     del chain
@@ -422,9 +431,9 @@ def test_client_sampler_with_a_full_vtable():
     chain = chain_of(sampler, lib.llama_sampler_init_greedy())
     assert lib.llama_sampler_name(sampler) == b"mine"
     assert chain.apply(Candidates([1, 2, 3])).token == 0
-    lib.llama_sampler_accept(chain.pointer, 0)
-    lib.llama_sampler_reset(chain.pointer)
-    assert not lib.llama_sampler_clone(chain.pointer)  # a state, but no clone function
+    lib.llama_sampler_accept(chain, 0)
+    lib.llama_sampler_reset(chain)
+    assert not lib.llama_sampler_clone(chain)  # a state, but no clone function
     assert b"'mine' has a state but no clone function" in lib.bitnet_last_error()
     del chain
     assert log == [("apply", 3), ("accept", 0), "reset", "free"]
@@ -433,18 +442,18 @@ def test_client_sampler_with_a_full_vtable():
 @pytest.mark.parametrize("iface", [None, abi.SamplerI()])
 def test_client_sampler_with_nothing_in_it(iface):
     chain = chain_of(lib.llama_sampler_init(C.byref(iface) if iface else None, None), lib.llama_sampler_init_greedy())
-    clone = Owned(lib.llama_sampler_clone(chain.pointer))
+    clone = Owned(lib.llama_sampler_clone(chain))
     for each in (chain, clone):
         assert each.apply(Candidates([1, 3, 2])).token == 1
-        lib.llama_sampler_accept(each.pointer, 1)
-        lib.llama_sampler_reset(each.pointer)
-        assert lib.llama_sampler_name(lib.llama_sampler_chain_get(each.pointer, 0)) == b"(null)"
+        lib.llama_sampler_accept(each, 1)
+        lib.llama_sampler_reset(each)
+        assert lib.llama_sampler_name(lib.llama_sampler_chain_get(each, 0)) == b"(null)"
 
 
 def test_null_is_no_sampler():
     lib.llama_sampler_accept(None, 1)
     lib.llama_sampler_apply(None, C.byref(Candidates([1]).c))
-    lib.llama_sampler_apply(make("greedy").pointer, None)
+    lib.llama_sampler_apply(make("greedy"), None)
     lib.llama_sampler_reset(None)
     lib.llama_sampler_free(None)
     assert not lib.llama_sampler_clone(None)

@@ -1,7 +1,7 @@
 # The sampler rooms' view of csrc/bnf_sampler.h and csrc/bnf_random.h, all extern. Nothing is defined here.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint32_t, int64_t
+from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
 from bitnet_ffi._core.bnf cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
 
 cdef extern from "bnf_random.h" nogil:
@@ -14,6 +14,7 @@ cdef extern from "bnf_random.h" nogil:
 cdef extern from "bnf_sampler.h" nogil:
     const float INFINITY
     float bnf_logit(const llama_token_data *t)
+    uint64_t bnf_rank(const llama_token_data *t)
     bool bnf_better(const llama_token_data *a, const llama_token_data *b)
     void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k)
     size_t bnf_candidates_best(const llama_token_data *data, size_t n)
