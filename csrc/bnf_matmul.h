@@ -1,5 +1,5 @@
-/* The loops around the SIMD inner products, the same for every instruction set: columns in groups that stay in L2, rows in
- * groups of a tile, 256 elements at a time. kernels/<isa>/matmul_<isa>.c defines the inner products named below and then
+/* The loops around the SIMD inner products, the same for every instruction set: columns in groups that stay in L2, the
+ * rows of a tile, 256 elements at a time. kernels/<isa>/matmul_<isa>.c defines the inner products named below and then
  * says BNF_MATMUL_FUNCTIONS(<isa>). Everything is static: those files are compiled for different instruction sets.
  * May not change the order of a float operation stated in bnf_ops.h. Next: kernels/avx2/matmul_avx2.c. */
 #ifndef BNF_MATMUL_H
@@ -32,6 +32,16 @@ enum bnf_float_type { BNF_FLOAT_F32, BNF_FLOAT_F16, BNF_FLOAT_BF16 };
 BNF_ALWAYS_INLINE void bnf_float_dot(enum bnf_float_type type, const uint8_t *const row[], int n_rows, const float *const col[],
                                      int n_cols, int64_t k, float dot[][BNF_FLOAT_MAX]);
 
+/* Rows that are worked on together lie `step` apart, an n-th of all rows, so that each is a stream that goes on through
+ * memory: the hardware then prefetches it. Neighbouring rows, I2_S 6912 x 2560, one column, Zen 4, read 6.7 GB/s; with
+ * software prefetch into L1 9, into L2 16; rows a quarter of the range apart 21, as fast as a plain read.
+ * Here: how many of the rows `first`, `first` + step, ... lie before row1, at most n. */
+static inline int bnf_lanes(int64_t first, int64_t row1, int64_t step, int n)
+{
+    const int64_t lanes = (row1 - first + step - 1) / step;
+    return (int)(lanes < n ? lanes : n);
+}
+
 /* ---- tiles ---- */
 
 BNF_ALWAYS_INLINE void bnf_matmul_tiles(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
@@ -39,19 +49,20 @@ BNF_ALWAYS_INLINE void bnf_matmul_tiles(const struct bnf_matrix *w, const struct
 {
     struct bnf_tile tile;
     alignas(64) float acc[BNF_COL_GROUP][BNF_TILE_ROWS];
+    const int64_t step = (row1 - row0 + BNF_TILE_ROWS - 1) / BNF_TILE_ROWS;
     memset(&tile, 0, sizeof tile); /* rows beyond the last are multiplied too, and dropped */
 
     for (int64_t c0 = 0; c0 < x->n_cols; c0 += BNF_COL_GROUP) {
         const int n_cols = (int)(x->n_cols - c0 < BNF_COL_GROUP ? x->n_cols - c0 : BNF_COL_GROUP);
-        for (int64_t r0 = row0; r0 < row1; r0 += BNF_TILE_ROWS) {
-            const int n_rows = (int)(row1 - r0 < BNF_TILE_ROWS ? row1 - r0 : BNF_TILE_ROWS);
-            const uint8_t *rows = w->data + (uint64_t)r0 * w->row_size;
+        for (int64_t i = 0; i < step; i++) {
+            const int n_rows = bnf_lanes(row0 + i, row1, step, BNF_TILE_ROWS);
+            const uint8_t *row = w->data + (uint64_t)(row0 + i) * w->row_size;
             memset(acc, 0, (size_t)n_cols * sizeof acc[0]);
 
             for (int64_t e = 0; e < w->k; e += BNF_TILE_LEN) {
                 const int parts = (int)(w->k - e < BNF_TILE_LEN ? w->k - e : BNF_TILE_LEN) / 32;
                 for (int r = 0; r < n_rows; r++)
-                    unpack(&tile, r, rows + (uint64_t)r * w->row_size + e / f.block_len * f.block_size, parts);
+                    unpack(&tile, r, row + (uint64_t)(r * step) * w->row_size + e / f.block_len * f.block_size, parts);
                 for (int c = 0; c < n_cols; c++) {
                     const int64_t at = (c0 + c) * x->q_stride + e;
                     if (ternary)
@@ -62,32 +73,33 @@ BNF_ALWAYS_INLINE void bnf_matmul_tiles(const struct bnf_matrix *w, const struct
             }
             for (int c = 0; c < n_cols; c++)
                 for (int r = 0; r < n_rows; r++)
-                    y[(c0 + c) * y_stride + r0 + r] = ternary ? acc[c][r] / x->scale[c0 + c] : acc[c][r];
+                    y[(c0 + c) * y_stride + row0 + i + r * step] = ternary ? acc[c][r] / x->scale[c0 + c] : acc[c][r];
         }
     }
 }
 
 /* ---- I2_S ---- */
 
-static inline void bnf_i2_s_store(const struct bnf_matrix *w, const struct bnf_act *x, int64_t col, float *y, int n_rows,
-                                  const int32_t dot[BNF_I2_S_ROWS])
+static inline void bnf_i2_s_store(const struct bnf_matrix *w, const struct bnf_act *x, int64_t col, float *y, int64_t step,
+                                  int n_rows, const int32_t dot[BNF_I2_S_ROWS])
 {
     /* sum (code - 1) q = sum code q - sum q */
     for (int r = 0; r < BNF_I2_S_ROWS && r < n_rows; r++)
-        y[r] = (float)(dot[r] - x->sum[col]) / x->scale[col] * w->scale;
+        y[r * step] = (float)(dot[r] - x->sum[col]) / x->scale[col] * w->scale;
 }
 
 /* One column: rows straight from the file. Rows beyond the last repeat the first and are dropped. */
 static void bnf_matmul_i2_s_one(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t row0, int64_t row1)
 {
-    for (int64_t r0 = row0; r0 < row1; r0 += BNF_I2_S_ROWS) {
-        const int n_rows = (int)(row1 - r0 < BNF_I2_S_ROWS ? row1 - r0 : BNF_I2_S_ROWS);
+    const int64_t step = (row1 - row0 + BNF_I2_S_ROWS - 1) / BNF_I2_S_ROWS;
+    for (int64_t i = 0; i < step; i++) {
+        const int n_rows = bnf_lanes(row0 + i, row1, step, BNF_I2_S_ROWS);
         const uint8_t *row[BNF_I2_S_ROWS];
         int32_t dot[BNF_I2_S_ROWS];
         for (int r = 0; r < BNF_I2_S_ROWS; r++)
-            row[r] = w->data + (uint64_t)(r0 + (r < n_rows ? r : 0)) * w->row_size;
+            row[r] = w->data + (uint64_t)(row0 + i + (r < n_rows ? r * step : 0)) * w->row_size;
         bnf_i2_s_dot_in_place(row, x->q, w->k, dot);
-        bnf_i2_s_store(w, x, 0, y + r0, n_rows, dot);
+        bnf_i2_s_store(w, x, 0, y + row0 + i, step, n_rows, dot);
     }
 }
 
@@ -118,7 +130,7 @@ BNF_ALWAYS_INLINE void bnf_matmul_i2_s(const struct bnf_matrix *w, const struct 
                 if (n_cols % 2 == 1)
                     bnf_i2_s_dot(code, padded, q + (n_cols - 1) * x->q_stride, x->q_stride, 1, padded, dot + n_cols - 1);
                 for (int j = 0; j < n_cols; j++)
-                    bnf_i2_s_store(w, x, c + j, y + (c + j) * y_stride + r0, n_rows, dot[j]);
+                    bnf_i2_s_store(w, x, c + j, y + (c + j) * y_stride + r0, 1, n_rows, dot[j]);
             }
         }
     }

@@ -162,7 +162,6 @@ BNF_ALWAYS_INLINE void bnf_i2_s_dot(const uint8_t *code, int64_t code_stride, co
 static void bnf_i2_s_dot_in_place(const uint8_t *const row[4], const int8_t *q, int64_t k, int32_t dot[4])
 {
     const __m256i mask1 = _mm256_set1_epi8(0x03), mask4 = _mm256_set1_epi8(0x0c);
-    const int64_t ahead = 4 * (row[1] - row[0]); /* the next four rows; a hint may miss the file's end */
     __m256i wide[4];
     for (int r = 0; r < 4; r++)
         wide[r] = _mm256_setzero_si256();
@@ -178,7 +177,6 @@ static void bnf_i2_s_dot_in_place(const uint8_t *const row[4], const int8_t *q, 
             for (int r = 0; r < 4; r++) {
                 const uint8_t *s = row[r] + j / 4;
                 const __m256i x = load_256(s), y = _mm256_srli_epi16(x, 4);
-                _mm_prefetch((const char *)((uintptr_t)s + (uintptr_t)ahead), _MM_HINT_T0);
                 one[r] = _mm256_add_epi16(one[r], _mm256_maddubs_epi16(_mm256_and_si256(x, mask1), a3));
                 four[r] = _mm256_add_epi16(four[r], _mm256_maddubs_epi16(_mm256_and_si256(x, mask4), a2));
                 one[r] = _mm256_add_epi16(one[r], _mm256_maddubs_epi16(_mm256_and_si256(y, mask1), a1));

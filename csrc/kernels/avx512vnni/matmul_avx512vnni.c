@@ -132,6 +132,11 @@ BNF_ALWAYS_INLINE void bnf_i2_s_dot(const uint8_t *code, int64_t code_stride, co
         _mm_storeu_si128((__m128i *)dot[c], add_lanes(sum_quads(v[c][0], v[c][1], v[c][2], v[c][3])));
 }
 
+static inline __m256i load_256(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
 /* Sixty-four bytes are two groups of 128: byte i of the low half holds, from its high bits down, elements i, 32 + i,
  * 64 + i, 96 + i; the high half the same plus 128. The fields are multiplied where they stand,
  *     x & 0x03 = code   x & 0x0c = 4 code   x & 0x30 = 16 code   x & 0xc0 = 64 code (at most 192, fits unsigned)
@@ -141,29 +146,32 @@ static void bnf_i2_s_dot_in_place(const uint8_t *const row[4], const int8_t *q, 
 {
     const __m512i mask0 = _mm512_set1_epi8(0x03), mask1 = _mm512_set1_epi8(0x0c);
     const __m512i mask2 = _mm512_set1_epi8(0x30), mask3 = _mm512_set1_epi8((char)0xc0);
-    const int64_t ahead = 4 * (row[1] - row[0]); /* the next four rows; a hint may miss the file's end */
     __m512i v0[4], v1[4], v2[4], v3[4];
     for (int r = 0; r < 4; r++)
         v0[r] = v1[r] = v2[r] = v3[r] = _mm512_setzero_si512();
 
-    for (int64_t i = 0; i < k; i += 256) {
-        const bool full = k - i >= 256; /* else one group is left: zero weights meet zero activations */
+    int64_t i = 0;
+    for (; i + 256 <= k; i += 256) {
         __m512i a[4]; /* a[f]: elements 32 f + 0..31 of both groups */
-        for (int f = 0; f < 4; f++) {
-            const __m256i low = _mm256_loadu_si256((const __m256i *)(q + i + 32 * f));
-            a[f] = full ? _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_loadu_si256((const __m256i *)(q + i + 128 + 32 * f)), 1)
-                        : _mm512_zextsi256_si512(low);
-        }
+        for (int f = 0; f < 4; f++)
+            a[f] = _mm512_inserti64x4(_mm512_castsi256_si512(load_256(q + i + 32 * f)), load_256(q + i + 128 + 32 * f), 1);
         for (int r = 0; r < 4; r++) {
             const uint8_t *s = row[r] + i / 4;
-            const __m512i x = full ? _mm512_loadu_si512(s) : _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)s));
-            _mm_prefetch((const char *)((uintptr_t)s + (uintptr_t)ahead), _MM_HINT_T0);
+            const __m512i x = _mm512_loadu_si512(s);
             v0[r] = _mm512_dpbusd_epi32(v0[r], _mm512_and_si512(x, mask0), a[3]);
             v1[r] = _mm512_dpbusd_epi32(v1[r], _mm512_and_si512(x, mask1), a[2]);
             v2[r] = _mm512_dpbusd_epi32(v2[r], _mm512_and_si512(x, mask2), a[1]);
             v3[r] = _mm512_dpbusd_epi32(v3[r], _mm512_and_si512(x, mask3), a[0]);
         }
     }
+    if (i < k) /* one group is left: in the high half zero weights meet zero activations */
+        for (int r = 0; r < 4; r++) {
+            const __m512i x = _mm512_zextsi256_si512(load_256(row[r] + i / 4));
+            v0[r] = _mm512_dpbusd_epi32(v0[r], _mm512_and_si512(x, mask0), _mm512_zextsi256_si512(load_256(q + i + 96)));
+            v1[r] = _mm512_dpbusd_epi32(v1[r], _mm512_and_si512(x, mask1), _mm512_zextsi256_si512(load_256(q + i + 64)));
+            v2[r] = _mm512_dpbusd_epi32(v2[r], _mm512_and_si512(x, mask2), _mm512_zextsi256_si512(load_256(q + i + 32)));
+            v3[r] = _mm512_dpbusd_epi32(v3[r], _mm512_and_si512(x, mask3), _mm512_zextsi256_si512(load_256(q + i)));
+        }
     for (int r = 0; r < 4; r++) {
         v0[r] = _mm512_add_epi32(v0[r], _mm512_srai_epi32(v1[r], 2));
         v0[r] = _mm512_add_epi32(v0[r], _mm512_srai_epi32(v2[r], 4));
