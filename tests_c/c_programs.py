@@ -1,4 +1,4 @@
-"""Builds the C tests: tests_c/test_<name>.cpp becomes build/<machine>/tests_c/test_<name>, linked with the library's objects.
+"""Builds the C tests: tests_c/test_<name>.cpp becomes build/<machine>/tests_c/test_<name>, with the library's objects in it.
 
 Catch2 version 2 is one header. Where no package of the system brings it, pip fetches the wheel that holds just that
 header; nothing is installed. conftest.py runs the programs here, test_cross.py those for another machine.
@@ -50,10 +50,10 @@ def fetched_catch() -> Path:
     return folder
 
 
-def build_all(tools: bnf_build.Toolchain,
+def build_all(tools: bnf_build.Toolchain, chosen: list[Path] | None = None,
               runner_tools: bnf_build.Toolchain | None = None) -> dict[Path, Path | bnf_build.BuildError]:
-    """Every C test program for this toolchain, by source; the reason where one does not build. `runner_tools`: whose
-    main function to use, where another toolchain for the same machine has it (it takes long to compile)."""
+    """The C test programs (or the chosen ones) for this toolchain, by source; the reason where one does not build.
+    `runner_tools`: whose main function to use, where another toolchain for the same machine has it (it compiles slowly)."""
     flags = [] if has_catch(tools) else ["-isystem", str(fetched_catch())]
     runner = bnf_build.main_object(runner_tools or tools, FOLDER / "main.cpp", flags)
-    return bnf_build.build_programs(tools, sources(), flags, [runner, *bnf_build.library_objects(tools)])
+    return bnf_build.build_programs(tools, chosen or sources(), flags, [runner, *bnf_build.library_objects(tools)])
