@@ -137,13 +137,14 @@ struct bnf_kv {
     int32_t n_layer, n_head_kv, dk, dv;
     int32_t type_k, type_v;     /* bnf_kv_type */
     int32_t n_ctx;              /* most tokens held at once */
-    int32_t n_used;             /* distinct (page, slot) pairs held */
+    int32_t n_used;             /* tokens held: slots that are filled and no copies */
     int32_t n_pages, n_seq_max;
     uint64_t layer_stride_k, layer_stride_v; /* bytes from layer to layer */
     uint64_t head_stride_k, head_stride_v;   /* bytes of [64][dk] and [64][dv] */
     uint8_t *k, *v;             /* [layer][page][kv head][64][d] */
     int32_t *refs;              /* [n_pages] sequences that hold the page */
     uint64_t *filled;           /* [n_pages] slots that any sequence holds */
+    uint64_t *copied;           /* [n_pages] those of them that were copied from another page */
     int32_t *free_pages;        /* stack */
     int32_t n_free;
     struct bnf_seq *seqs;       /* [n_seq_max] */

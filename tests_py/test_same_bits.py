@@ -153,7 +153,7 @@ print(json.dumps(out))
 def probe(table, paths):
     done = subprocess.run([sys.executable, "-c", PROBE, str(TESTS), *map(str, paths.values())], capture_output=True, text=True,
                           env={**os.environ, "BITNET_FFI_KERNELS": table})
-    if "cannot run" in done.stderr or "not compiled" in done.stderr:
+    if "no such kernel table" in done.stderr or "cannot run" in done.stderr:
         return None
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -436,6 +436,7 @@ cdef extern from "bnf_types.h" nogil:
         uint8_t *v
         int32_t *refs
         uint64_t *filled
+        uint64_t *copied
         int32_t *free_pages
         int32_t n_free
         bnf_seq *seqs

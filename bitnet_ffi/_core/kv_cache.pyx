@@ -20,8 +20,9 @@ cdef extern from "bnf_calls.h":
 cdef inline uint64_t elem_size(int32_t kv_type) noexcept nogil:
     return 4 if kv_type == BNF_KV_F32 else 2
 
-# Make room for n_ctx tokens of n_seq_max sequences. Every sequence may leave one page partly filled, hence the extra
-# pages: n_ctx tokens always fit, however they are spread. The memory is touched only as pages come into use.
+# Make room for n_ctx tokens of n_seq_max sequences. Every sequence may leave one page partly filled and, where it parted
+# from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread. The memory is touched
+# only as pages come into use.
 cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v) noexcept nogil:
     cdef int32_t i
     memset(kv, 0, sizeof(bnf_kv))
@@ -33,7 +34,7 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.type_v = type_v
     kv.n_ctx = n_ctx
     kv.n_seq_max = n_seq_max
-    kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + n_seq_max
+    kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + (1 if n_seq_max == 1 else 2 * n_seq_max)
     kv.head_stride_k = <uint64_t>BNF_KV_PAGE * <uint64_t>hp.dk * elem_size(type_k)
     kv.head_stride_v = <uint64_t>BNF_KV_PAGE * <uint64_t>hp.dv * elem_size(type_v)
     kv.layer_stride_k = kv.head_stride_k * <uint64_t>hp.n_head_kv * <uint64_t>kv.n_pages
@@ -42,9 +43,11 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.v = <uint8_t *>bnf_alloc_array(<size_t>hp.n_layer, kv.layer_stride_v)
     kv.refs = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.filled = <uint64_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(uint64_t))
+    kv.copied = <uint64_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(uint64_t))
     kv.free_pages = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.seqs = <bnf_seq *>bnf_alloc_array(<size_t>n_seq_max, sizeof(bnf_seq))
-    if kv.k == NULL or kv.v == NULL or kv.refs == NULL or kv.filled == NULL or kv.free_pages == NULL or kv.seqs == NULL:
+    if (kv.k == NULL or kv.v == NULL or kv.refs == NULL or kv.filled == NULL or kv.copied == NULL or kv.free_pages == NULL
+            or kv.seqs == NULL):
         bnf_kv_free(kv)
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a KV cache of %d tokens (%.1f MiB)", n_ctx,
                         <double>((kv.layer_stride_k + kv.layer_stride_v) * <uint64_t>hp.n_layer) / 1048576.0)
@@ -65,12 +68,14 @@ cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
     bnf_release(kv.v)
     bnf_release(kv.refs)
     bnf_release(kv.filled)
+    bnf_release(kv.copied)
     bnf_release(kv.free_pages)
     bnf_release(kv.seqs)
     kv.k = NULL
     kv.v = NULL
     kv.refs = NULL
     kv.filled = NULL
+    kv.copied = NULL
     kv.free_pages = NULL
     kv.seqs = NULL
 
@@ -97,6 +102,10 @@ cdef inline uint64_t range_mask(int32_t index, int32_t p0, int32_t p1) noexcept 
         mask &= ~(~<uint64_t>0 << hi)
     return mask
 
+# Tokens of a page as n_ctx counts them: a copy that two sequences needed is the same token.
+cdef inline int32_t n_tokens(const bnf_kv *kv, int32_t page) noexcept nogil:
+    return bnf_popcount64(kv.filled[page] & ~kv.copied[page])
+
 # The slots of a page that anyone holds, after a holder changed. Holders of a page have it at the same table index.
 cdef void refresh_filled(bnf_kv *kv, int32_t page, int32_t index) noexcept nogil:
     cdef uint64_t filled = 0
@@ -104,8 +113,10 @@ cdef void refresh_filled(bnf_kv *kv, int32_t page, int32_t index) noexcept nogil
     for s in range(kv.n_seq_max):
         if index < kv.seqs[s].n_pages and kv.seqs[s].pages[index].page == page:
             filled |= kv.seqs[s].pages[index].mask
-    kv.n_used += bnf_popcount64(filled) - bnf_popcount64(kv.filled[page])
+    kv.n_used -= n_tokens(kv, page)
     kv.filled[page] = filled
+    kv.copied[page] &= filled
+    kv.n_used += n_tokens(kv, page)
 
 cdef void drop_page(bnf_kv *kv, bnf_seq_page *entry, int32_t index) noexcept nogil:
     cdef int32_t page = entry.page
@@ -126,14 +137,18 @@ cdef int32_t take_page(bnf_kv *kv) noexcept nogil:
     page = kv.free_pages[kv.n_free]
     kv.refs[page] = 1
     kv.filled[page] = 0
+    kv.copied[page] = 0
     return page
 
-# Copy the slots of `mask` from page to page, all layers and heads.
+# Copy the slots of `mask` from page to page, all layers and heads; the caller lets a sequence hold them.
 cdef void copy_slots(bnf_kv *kv, int32_t source, int32_t target, uint64_t mask) noexcept nogil:
     cdef uint64_t row_k = kv.head_stride_k // BNF_KV_PAGE
     cdef uint64_t row_v = kv.head_stride_v // BNF_KV_PAGE
     cdef int64_t layer, head, from_page, to_page, slot
     cdef uint64_t rest
+    kv.n_used -= n_tokens(kv, target)
+    kv.copied[target] |= mask
+    kv.n_used += n_tokens(kv, target)
     for layer in range(kv.n_layer):
         for head in range(kv.n_head_kv):
             from_page = <int64_t>source * kv.n_head_kv + head
@@ -157,8 +172,8 @@ cdef bint split_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
     copy_slots(kv, old, page, entry.mask)
     kv.refs[old] -= 1
     entry.page = page
+    kv.filled[page] = entry.mask
     refresh_filled(kv, old, index)
-    refresh_filled(kv, page, index)
     return True
 
 # Let the table of a sequence reach `index`. False: out of memory.
