@@ -67,12 +67,13 @@ class Context:
     n_batch: most tokens of one decode(). n_ubatch: tokens computed at once; neither changes a logit.
     n_seq_max: sequences, 1 to 256.
     n_threads: None: the physical cores that this process may use.
+    kv_type: numbers of the KV cache, "f16" or "f32" (twice the memory).
     abort with cancel() from any thread, or Ctrl-C in the main thread.
     Errors: OutOfMemoryError; InvalidArgumentError.
     """
 
     def __init__(self, model: Model, *, n_ctx: int | None = None, n_batch: int = 2048, n_ubatch: int = 512,
-                 n_seq_max: int = 1, n_threads: int | None = None):
+                 n_seq_max: int = 1, n_threads: int | None = None, kv_type: str = "f16"):
         self._handle = None
         self.model = model
         params = lib.llama_context_default_params()
@@ -80,6 +81,7 @@ class Context:
         params.n_batch = n_batch
         params.n_ubatch = n_ubatch
         params.n_seq_max = n_seq_max
+        params.type_k = params.type_v = _kv_type(kv_type)
         params.n_threads = params.n_threads_batch = default_threads() if n_threads is None else n_threads
         self._interrupt = Interrupt()
         params.abort_callback = ffi.cast("ggml_abort_callback", self._interrupt.function)
@@ -259,6 +261,12 @@ class Context:
     def reset_perf(self) -> None:
         with self._inside() as pointer:
             lib.llama_perf_context_reset(pointer)
+
+
+def _kv_type(name: str) -> int:
+    if name not in ("f16", "f32"):
+        raise ValueError(f"kv_type: {name!r}, expected 'f16' or 'f32'")
+    return lib.GGML_TYPE_F16 if name == "f16" else lib.GGML_TYPE_F32
 
 
 def _ids(values) -> np.ndarray:
