@@ -7,7 +7,7 @@ import ctypes as C
 
 import numpy as np
 
-from bitnet_ffi import config
+from model_abi import library_path
 
 NULL_TOKEN = -1
 DEFAULT_SEED = 0xFFFFFFFF
@@ -59,7 +59,32 @@ class ChatMessage(C.Structure):
     _fields_ = [("role", C.c_char_p), ("content", C.c_char_p)]
 
 
+class ContextParams(C.Structure):
+    _fields_ = [(name, C.c_uint32) for name in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_rs_seq", "n_outputs_max",
+                                                "n_outputs_max_per_seq")]
+    _fields_ += [(name, C.c_int32) for name in ("n_threads", "n_threads_batch", "ctx_type", "rope_scaling_type", "pooling_type",
+                                                "attention_type", "flash_attn_type")]
+    _fields_ += [(name, C.c_float) for name in ("rope_freq_base", "rope_freq_scale", "yarn_ext_factor", "yarn_attn_factor",
+                                                "yarn_beta_fast", "yarn_beta_slow")]
+    _fields_ += [("yarn_orig_ctx", C.c_uint32), ("defrag_thold", C.c_float), ("cb_eval", C.c_void_p),
+                 ("cb_eval_user_data", C.c_void_p), ("type_k", C.c_int), ("type_v", C.c_int), ("abort_callback", C.c_void_p),
+                 ("abort_callback_data", C.c_void_p)]
+    _fields_ += [(name, C.c_bool) for name in ("embeddings", "offload_kqv", "no_perf", "op_offload", "swa_full", "kv_unified")]
+    _fields_ += [("samplers", C.c_void_p), ("n_samplers", C.c_size_t), ("ctx_other", C.c_void_p)]
+
+
+class Batch(C.Structure):
+    _fields_ = [("n_tokens", C.c_int32), ("token", C.POINTER(C.c_int32)), ("embd", C.c_void_p), ("pos", C.c_void_p),
+                ("n_seq_id", C.c_void_p), ("seq_id", C.c_void_p), ("logits", C.c_void_p)]
+
+
 SIGNATURES = {
+    "llama_context_default_params": (ContextParams,),
+    "llama_init_from_model": (C.c_void_p, C.c_void_p, ContextParams),
+    "llama_free": (None, C.c_void_p),
+    "llama_batch_get_one": (Batch, C.POINTER(C.c_int32), C.c_int32),
+    "llama_decode": (C.c_int32, C.c_void_p, Batch),
+    "llama_get_logits_ith": (C.POINTER(C.c_float), C.c_void_p, C.c_int32),
     "llama_sampler_init": (SamplerP, C.POINTER(SamplerI), C.c_void_p),
     "llama_sampler_name": (C.c_char_p, SamplerP),
     "llama_sampler_accept": (None, SamplerP, C.c_int32),
@@ -93,7 +118,7 @@ SIGNATURES = {
 
 
 def load():
-    lib = C.CDLL(str(config.lib_dir() / "libbitnet_ffi.so"))
+    lib = C.CDLL(str(library_path()))
     for name, (result, *arguments) in SIGNATURES.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -2,16 +2,22 @@
 
 import ctypes as C
 from collections import Counter, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import model_abi
 import sampling_abi as abi
 from sampling_abi import Candidates
 
 lib = abi.load()
 INF = float("inf")
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # A few values repeat, so that ties are common; infinities and NaN are rare but there.
 odd_logits = st.lists(st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, INF, -INF, float("nan")]),
@@ -117,8 +123,8 @@ def test_top_p_keeps_the_fewest_that_reach_p(logits, random, p, min_keep):
     n = candidates.c.size
     assert candidates.ids == expected[:n]
     assert candidates.c.sorted
-    # p and probabilities are floats: a sum may lie on either side of p within n roundings of 2^-24 each.
-    slack = (len(logits) + 4) * 2.0**-24
+    # p and probabilities are floats: a sum may lie on either side of p within n roundings of 2^-24 each, and 8 for exp.
+    slack = (len(logits) + 8) * 2.0**-24
     assert n == len(logits) or (running[n - 1] >= p - slack and n >= min_keep)
     assert n == 1 or n <= min_keep or running[n - 2] <= p + slack
     np.testing.assert_allclose(candidates.items["p"], probabilities[:n], rtol=P_ERROR, atol=1e-38)
@@ -461,3 +467,49 @@ def test_null_is_no_sampler():
     assert lib.llama_sampler_sample(None, None, -1) == abi.NULL_TOKEN
     assert b"NULL" in lib.bitnet_last_error()
     assert not lib.llama_sampler_init_logit_bias(10, 2, None)
+
+
+# ---- llama_sampler_sample ----
+
+@pytest.fixture(scope="module")
+def context():
+    """A context of the tiny model after a prompt of three tokens; the logits of the last one are there."""
+    with model_abi.loaded(Path(__file__).parent / "data" / "tiny-b158-i2_s.gguf") as model:
+        params = lib.llama_context_default_params()
+        params.n_ctx = params.n_batch = 64
+        ctx = lib.llama_init_from_model(model, params)
+        assert ctx, lib.bitnet_last_error()
+        assert lib.llama_decode(ctx, lib.llama_batch_get_one((C.c_int32 * 3)(1, 5, 9), 3)) == 0
+        yield ctx
+        lib.llama_free(ctx)
+
+
+@pytest.fixture
+def logits(context):
+    n_vocab = 512  # of the file
+    return np.ctypeslib.as_array(lib.llama_get_logits_ith(context, -1), (n_vocab,))
+
+
+def test_sample_takes_the_logits_of_a_row(context, logits):
+    assert lib.llama_sampler_sample(make("greedy"), context, -1) == int(np.argmax(logits))
+    assert lib.llama_sampler_sample(chain_of(lib.llama_sampler_init_greedy()), context, 2) == int(np.argmax(logits))
+    one, other = make("dist", 3), make("dist", 3)
+    for _ in range(20):
+        assert lib.llama_sampler_sample(one, context, -1) == other.apply(Candidates(logits)).token
+
+
+def test_sample_accepts_what_it_returns(context, logits):
+    chain = chain_of(lib.llama_sampler_init_penalties(0, 64, 1.0, 1000.0, 0.0), lib.llama_sampler_init_greedy())
+    tokens = [lib.llama_sampler_sample(chain, context, -1) for _ in range(10)]
+    assert tokens == best_first(Candidates(logits))[:10].tolist()
+    assert lib.llama_perf_sampler(chain).n_sample == 10
+
+
+def test_sample_without_logits_or_choice_gives_no_token(context):
+    chain = chain_of(lib.llama_sampler_init_top_k(5), no_perf=False)
+    for idx in (0, 3, -2, 2**31 - 1, -2**31):
+        assert lib.llama_sampler_sample(chain, context, idx) == abi.NULL_TOKEN
+        assert lib.bitnet_last_error()
+    assert lib.llama_sampler_sample(chain, context, -1) == abi.NULL_TOKEN
+    assert b"'chain' selected none of its 5 candidates" in lib.bitnet_last_error()
+    assert lib.llama_perf_sampler(chain).n_sample == 0
