@@ -64,7 +64,7 @@ class Context:
 
     model: kept alive by the context.
     n_ctx: tokens that fit, all sequences together; None: what the model was trained for, at most 4096.
-    n_batch: most tokens of one decode(). n_ubatch: tokens computed at once; neither changes a logit.
+    n_batch, n_ubatch: most tokens computed at once is the smaller of both; decode() takes any number and cuts it, and no logit changes.
     n_seq_max: sequences, 1 to 256.
     n_threads: None: the physical cores that this process may use.
     kv_type: numbers of the KV cache, "f16" or "f32" (twice the memory).
@@ -167,7 +167,7 @@ class Context:
                seq: int | Sequence[int | Iterable[int]] | None = None, logits: str | Sequence[bool] = "last") -> None:
         """Compute a batch of any mix of sequences and store its keys and values.
 
-        tokens: ids, 1 to n_batch of them (ints or an int32 array).
+        tokens: ids, any number (ints or an integer array).
         pos: position of each token; None: each continues its sequence.
         seq: None for sequence 0, one id for all, or per token an id or the ids that share it.
         logits: "last" for the last token, "all", "none", or a flag per token.
@@ -190,13 +190,6 @@ class Context:
                 raise InferenceError(f"llama_decode returned {status}")
             check(status)
             self._n_outputs = n_outputs
-
-    def prefill(self, tokens: Sequence[int], *, seq: int = 0) -> None:
-        """decode() for a prompt of any length: cut at n_batch, logits of its last token."""
-        ids, step = _ids(tokens), self.n_batch
-        for begin in range(0, len(ids), step):
-            last = begin + step >= len(ids)
-            self.decode(ids[begin:begin + step], seq=seq or None, logits="last" if last else "none")
 
     def cancel(self) -> None:
         """Stop the decode that runs, or the next one if none does, within a layer. Any thread."""

@@ -155,10 +155,7 @@ class Generation(Iterator[str]):
         if len(self.tokens) >= self._max_tokens:
             return self._finish("length")
         before = time.perf_counter()
-        if self.tokens:
-            self.context.decode(self.tokens[-1:])
-        else:
-            self.context.prefill(self._prompt)
+        self.context.decode(self.tokens[-1:] or self._prompt)
         token = self._sampler.sample(self.context)
         now = time.perf_counter()
         if self.tokens:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from . import _log  # noqa: F401  the first library call should already reach the logger
 from ._ffi import check, check_pointer, fail, ffi, lib, read_string, text_of
 from .errors import InvalidArgumentError, Utf8Error
@@ -200,18 +198,11 @@ class Model:
         parse_special: read "<|im_end|>" and the like as control tokens; leave it off for text that you did not write.
         Errors: Utf8Error, TokenizeError. Threads: any.
         """
-        data = _utf8(text)
-        room = len(data) + 8  # byte fallback is the worst case: a token a byte, and the specials
-        pointer = self._pointer
-        while True:
-            tokens = np.empty(room, np.int32)
-            n = lib.llama_tokenize(pointer, data, len(data), ffi.from_buffer("int32_t[]", tokens), room, add_special,
-                                   parse_special)
-            if n >= 0:
-                return tokens[:n].tolist()
-            if lib.bitnet_last_error_code() != 0 or -n <= room:
-                fail()
-            room = -n  # a vocabulary whose normalizer makes the text longer
+        data, pointer = _utf8(text), self._pointer
+        # Byte fallback is the worst case: a token a byte, and the specials.
+        tokens, n = _filled("int32_t[]", len(data) + 8, lambda array, room: lib.llama_tokenize(
+            pointer, data, len(data), array, room, add_special, parse_special))
+        return ffi.unpack(tokens, n)
 
     def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = True,
                    errors: str = "replace") -> str:
@@ -219,29 +210,17 @@ class Model:
 
         errors: what to do with bytes that are not UTF-8, as in bytes.decode. Threads: any.
         """
-        ids = np.ascontiguousarray(tokens, np.int32)
-        pointer, room = self._pointer, 16 + 8 * len(ids)
-        while True:
-            buffer = ffi.new("char[]", room)
-            n = lib.llama_detokenize(pointer, ffi.from_buffer("int32_t[]", ids), len(ids), buffer, room, remove_special,
-                                     unparse_special)
-            if n >= 0:
-                return ffi.buffer(buffer, n)[:].decode("utf-8", errors)
-            if lib.bitnet_last_error_code() != 0 or -n <= room:
-                fail()
-            room = -n
+        ids, pointer = ffi.new("int32_t[]", list(tokens)), self._pointer
+        text, n = _filled("char[]", 16 + 8 * len(ids), lambda array, room: lib.llama_detokenize(
+            pointer, ids, len(ids), array, room, remove_special, unparse_special))
+        return ffi.buffer(text, n)[:].decode("utf-8", errors)
 
     def token_to_piece(self, token: int, *, special: bool = True) -> bytes:
         """The bytes of one token: bytes, because a character may be cut between tokens. special: spell control tokens out."""
-        pointer, room = self._pointer, 64
-        while True:
-            buffer = ffi.new("char[]", room)
-            n = lib.llama_token_to_piece(pointer, token, buffer, room, 0, special)
-            if n >= 0:
-                return ffi.buffer(buffer, n)[:]
-            if lib.bitnet_last_error_code() != 0 or -n <= room:
-                fail()
-            room = -n
+        pointer = self._pointer
+        piece, n = _filled("char[]", 64, lambda array, room: lib.llama_token_to_piece(
+            pointer, token, array, room, 0, special))
+        return ffi.buffer(piece, n)[:]
 
     def chat_template(self, name: str | None = None) -> str | None:
         """The file's chat template (Jinja text), or one of its named ones; None where there is none."""
@@ -281,6 +260,21 @@ class Model:
         """Stream a continuation of `prompt`: an iterator of str; options as in `bitnet_ffi.generate.generate`."""
         from .generate import generate
         return generate(self, prompt, **options)
+
+
+def _filled(kind: str, room: int, call):
+    """An array of `kind` as call(array, room) filled it, and how far. A negative answer says how much room it wants.
+
+    A wrong token id gives 0 and a last error, so the error decides, not the number.
+    """
+    while True:
+        array = ffi.new(kind, room)
+        n = call(array, room)
+        if lib.bitnet_last_error_code() != 0:
+            fail()
+        if n >= 0:
+            return array, n
+        room = -n
 
 
 def _token_or_none(token: int) -> int | None:

@@ -27,7 +27,7 @@ class Sampling:
     """How tokens are chosen. The steps run in the order of the fields; a step at its neutral value is left out.
 
     logit_bias: token -> number added to its logit (-inf forbids it).
-    repetition_penalty: > 0, 1 is neutral; divides positive and multiplies negative logits of the last `penalty_last_n` tokens (-1: all).
+    repetition_penalty: > 0, 1 is neutral; divides positive and multiplies negative logits of the last `penalty_last_n` tokens.
     frequency_penalty, presence_penalty: subtracted per occurrence, and once; 0 is neutral.
     top_k: keep the k best; 0 is neutral. top_p: keep the best that add up to p; 1 is neutral.
     min_p: keep those at least min_p times as likely as the best; 0 is neutral.
@@ -50,7 +50,7 @@ class Sampling:
 
     def __post_init__(self):
         _within("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0, "more than 0")
-        _within("penalty_last_n", self.penalty_last_n, self.penalty_last_n >= -1, "-1 or more")
+        _within("penalty_last_n", self.penalty_last_n, self.penalty_last_n >= 0, "0 or more")
         _within("top_k", self.top_k, self.top_k >= 0, "0 or more")
         _within("top_p", self.top_p, 0 < self.top_p <= 1, "more than 0, at most 1")
         _within("min_p", self.min_p, 0 <= self.min_p <= 1, "0 to 1")
