@@ -40,7 +40,8 @@ static int map_open_file(const char *path, int fd, struct bnf_map *out)
     const size_t size = (size_t)info.st_size;
     void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED)
-        return bnf_fail(BITNET_ERROR_LOAD, "'%s': its %zu bytes cannot be mapped: %m", path, size);
+        return bnf_fail(errno == ENOMEM ? BITNET_ERROR_MEMORY : BITNET_ERROR_LOAD,
+                        "'%s': its %zu bytes cannot be mapped: %m", path, size);
     *out = (struct bnf_map){data, size};
     return 0;
 }
