@@ -540,7 +540,7 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         status = read_attrs(gguf, v)
     if status == 0:
         status = read_scores(gguf, v)
-    if v.type == LLAMA_VOCAB_TYPE_SPM:
+    if status == 0 and v.type == LLAMA_VOCAB_TYPE_SPM:
         v.add_bos = True
         v.add_space_prefix = True
         v.spaces_lead = spaces_lead(v)
