@@ -112,10 +112,11 @@ cdef int load_vocabulary(bnf_loader *loader) noexcept nogil:
         loader.model.hp.n_vocab = bnf_vocab_n_tokens(loader.model.vocab)
     return code
 
-# The rows of the embedding are what the model can take and give, whatever the tokenizer says.
+# The rows of the embedding are what the model can take and give, whatever the tokenizer says. A file without a tokenizer
+# has no tokens at all.
 cdef void compare_vocabularies(const bnf_loader *loader) noexcept nogil:
     cdef int32_t n_tokens = bnf_vocab_n_tokens(loader.model.vocab)
-    if n_tokens != loader.model.hp.n_vocab:
+    if n_tokens != 0 and n_tokens != loader.model.hp.n_vocab:
         bnf_log(GGML_LOG_LEVEL_WARN, "the tokenizer has %d tokens but the embedding %d rows; the model's vocabulary is %d\n",
                 n_tokens, loader.model.hp.n_vocab, loader.model.hp.n_vocab)
 
