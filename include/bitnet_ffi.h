@@ -692,8 +692,8 @@ LLAMA_API int32_t llama_detokenize(
 /* A conversation as the text a model was trained on. tmpl: Jinja text of a known template, or the name of one
  * ("chatml", "llama3", "bitnet", ...); NULL: "chatml". Templates are recognised, not executed: one that is not
  * known is refused. chat: n_msg messages.   add_ass: end with the opening of the assistant's turn. buf, length:
- * where to; returns the full length, which may exceed `length`; a NUL follows the text where there is room for it.
- * Negative: unknown template. */
+ * where to; snprintf's rules without the NUL: returns the full length, which may exceed `length`. Negative:
+ * unknown template. */
 LLAMA_API int32_t llama_chat_apply_template(
     const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
 

@@ -124,7 +124,7 @@ def text_of(call, *args) -> str | None:
         return None
     buffer = C.create_string_buffer(n + 1)
     assert call(*args, buffer, n + 1) == n
-    return buffer.value.decode()
+    return buffer.value.decode(errors="replace")
 
 
 def meta(model, key: str) -> str | None:
