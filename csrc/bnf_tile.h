@@ -19,6 +19,7 @@
 typedef uint8_t bnf_u8x4 __attribute__((vector_size(4)));
 typedef uint8_t bnf_u8x16 __attribute__((vector_size(16)));
 typedef uint8_t bnf_u8x32 __attribute__((vector_size(32)));
+typedef uint32_t bnf_u32x4 __attribute__((vector_size(16)));
 
 BNF_ALWAYS_INLINE bnf_u8x16 bnf_load_u8x16(const uint8_t *p)
 {
@@ -101,19 +102,18 @@ static void bnf_unpack_q4_1(struct bnf_tile *restrict t, int r, const uint8_t *r
     }
 }
 
-/* 16 in the bytes whose bit in `bits` is set. */
-static inline bnf_u8x16 bnf_fifth_bits(const uint8_t bits[2])
+/* Sixteen bits to sixteen bytes of 0 or 16. A lane takes four bits; times 1 + 2^7 + 2^14 + 2^21 they land in bits 0, 8, 16, 24. */
+static inline bnf_u8x16 bnf_fifth_bits(uint32_t bits)
 {
-    const bnf_u8x16 bit = { 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128 };
-    const uint64_t eights[2] = { bits[0] * UINT64_C(0x0101010101010101), bits[1] * UINT64_C(0x0101010101010101) };
-    return (bnf_u8x16)((bnf_load_u8x16((const uint8_t *)eights) & bit) == bit) & 16;
+    const bnf_u32x4 lane = { bits, bits >> 4, bits >> 8, bits >> 12 };
+    return (bnf_u8x16)(((lane & 15) * 0x00204081 & 0x01010101) << 4);
 }
 
-static inline void bnf_unpack_5_bits(uint8_t *restrict code, const uint8_t *restrict nibbles, const uint8_t *restrict high)
+static inline void bnf_unpack_5_bits(uint8_t *restrict code, const uint8_t *restrict nibbles, uint32_t high)
 {
     const bnf_u8x16 v = bnf_load_u8x16(nibbles);
     bnf_store_u8x16(code, (v & 15) | bnf_fifth_bits(high));
-    bnf_store_u8x16(code + 16, (v >> 4) | bnf_fifth_bits(high + 2));
+    bnf_store_u8x16(code + 16, (v >> 4) | bnf_fifth_bits(high >> 16));
 }
 
 static const struct bnf_tile_format bnf_tile_q5_0 = { .block_len = 32, .block_size = 22, .offset = 16 };
@@ -121,7 +121,7 @@ static void bnf_unpack_q5_0(struct bnf_tile *restrict t, int r, const uint8_t *r
 {
     for (int p = 0; p < parts; p++, s += 22) {
         t->d[p][r] = bnf_load_u16(s);
-        bnf_unpack_5_bits(t->code[r] + 32 * p, s + 6, s + 2);
+        bnf_unpack_5_bits(t->code[r] + 32 * p, s + 6, bnf_load_u32(s + 2));
     }
 }
 
@@ -131,7 +131,7 @@ static void bnf_unpack_q5_1(struct bnf_tile *restrict t, int r, const uint8_t *r
     for (int p = 0; p < parts; p++, s += 24) {
         t->d[p][r] = bnf_load_u16(s);
         t->m[p][r] = bnf_load_u16(s + 2);
-        bnf_unpack_5_bits(t->code[r] + 32 * p, s + 8, s + 4);
+        bnf_unpack_5_bits(t->code[r] + 32 * p, s + 8, bnf_load_u32(s + 4));
     }
 }
 

@@ -42,6 +42,16 @@ static inline __m128i add_lanes(__m512i v)
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
+static inline __m256i load_256(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+static inline __m512i load_halves(const void *low, const void *high)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load_256(low)), load_256(high), 1);
+}
+
 /* ---- block formats: lane r of every vector belongs to row r ---- */
 
 static inline __m512i load_i8(const int8_t *p)
@@ -92,9 +102,20 @@ BNF_ALWAYS_INLINE void bnf_tile_dot_blocks(const struct bnf_tile *t, struct bnf_
     _mm512_store_ps(acc_rows, acc);
 }
 
+/* acc = fma((float)(v's sum of code * q - sum of q), d, acc) */
+static inline void add_ternary(const __m512i v[16], const int16_t *sum16, __m512 d, float *acc)
+{
+    __m512i g[4];
+    sum_rows(v, g);
+    const __m512i sums = _mm512_cvtepi16_epi32(load_256(sum16));
+    const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_add_epi32(g[0], g[1]), _mm512_add_epi32(g[2], g[3])),
+                                         _mm512_set1_epi32(_mm512_reduce_add_epi32(sums)));
+    _mm512_store_ps(acc, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), d, _mm512_load_ps(acc)));
+}
+
 BNF_ALWAYS_INLINE void bnf_tile_dot_ternary(const struct bnf_tile *t, const int8_t *q, const int16_t *sum16, float *acc)
 {
-    __m512i v[16], g[4];
+    __m512i v[16];
     for (int r = 0; r < 16; r++)
         v[r] = _mm512_setzero_si512();
     for (int i = 0; i < 256; i += 64) {
@@ -102,11 +123,27 @@ BNF_ALWAYS_INLINE void bnf_tile_dot_ternary(const struct bnf_tile *t, const int8
         for (int r = 0; r < 16; r++)
             v[r] = _mm512_dpbusd_epi32(v[r], _mm512_load_si512(t->code[r] + i), a);
     }
-    sum_rows(v, g);
-    const __m512i sums = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)sum16));
-    const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_add_epi32(g[0], g[1]), _mm512_add_epi32(g[2], g[3])),
-                                         _mm512_set1_epi32(_mm512_reduce_add_epi32(sums)));
-    _mm512_store_ps(acc, _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), load_f16(t->d[0]), _mm512_load_ps(acc)));
+    add_ternary(v, sum16, load_f16(t->d[0]), acc);
+}
+
+/* Byte i of a block's low 32 holds, from its low bits up, elements i, 32 + i, 64 + i, 96 + i; the high 32 the same plus 128. */
+static void bnf_tq2_0_dot_in_place(const uint8_t *const block[16], const int8_t *q, const int16_t *sum16, float *acc)
+{
+    const __m512i mask = _mm512_set1_epi8(3);
+    alignas(32) uint16_t d[16];
+    __m512i v[16], a[4];
+    for (int f = 0; f < 4; f++)
+        a[f] = load_halves(q + 32 * f, q + 128 + 32 * f);
+    for (int r = 0; r < 16; r++) {
+        const __m512i x = _mm512_loadu_si512(block[r]);
+        __builtin_prefetch(block[r] + BNF_PREFETCH, 0, 2);
+        v[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(x, mask), a[0]);
+        v[r] = _mm512_dpbusd_epi32(v[r], _mm512_and_si512(_mm512_srli_epi16(x, 2), mask), a[1]);
+        v[r] = _mm512_dpbusd_epi32(v[r], _mm512_and_si512(_mm512_srli_epi16(x, 4), mask), a[2]);
+        v[r] = _mm512_dpbusd_epi32(v[r], _mm512_and_si512(_mm512_srli_epi16(x, 6), mask), a[3]);
+        d[r] = bnf_load_u16(block[r] + 64);
+    }
+    add_ternary(v, sum16, load_f16(d), acc);
 }
 
 /* ---- I2_S ---- */
@@ -132,11 +169,6 @@ BNF_ALWAYS_INLINE void bnf_i2_s_dot(const uint8_t *code, int64_t code_stride, co
         _mm_storeu_si128((__m128i *)dot[c], add_lanes(sum_quads(v[c][0], v[c][1], v[c][2], v[c][3])));
 }
 
-static inline __m256i load_256(const void *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
-}
-
 /* Sixty-four bytes are two groups of 128: byte i of the low half holds, from its high bits down, elements i, 32 + i,
  * 64 + i, 96 + i; the high half the same plus 128. The fields are multiplied where they stand,
  *     x & 0x03 = code   x & 0x0c = 4 code   x & 0x30 = 16 code   x & 0xc0 = 64 code (at most 192, fits unsigned)
@@ -154,7 +186,7 @@ static void bnf_i2_s_dot_in_place(const uint8_t *const row[4], const int8_t *q, 
     for (; i + 256 <= k; i += 256) {
         __m512i a[4]; /* a[f]: elements 32 f + 0..31 of both groups */
         for (int f = 0; f < 4; f++)
-            a[f] = _mm512_inserti64x4(_mm512_castsi256_si512(load_256(q + i + 32 * f)), load_256(q + i + 128 + 32 * f), 1);
+            a[f] = load_halves(q + i + 32 * f, q + i + 128 + 32 * f);
         for (int r = 0; r < 4; r++) {
             const uint8_t *s = row[r] + i / 4;
             const __m512i x = _mm512_loadu_si512(s);

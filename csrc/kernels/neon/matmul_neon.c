@@ -72,6 +72,13 @@ BNF_ALWAYS_INLINE void bnf_tile_dot_blocks(const struct bnf_tile *t, struct bnf_
     vst1q_f32(acc_rows, acc);
 }
 
+/* acc = fma((float)(sum of code * q - sum of q), d, acc) */
+static inline void add_ternary(int32x4_t dot, const int16_t *sum16, float32x4_t d, float *acc)
+{
+    const int32_t sum = vaddlvq_s16(vld1q_s16(sum16)) + vaddlvq_s16(vld1q_s16(sum16 + 8));
+    vst1q_f32(acc, vfmaq_f32(vld1q_f32(acc), vcvtq_f32_s32(vsubq_s32(dot, vdupq_n_s32(sum))), d));
+}
+
 BNF_ALWAYS_INLINE void bnf_tile_dot_ternary(const struct bnf_tile *t, const int8_t *q, const int16_t *sum16, float *acc)
 {
     int32x4_t v[4];
@@ -82,9 +89,30 @@ BNF_ALWAYS_INLINE void bnf_tile_dot_ternary(const struct bnf_tile *t, const int8
         for (int r = 0; r < 4; r++)
             v[r] = vdotq_s32(v[r], load_codes(t->code[r] + i), a);
     }
-    const int32_t sum = vaddlvq_s16(vld1q_s16(sum16)) + vaddlvq_s16(vld1q_s16(sum16 + 8));
-    const int32x4_t dot = vsubq_s32(sum_rows(v), vdupq_n_s32(sum));
-    vst1q_f32(acc, vfmaq_f32(vld1q_f32(acc), vcvtq_f32_s32(dot), load_f16(t->d[0])));
+    add_ternary(sum_rows(v), sum16, load_f16(t->d[0]), acc);
+}
+
+/* Byte i of a half of 128 holds, from its low bits up, elements i, 32 + i, 64 + i, 96 + i. With y = x >> 4 two fields are read
+ * four times too large, as in bnf_i2_s_dot_in_place. */
+static void bnf_tq2_0_dot_in_place(const uint8_t *const block[4], const int8_t *q, const int16_t *sum16, float *acc)
+{
+    const uint8x16_t mask1 = vdupq_n_u8(0x03), mask4 = vdupq_n_u8(0x0c);
+    int32x4_t v[4];
+    uint16_t d[4];
+    for (int r = 0; r < 4; r++) {
+        int32x4_t one = vdupq_n_s32(0), four = one;
+        for (int i = 0; i < 64; i += 16) {
+            const uint8x16_t x = vld1q_u8(block[r] + i), y = vshrq_n_u8(x, 4);
+            const int8_t *a = q + i / 32 * 128 + i % 32;
+            one = vdotq_s32(one, vreinterpretq_s8_u8(vandq_u8(x, mask1)), vld1q_s8(a));
+            four = vdotq_s32(four, vreinterpretq_s8_u8(vandq_u8(x, mask4)), vld1q_s8(a + 32));
+            one = vdotq_s32(one, vreinterpretq_s8_u8(vandq_u8(y, mask1)), vld1q_s8(a + 64));
+            four = vdotq_s32(four, vreinterpretq_s8_u8(vandq_u8(y, mask4)), vld1q_s8(a + 96));
+        }
+        v[r] = vsraq_n_s32(one, four, 2);
+        d[r] = bnf_load_u16(block[r] + 64);
+    }
+    add_ternary(sum_rows(v), sum16, load_f16(d), acc);
 }
 
 /* ---- I2_S ---- */
