@@ -667,24 +667,25 @@ LLAMA_API bool llama_add_eos_token(const struct llama_vocab *vocab);
  * Tokenization
  * ---------------------------------------------------------------------------------------------- */
 
-/* Text to tokens, the ids that llama.cpp gives. text: UTF-8 of text_len bytes, NUL bytes allowed; an invalid byte
- * counts as U+FFFD, as in llama.cpp. tokens: room for n_tokens_max ids; may be NULL when that is 0. add_special:
- * put BOS and EOS where the vocabulary wants them.   parse_special: "<|eot_id|>" in the text becomes the control
- * token; false: it stays text. Returns the number of tokens; a negative number -n when n tokens do not fit (the
- * last error code is then 0); or a negative number with a code for a real error. Threads: any. */
+/* Text to tokens, the ids that llama.cpp gives. text: UTF-8 of text_len bytes, NUL bytes allowed; negative: up to
+ * the NUL. An invalid byte counts as U+FFFD for BPE and becomes a byte token for SPM, as in llama.cpp. tokens: room
+ * for n_tokens_max ids; may be NULL when that is 0; what does not fit is left out. add_special: put BOS and EOS
+ * where the vocabulary wants them.   parse_special: "<|eot_id|>" in the text becomes the control token; false: it
+ * stays text. Returns the number of tokens; a negative number -n when n tokens do not fit (the last error code is
+ * then 0); INT32_MIN with a code for a real error. Threads: any. */
 LLAMA_API int32_t llama_tokenize(
     const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t n_tokens_max,
     bool add_special, bool parse_special);
 
 /* The bytes of one token, without a terminating NUL: may be part of a UTF-8 character. length: room in buf.
  * lstrip: leading spaces to leave out.   special: also write control tokens; false: they have no bytes. Returns
- * the number of bytes, or minus the number needed when length is too small. */
+ * the number of bytes, or minus the number needed when length is too small; 0 with a code for a token out of range. */
 LLAMA_API int32_t llama_token_to_piece(
     const struct llama_vocab *vocab, llama_token token, char *buf, int32_t length, int32_t lstrip, bool special);
 
 /* Tokens to text: the inverse of llama_tokenize, without a terminating NUL. remove_special: leave out BOS and EOS
  * where llama_tokenize adds them.   unparse_special: write control tokens as their text. Returns the number of
- * bytes, or minus the number needed when text_len_max is too small. */
+ * bytes, or minus the number needed when text_len_max is too small; 0 with a code for a token out of range. */
 LLAMA_API int32_t llama_detokenize(
     const struct llama_vocab *vocab, const llama_token *tokens, int32_t n_tokens, char *text, int32_t text_len_max,
     bool remove_special, bool unparse_special);
