@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+import gguf_writer
 from bitnet_ffi import Model, registry
 from bitnet_ffi.errors import BitnetError
 
@@ -22,3 +23,24 @@ def smollm2_path():
 def smollm2(smollm2_path):
     with Model(smollm2_path) as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    gguf_writer.tiny_model(weights="q8_0", n_ctx=256).write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(tiny_path):
+    with Model(tiny_path) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def slow_path(tmp_path_factory):
+    """A model whose prompt takes seconds: many thin layers, so that a cancel meets a layer's border soon."""
+    path = tmp_path_factory.mktemp("models") / "slow.gguf"
+    gguf_writer.tiny_model(weights="f32", n_layer=48, n_ctx=4096).write(path)
+    return path
