@@ -176,6 +176,25 @@ TEST_CASE("test_matmul_i2_s_is_exact_where_int16_sums_would_wrap")
             }
 }
 
+TEST_CASE("test_matmul_lanes_beyond_the_end_keep_minus_zero")
+{
+    /* Sixteen products and the seventeenth all underflow to -0. A kernel that adds +0 to the fifteen lanes beyond the end
+     * turns them, and the sum, into +0. */
+    for (const int32_t type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
+        const int64_t k = 17;
+        Weights w = constant_weights(type, k, 3, 0);
+        const float tiny = -0x1p-100f;
+        for (size_t i = 0; i < static_cast<size_t>(3 * k); i++)
+            if (type == GGML_TYPE_F32)
+                std::memcpy(w.data.data() + 4 * i, &tiny, 4);
+            else
+                set_half(w.data.data() + 2 * i, type == GGML_TYPE_F16 ? 0x8001 : 0x8d80); /* -2^-24, -2^-100 */
+        const Activations x = prepare(table("scalar"), BNF_ACT_F32, std::vector<float>(static_cast<size_t>(2 * k), 0x1p-140f), k);
+        REQUIRE(std::signbit(multiply(table("scalar"), w, x, 0, 3)[1]));
+        require_same(w, x, 0, 3);
+    }
+}
+
 TEST_CASE("test_matmul_scalar_is_near_the_sum_in_double")
 {
     unsigned seed = 4000;
