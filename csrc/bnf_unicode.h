@@ -119,7 +119,7 @@ size_t bnf_utf8_repair(const uint8_t *text, size_t len, uint8_t *out);
 
 /* The GPT-2 byte alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up in order. */
 extern const uint16_t bnf_byte_char[256];
-/* The byte that a code point stands for, or -1. */
-int bnf_char_byte(uint32_t code_point);
+#define BNF_ALPHABET_END 0x144 /* the first code point after the alphabet */
+extern const int16_t bnf_char_byte[BNF_ALPHABET_END]; /* the byte that a code point stands for, or -1 */
 
 #endif

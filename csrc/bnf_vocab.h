@@ -74,6 +74,7 @@ struct bnf_vocab {
     int32_t type;               /* llama_vocab_type: NONE, SPM or BPE */
     int32_t pre;                /* bnf_pre, for BPE */
     int32_t n_tokens;
+    uint64_t seed;              /* of both hash tables: an address, so that no file can be made whose keys all collide */
     bool add_bos, add_eos, add_sep, add_space_prefix;
     bool whole_words;           /* see BNF_PRE_WHOLE_WORDS */
     bool clean_spaces;
@@ -127,9 +128,9 @@ static inline uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
     return h ^ h >> 29;
 }
 
-static inline uint64_t bnf_hash_bytes(const uint8_t *bytes, size_t len)
+static inline uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
 {
-    uint64_t h = len, x;
+    uint64_t h = seed ^ len, x;
     for (; len > 8; len -= 8, bytes += 8) {
         memcpy(&x, bytes, 8);
         h = bnf_hash_mix(h, x);
@@ -146,7 +147,7 @@ static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *by
 {
     if (len > v->max_key_len)
         return BNF_NO_TOKEN;
-    const uint64_t h = bnf_hash_bytes(bytes, len);
+    const uint64_t h = bnf_hash_bytes(v->seed, bytes, len);
     const uint32_t tag = (uint32_t)(h >> 32), mask = v->n_key_slots - 1;
     for (uint32_t i = (uint32_t)h & mask; v->key_slots[i].token != 0; i = (i + 1) & mask) {
         if (v->key_slots[i].tag != tag)
@@ -163,7 +164,7 @@ static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *by
 /* Where the pair is, or the empty slot where it belongs. */
 static inline struct bnf_merge_slot *bnf_merge_slot(const struct bnf_vocab *v, uint32_t left, uint32_t right)
 {
-    const uint64_t h = bnf_hash_mix(0, (uint64_t)left << 32 | right);
+    const uint64_t h = bnf_hash_mix(v->seed, (uint64_t)left << 32 | right);
     const uint32_t mask = v->n_merge_slots - 1;
     uint32_t i = (uint32_t)(h >> 32) & mask;
     while (v->merge_slots[i].left != UINT32_MAX && (v->merge_slots[i].left != left || v->merge_slots[i].right != right))

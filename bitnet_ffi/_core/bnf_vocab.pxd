@@ -2,7 +2,7 @@
 # other (csrc/bnf_calls.h). All extern. Cast llama_model.vocab to bnf_vocab_t * where a .pyx needs the fields.
 
 from bitnet_ffi._core.bnf cimport bnf_gguf
-from libc.stdint cimport uint8_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
 
 cdef extern from "<stdbool.h>" nogil:
     ctypedef bint bool
@@ -10,6 +10,7 @@ cdef extern from "<stdbool.h>" nogil:
 cdef extern from "bnf_unicode.h" nogil:
     enum:
         BNF_IN_L, BNF_IN_N, BNF_IN_P, BNF_IN_S
+        BNF_ALPHABET_END
     uint32_t bnf_category_set(uint32_t code_point)
     size_t bnf_utf8_len(uint8_t lead)
     size_t bnf_utf8_decode(const uint8_t *text, size_t left, uint32_t *code_point)
@@ -18,7 +19,7 @@ cdef extern from "bnf_unicode.h" nogil:
     bool bnf_utf8_is_clean(const uint8_t *text, size_t len)
     size_t bnf_utf8_repair(const uint8_t *text, size_t len, uint8_t *out)
     const uint16_t bnf_byte_char[256]
-    int bnf_char_byte(uint32_t code_point)
+    const int16_t bnf_char_byte[0x144]
 
 cdef extern from "bnf_vocab.h" nogil:
     enum:
@@ -59,6 +60,7 @@ cdef extern from "bnf_vocab.h" nogil:
         int32_t type
         int32_t pre
         int32_t n_tokens
+        uint64_t seed
         bool add_bos
         bool add_eos
         bool add_sep
@@ -88,7 +90,7 @@ cdef extern from "bnf_vocab.h" nogil:
     uint8_t bnf_whole_get(const bnf_vocab_t *v, uint32_t token)
     void bnf_whole_set(const bnf_vocab_t *v, uint32_t token, uint8_t value)
     const uint8_t *bnf_strings_get(const bnf_strings *s, uint32_t i, uint32_t *len)
-    uint64_t bnf_hash_bytes(const uint8_t *bytes, size_t len)
+    uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
     uint32_t bnf_key_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t len)
     bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right)
 

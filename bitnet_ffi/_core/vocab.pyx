@@ -17,7 +17,7 @@ from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings, bnf_key_slot, bnf_strings_get, bnf_hash_bytes, bnf_key_find, bnf_merge_slot, bnf_merge_slot_t, bnf_pre_names,
-    bnf_vocab_repair, bnf_vocab_roles, bnf_tokenize, bnf_utf8_decode, bnf_utf8_len, bnf_char_byte, bnf_byte_char,
+    bnf_vocab_repair, bnf_vocab_roles, bnf_tokenize, bnf_utf8_len, bnf_char_byte, bnf_byte_char, BNF_ALPHABET_END,
     BNF_NO_TOKEN, BNF_N_ROLES, BNF_NL, BNF_PAD, BNF_PRE_DEFAULT, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS, BNF_PRE_ADD_SEP,
     BNF_PRE_KEEP_SPACES)
 
@@ -205,19 +205,25 @@ cdef int read_scores(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
 # ---- pieces: what a token stands for ----
 
 # Text in the GPT-2 byte alphabet as bytes. Returns their number, or -1 when a character is not in the alphabet.
+# Its characters take one or two bytes of UTF-8.
 cdef int64_t decode_alphabet(const uint8_t *text, size_t length, uint8_t *out) noexcept nogil:
-    cdef size_t at = 0, n
+    cdef size_t at = 0
     cdef int64_t written = 0
-    cdef uint32_t c = 0
-    cdef int byte
+    cdef uint32_t c
     while at < length:
-        n = bnf_utf8_decode(text + at, length - at, &c)
-        byte = bnf_char_byte(c) if n else -1
-        if byte < 0:
+        c = text[at]
+        at += 1
+        if c >= 0x80:
+            if c < 0xC2 or c >= 0xC6 or at == length or text[at] & 0xC0 != 0x80:   # beyond U+017F, or malformed
+                return -1
+            c = (c & 0x1F) << 6 | (text[at] & 0x3F)
+            at += 1
+            if c >= BNF_ALPHABET_END:
+                return -1
+        if bnf_char_byte[c] < 0:
             return -1
-        out[written] = <uint8_t>byte
+        out[written] = <uint8_t>bnf_char_byte[c]
         written += 1
-        at += n
     return written
 
 
@@ -276,22 +282,23 @@ cdef uint32_t slots_for(uint32_t n) noexcept nogil:
 
 # May merging produce this token? For BPE only when its text is the byte alphabet's spelling of its piece.
 cdef bool has_key(const bnf_vocab_t *v, int32_t i) noexcept nogil:
-    cdef uint32_t n_text = 0, n_piece = 0, k
+    cdef uint32_t n_text = 0, n_piece = 0, k, at = 0, c
     cdef const uint8_t *text
     cdef const uint8_t *piece
-    cdef size_t at = 0, n
-    cdef uint32_t c = 0
     if v.type == LLAMA_VOCAB_TYPE_SPM:
         return True
     text = bnf_strings_get(&v.text, <uint32_t>i, &n_text)
     piece = bnf_strings_get(&v.piece, <uint32_t>i, &n_piece)
     for k in range(n_piece):
-        if at >= n_text:
-            return False
-        n = bnf_utf8_decode(text + at, n_text - at, &c)
-        if n == 0 or c != bnf_byte_char[piece[k]]:
-            return False
-        at += n
+        c = bnf_byte_char[piece[k]]
+        if c < 0x80:
+            if at == n_text or text[at] != c:
+                return False
+            at += 1
+        else:
+            if n_text - at < 2 or text[at] != (0xC0 | c >> 6) or text[at + 1] != (0x80 | (c & 0x3F)):
+                return False
+            at += 2
     return at == n_text
 
 
@@ -316,7 +323,7 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
                 first_repeated = i
             n_repeated += 1
             continue
-        h = bnf_hash_bytes(key, length)
+        h = bnf_hash_bytes(v.seed, key, length)
         slot = <uint32_t>h & (v.n_key_slots - 1)
         while v.key_slots[slot].token:
             slot = (slot + 1) & (v.n_key_slots - 1)
@@ -571,6 +578,7 @@ cdef int load(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if found < 0:
         return found
     v.type = LLAMA_VOCAB_TYPE_NONE
+    v.seed = <uint64_t><size_t>v
     if found == 0:
         return bnf_vocab_repair("tokenizer.ggml.model is missing: the model takes token ids, not text")
     if equals(model, "none") or equals(model, "no_vocab"):
