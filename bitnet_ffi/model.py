@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 def kernel_name() -> str:
     """The kernel table of this process: "avx512vnni", "avx2", "neon" or "scalar". BITNET_FFI_KERNELS forces one."""
-    name = text_of(lib.bitnet_kernel_name())
-    return name if name else fail()
+    return text_of(check_pointer(lib.bitnet_kernel_name()))
 
 
 def system_info() -> str:

@@ -523,7 +523,7 @@ LLAMA_API void llama_backend_free(void);
 /* Microseconds on a monotonic clock. */
 LLAMA_API int64_t llama_time_us(void);
 
-/* What the CPU can do and which kernels run, on one line. Static storage. */
+/* What the CPU can do, on one line; bitnet_kernel_name() says which kernels run. Static storage. */
 LLAMA_API const char *llama_print_system_info(void);
 
 /* Devices: 1, the CPU. */
@@ -917,7 +917,7 @@ BITNET_API int32_t bitnet_dequantize(
     enum ggml_type type, const void *src, size_t src_size, int64_t k, int64_t m, float *dst);
 
 /* y[n][m] = x[n][k] times the rows of the weights, with the kernels and the numerics of the engine (ternary and
- * block types quantize x to 8 bits). n_threads: 1 or more. */
+ * block types quantize x to 8 bits). n_threads: 0 or less: every CPU that this process may use. */
 BITNET_API int32_t bitnet_matmul(
     enum ggml_type type, const void *weights, size_t weights_size, int64_t k, int64_t m, const float *x, int64_t n,
     float *y, int32_t n_threads);

@@ -63,6 +63,12 @@ def test_kernel_name_and_system_info():
     assert " = " in bitnet_ffi.system_info()
 
 
+def test_kernel_table_that_is_not_there_is_refused_with_its_name():
+    done = subprocess.run([sys.executable, "-c", "import bitnet_ffi; bitnet_ffi.kernel_name()"], capture_output=True,
+                          text=True, env={**os.environ, "BITNET_FFI_KERNELS": "abacus"})
+    assert done.returncode == 1 and "abacus" in done.stderr.splitlines()[-1]
+
+
 # ---- errors ----
 
 @pytest.mark.parametrize("code, cls, builtin", [

@@ -13,10 +13,10 @@ from bitnet_ffi._core.bnf cimport (
 cdef extern from "bitnet_ffi.h" nogil:
     const char *BITNET_FFI_VERSION_STRING
 
-# llama.cpp's numbers: programs size arrays with them (one entry per sequence id; llama_model_params.tensor_split).
+# Programs size arrays with both: one entry a sequence id, one a device (llama_model_params.tensor_split).
 cdef enum:
     MAX_SEQUENCES = 256
-    MAX_DEVICES = 16
+    MAX_DEVICES = 1
 
 
 cdef public void llama_backend_init() noexcept nogil:
@@ -56,7 +56,7 @@ cdef public bool llama_supports_mmap() noexcept nogil:
 
 
 cdef public bool llama_supports_mlock() noexcept nogil:
-    return False
+    return True
 
 
 cdef public bool llama_supports_gpu_offload() noexcept nogil:
@@ -67,13 +67,9 @@ cdef public const char *bitnet_version() noexcept nogil:
     return BITNET_FFI_VERSION_STRING
 
 
-# "" rather than NULL when no table can run here (BITNET_FFI_KERNELS asks for one that this CPU lacks): callers print
-# this name, and bitnet_last_error() has the reason.
 cdef public const char *bitnet_kernel_name() noexcept nogil:
     cdef const bnf_ops_t *ops = bnf_ops()
-    if ops == NULL:
-        return ""
-    return ops.name
+    return ops.name if ops != NULL else NULL
 
 
 cdef public const char *bitnet_last_error() noexcept nogil:
