@@ -14,8 +14,8 @@
 #define BNF_GGUF_MAX_STRING (64u << 20)
 #define BNF_GGUF_MAX_ALIGNMENT 65536
 #define BNF_GGUF_ALIGNMENT 32 /* when the file does not say, or says nonsense */
-#define BNF_GGUF_MIN_KV_SIZE 13     /* length of the key, one byte... of which type, and a value of one byte */
-#define BNF_GGUF_MIN_TENSOR_SIZE 24 /* length of the name, n_dims, type, offset */
+#define BNF_GGUF_MIN_KV_SIZE 13     /* u64 length of the key, i32 type, a value of one byte */
+#define BNF_GGUF_MIN_TENSOR_SIZE 24 /* u64 length of the name, u32 n_dims, i32 type, u64 offset */
 
 /* One file while it is read. */
 struct bnf_gguf_part {

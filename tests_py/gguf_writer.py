@@ -74,6 +74,7 @@ class Gguf:
     n_kv: int | None = None
     n_tensors: int | None = None
     rs_header: bool = False           # the 36-byte header some files have: alignment and data offset after the counts
+    rs_offset: int | None = None      # the data offset it says; None: the true one
     pad_last: bool = True
 
     def set(self, key: str, kind: int, value) -> "Gguf":
@@ -120,7 +121,7 @@ class Gguf:
 
     def to_bytes(self) -> bytes:
         start = _pad(len(self.head()), self.alignment)
-        out = bytearray(self.head(start).ljust(start if self.tensors else 0, b"\0"))
+        out = bytearray(self.head(start if self.rs_offset is None else self.rs_offset).ljust(start if self.tensors else 0, b"\0"))
         for i, (t, offset) in enumerate(zip(self.tensors, self._offsets())):
             size = start + offset + len(t.data)
             if i + 1 < len(self.tensors) or self.pad_last:

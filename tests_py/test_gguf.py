@@ -71,10 +71,11 @@ def test_open_bad_alignment_is_taken_for_32(file, alignment):
         assert any(f"general.alignment is {alignment}, expected a power of two; 32 is used" in line for line in lines)
 
 
-def test_open_extra_header_fields(file):
-    g = tiny_model()
-    g.rs_header = True
-    with warnings() as lines, loaded(g.write(file)):
+@pytest.mark.parametrize("offset", [None, 0, 2**63])
+def test_open_extra_header_fields(file, offset):
+    g = tiny_model(weights="i2_s")
+    g.rs_header, g.rs_offset = True, offset
+    with warnings() as lines, loaded(g.write(file), check_tensors=True):
         assert any("12 extra bytes" in line for line in lines)
 
 

@@ -3,14 +3,17 @@
 Tiny random models from gguf_writer.py, made wrong one thing at a time. Next: test_gguf.py for the container itself.
 """
 import ctypes
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gguf_writer import ARRAY, BOOL, F32, I32, STRING, TYPES, U32, Gguf, bpe_vocab, spm_vocab, tiny_model
-from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, desc, error_of, last_error, lib, load, loaded, meta, params,
+from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, desc, error_of, last_error, lib, library_path, load, loaded, meta, params,
                        text_of, warnings)
 
 DATA = Path(__file__).parent / "data"
@@ -298,7 +301,21 @@ def test_file_with_vocabulary_only(file):
     expect(file, g, "the file has no tensors, only a vocabulary; load it with vocab_only")
 
 
+def test_file_without_tokenizer(file):
+    g = tiny_model(vocab=[])
+    with loaded(g.write(file)) as m:
+        assert lib.llama_model_n_embd(m) == 256
+
+
 # ---- the calls ----
+
+def test_no_kernel_table_no_model(file):
+    tiny_model().write(file)
+    code = f"import model_abi as m; print(m.error_of({str(file)!r})[1])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+                          env={**os.environ, "BITNET_FFI_KERNELS": "abacus", "BITNET_FFI_LIBRARY": str(library_path())})
+    assert "abacus" in done.stdout
+
 
 def test_progress_rises_to_one(file):
     seen = []
