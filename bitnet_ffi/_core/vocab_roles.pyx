@@ -286,6 +286,7 @@ cdef int list_specials(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t i, n = 0, kept = 0
     cdef uint32_t length = 0, other = 0
     cdef const uint8_t *text
+    cdef const uint8_t *before
     cdef int32_t byte = 0
     for i in range(v.n_tokens):
         n += is_special(v, i)
@@ -302,8 +303,8 @@ cdef int list_specials(bnf_vocab_t *v) noexcept nogil:
     for i in range(n):
         text = bnf_strings_get(&v.text, <uint32_t>v.specials[i], &length)
         if kept > 0:
-            if memcmp(bnf_strings_get(&v.text, <uint32_t>v.specials[kept - 1], &other), text,
-                      length if length < other else other) == 0 and length == other:
+            before = bnf_strings_get(&v.text, <uint32_t>v.specials[kept - 1], &other)
+            if length == other and memcmp(before, text, length) == 0:
                 continue
         while byte <= text[0]:
             v.special_first[byte] = kept
