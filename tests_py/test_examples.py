@@ -15,7 +15,9 @@ N = 12
 
 
 def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    # The package under test, installed or in the source tree: a script's own path begins at examples/.
+    environment = {**os.environ, "PYTHONPATH": str(config.PACKAGE.parent)}
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
