@@ -63,8 +63,7 @@ static inline void bnf_context_leave(struct llama_context *ctx)
     __atomic_store_n(&ctx->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* Bits of a KV page: how many are set, and the lowest and highest set one of a mask that is not 0. */
-static inline int32_t bnf_popcount64(uint64_t mask) { return __builtin_popcountll(mask); }
+/* Bits of a KV page: the lowest and highest set one of a mask that is not 0. */
 static inline int32_t bnf_lowest64(uint64_t mask) { return __builtin_ctzll(mask); }
 static inline int32_t bnf_highest64(uint64_t mask) { return 63 - __builtin_clzll(mask); }
 

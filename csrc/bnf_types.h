@@ -137,14 +137,16 @@ struct bnf_kv {
     int32_t n_layer, n_head_kv, dk, dv;
     int32_t type_k, type_v;     /* bnf_kv_type */
     int32_t n_ctx;              /* most tokens held at once */
-    int32_t n_used;             /* tokens held: slots that are filled and no copies */
+    int32_t n_used;             /* tokens held, however many copies of each; n_ctx + 1 at most, and only inside a call */
     int32_t n_pages, n_seq_max;
     uint64_t layer_stride_k, layer_stride_v; /* bytes from layer to layer */
     uint64_t head_stride_k, head_stride_v;   /* bytes of [64][dk] and [64][dv] */
     uint8_t *k, *v;             /* [layer][page][kv head][64][d] */
     int32_t *refs;              /* [n_pages] sequences that hold the page */
     uint64_t *filled;           /* [n_pages] slots that any sequence holds */
-    uint64_t *copied;           /* [n_pages] those of them that were copied from another page */
+    int32_t *token;             /* [n_pages][64] number of the token in a filled slot: copies of one have one number */
+    int32_t *copies;            /* [n_ctx + 1] by number: filled slots that hold it */
+    int32_t *free_tokens;       /* stack of the numbers not in use, n_ctx + 1 - n_used */
     int32_t *free_pages;        /* stack */
     int32_t n_free;
     struct bnf_seq *seqs;       /* [n_seq_max] */

@@ -52,6 +52,14 @@ cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
         ctx.perf.t_p_eval_us += us
         ctx.perf.n_p_eval += ctx.batch.n_tokens
 
+cdef void no_room(const llama_context *ctx) noexcept nogil:
+    if ctx.batch.n_tokens > ctx.kv.n_ctx - ctx.kv.n_used:
+        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
+                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+    else:
+        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages",
+                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+
 # The whole of a decode, with the context entered. llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
 cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noexcept nogil:
     cdef int64_t start = bnf_time_us()
@@ -60,16 +68,14 @@ cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noex
     rc = bnf_batch_prepare(ctx, client, follow, &ctx.batch)
     if rc != 0:
         return rc
-    rc = make_logits(ctx)
-    if rc != 0:
-        return rc
     rc = bnf_kv_reserve(&ctx.kv, &ctx.batch)
     if rc == BITNET_EVAL_ERROR:
-        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
-                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+        no_room(ctx)
     if rc != 0:
         return rc
-    rc = run_ubatches(ctx)
+    rc = make_logits(ctx)     # after the cache, whose no is cheaper
+    if rc == 0:
+        rc = run_ubatches(ctx)
     if rc != 0:
         bnf_kv_rollback(&ctx.kv, &ctx.batch)
         return rc

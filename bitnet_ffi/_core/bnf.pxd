@@ -436,7 +436,9 @@ cdef extern from "bnf_types.h" nogil:
         uint8_t *v
         int32_t *refs
         uint64_t *filled
-        uint64_t *copied
+        int32_t *token
+        int32_t *copies
+        int32_t *free_tokens
         int32_t *free_pages
         int32_t n_free
         bnf_seq *seqs
@@ -512,7 +514,6 @@ cdef extern from "bnf_context.h" nogil:
         int32_t busy
     bool bnf_context_enter(llama_context *ctx)
     void bnf_context_leave(llama_context *ctx)
-    int32_t bnf_popcount64(uint64_t mask)
     int32_t bnf_lowest64(uint64_t mask)
     int32_t bnf_highest64(uint64_t mask)
 

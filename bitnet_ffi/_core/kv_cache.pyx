@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_alloc, bnf_alloc_array, bnf_release, bnf_resize, bnf_fail, bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
-    bnf_seq_page, bnf_popcount64, bnf_lowest64, bnf_highest64, BNF_KV_F32, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
+    bnf_seq_page, bnf_lowest64, bnf_highest64, BNF_KV_F32, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -21,8 +21,9 @@ cdef inline uint64_t elem_size(int32_t kv_type) noexcept nogil:
     return 4 if kv_type == BNF_KV_F32 else 2
 
 # Make room for n_ctx tokens of n_seq_max sequences. Every sequence may leave one page partly filled and, where it parted
-# from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread. The memory is touched
-# only as pages come into use.
+# from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread over sequences that grow
+# and shrink at their ends and fork. (Gaps can leave one token in each page: then pages may run out before n_ctx does.)
+# The memory is touched only as pages come into use.
 cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v) noexcept nogil:
     cdef int32_t i
     memset(kv, 0, sizeof(bnf_kv))
@@ -43,11 +44,13 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.v = <uint8_t *>bnf_alloc_array(<size_t>hp.n_layer, kv.layer_stride_v)
     kv.refs = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.filled = <uint64_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(uint64_t))
-    kv.copied = <uint64_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(uint64_t))
+    kv.token = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages * BNF_KV_PAGE, sizeof(int32_t))
+    kv.copies = <int32_t *>bnf_alloc_array(<size_t>n_ctx + 1, sizeof(int32_t))
+    kv.free_tokens = <int32_t *>bnf_alloc_array(<size_t>n_ctx + 1, sizeof(int32_t))
     kv.free_pages = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.seqs = <bnf_seq *>bnf_alloc_array(<size_t>n_seq_max, sizeof(bnf_seq))
-    if (kv.k == NULL or kv.v == NULL or kv.refs == NULL or kv.filled == NULL or kv.copied == NULL or kv.free_pages == NULL
-            or kv.seqs == NULL):
+    if (kv.k == NULL or kv.v == NULL or kv.refs == NULL or kv.filled == NULL or kv.token == NULL or kv.copies == NULL
+            or kv.free_tokens == NULL or kv.free_pages == NULL or kv.seqs == NULL):
         bnf_kv_free(kv)
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a KV cache of %d tokens (%.1f MiB)", n_ctx,
                         <double>((kv.layer_stride_k + kv.layer_stride_v) * <uint64_t>hp.n_layer) / 1048576.0)
@@ -57,6 +60,8 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     for i in range(kv.n_pages):
         kv.free_pages[i] = kv.n_pages - 1 - i
     kv.n_free = kv.n_pages
+    for i in range(n_ctx + 1):
+        kv.free_tokens[i] = n_ctx - i
     return 0
 
 cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
@@ -68,14 +73,18 @@ cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
     bnf_release(kv.v)
     bnf_release(kv.refs)
     bnf_release(kv.filled)
-    bnf_release(kv.copied)
+    bnf_release(kv.token)
+    bnf_release(kv.copies)
+    bnf_release(kv.free_tokens)
     bnf_release(kv.free_pages)
     bnf_release(kv.seqs)
     kv.k = NULL
     kv.v = NULL
     kv.refs = NULL
     kv.filled = NULL
-    kv.copied = NULL
+    kv.token = NULL
+    kv.copies = NULL
+    kv.free_tokens = NULL
     kv.free_pages = NULL
     kv.seqs = NULL
 
@@ -102,28 +111,46 @@ cdef inline uint64_t range_mask(int32_t index, int32_t p0, int32_t p1) noexcept 
         mask &= ~(~<uint64_t>0 << hi)
     return mask
 
-# Tokens of a page as n_ctx counts them: a copy that two sequences needed is the same token.
-cdef inline int32_t n_tokens(const bnf_kv *kv, int32_t page) noexcept nogil:
-    return bnf_popcount64(kv.filled[page] & ~kv.copied[page])
+# n_ctx counts tokens, not slots: the copies that sequences needed of one token are that token, until the last is gone.
+# There is one number more than n_ctx, for the token that is found to be too many (reserve_token).
+cdef inline int32_t new_token(bnf_kv *kv) noexcept nogil:
+    kv.n_used += 1
+    return kv.free_tokens[kv.n_ctx + 1 - kv.n_used]
 
-# The slots of a page that anyone holds, after a holder changed. Holders of a page have it at the same table index.
-cdef void refresh_filled(bnf_kv *kv, int32_t page, int32_t index) noexcept nogil:
-    cdef uint64_t filled = 0
+cdef inline void drop_copy(bnf_kv *kv, int32_t token) noexcept nogil:
+    kv.copies[token] -= 1
+    if kv.copies[token] == 0:
+        kv.free_tokens[kv.n_ctx + 1 - kv.n_used] = token
+        kv.n_used -= 1
+
+# Slots of `mask`, which were filled, are so no more.
+cdef void empty_slots(bnf_kv *kv, int32_t page, uint64_t mask) noexcept nogil:
+    kv.filled[page] &= ~mask
+    while mask != 0:
+        drop_copy(kv, kv.token[<int64_t>page * BNF_KV_PAGE + bnf_lowest64(mask)])
+        mask &= mask - 1
+
+# A free slot, filled with a token.
+cdef void fill_slot(bnf_kv *kv, int32_t page, int32_t slot, int32_t token) noexcept nogil:
+    kv.filled[page] |= <uint64_t>1 << slot
+    kv.token[<int64_t>page * BNF_KV_PAGE + slot] = token
+    kv.copies[token] += 1
+
+# Empty the slots of a page that nobody holds any more. Holders of a page have it at the same table index.
+cdef void sweep_page(bnf_kv *kv, int32_t page, int32_t index) noexcept nogil:
+    cdef uint64_t held = 0
     cdef int32_t s
     for s in range(kv.n_seq_max):
         if index < kv.seqs[s].n_pages and kv.seqs[s].pages[index].page == page:
-            filled |= kv.seqs[s].pages[index].mask
-    kv.n_used -= n_tokens(kv, page)
-    kv.filled[page] = filled
-    kv.copied[page] &= filled
-    kv.n_used += n_tokens(kv, page)
+            held |= kv.seqs[s].pages[index].mask
+    empty_slots(kv, page, kv.filled[page] & ~held)
 
 cdef void drop_page(bnf_kv *kv, bnf_seq_page *entry, int32_t index) noexcept nogil:
     cdef int32_t page = entry.page
     entry.page = -1
     entry.mask = 0
     kv.refs[page] -= 1
-    refresh_filled(kv, page, index)
+    sweep_page(kv, page, index)
     if kv.refs[page] == 0:
         kv.free_pages[kv.n_free] = page
         kv.n_free += 1
@@ -136,19 +163,19 @@ cdef int32_t take_page(bnf_kv *kv) noexcept nogil:
     kv.n_free -= 1
     page = kv.free_pages[kv.n_free]
     kv.refs[page] = 1
-    kv.filled[page] = 0
-    kv.copied[page] = 0
     return page
 
-# Copy the slots of `mask` from page to page, all layers and heads; the caller lets a sequence hold them.
+# Copy the slots of `mask` from page to page, all layers and heads, over what is there; the caller lets a sequence hold them.
 cdef void copy_slots(bnf_kv *kv, int32_t source, int32_t target, uint64_t mask) noexcept nogil:
     cdef uint64_t row_k = kv.head_stride_k // BNF_KV_PAGE
     cdef uint64_t row_v = kv.head_stride_v // BNF_KV_PAGE
     cdef int64_t layer, head, from_page, to_page, slot
-    cdef uint64_t rest
-    kv.n_used -= n_tokens(kv, target)
-    kv.copied[target] |= mask
-    kv.n_used += n_tokens(kv, target)
+    cdef uint64_t rest = mask
+    empty_slots(kv, target, kv.filled[target] & mask)
+    while rest != 0:
+        slot = bnf_lowest64(rest)
+        rest &= rest - 1
+        fill_slot(kv, target, <int32_t>slot, kv.token[<int64_t>source * BNF_KV_PAGE + slot])
     for layer in range(kv.n_layer):
         for head in range(kv.n_head_kv):
             from_page = <int64_t>source * kv.n_head_kv + head
@@ -172,8 +199,7 @@ cdef bint split_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
     copy_slots(kv, old, page, entry.mask)
     kv.refs[old] -= 1
     entry.page = page
-    kv.filled[page] = entry.mask
-    refresh_filled(kv, old, index)
+    sweep_page(kv, old, index)
     return True
 
 # Let the table of a sequence reach `index`. False: out of memory.
@@ -216,8 +242,10 @@ cdef void refresh_span(bnf_seq *seq) noexcept nogil:
 # be half entered, and the caller removes it.
 cdef int reserve_token(bnf_kv *kv, int32_t pos, const int32_t *seqs, int32_t n_seq) noexcept nogil:
     cdef int32_t index = pos // BNF_KV_PAGE
-    cdef uint64_t bit = <uint64_t>1 << (pos % BNF_KV_PAGE)
+    cdef int32_t slot = pos % BNF_KV_PAGE
+    cdef uint64_t bit = <uint64_t>1 << slot
     cdef int32_t shared = -1   # page that an earlier sequence of this token uses: one without a page joins it
+    cdef int32_t token = -1
     cdef int32_t i
     cdef bnf_seq *seq
     cdef bnf_seq_page *entry
@@ -235,11 +263,14 @@ cdef int reserve_token(bnf_kv *kv, int32_t pos, const int32_t *seqs, int32_t n_s
                 if entry.page < 0:
                     refresh_span(seq)
                     return 1
-        elif entry.page != shared and kv.filled[entry.page] & bit:
+        elif kv.filled[entry.page] & bit and kv.token[<int64_t>entry.page * BNF_KV_PAGE + slot] != token:
             if not split_page(kv, seq, index):
                 return 1
         entry.mask |= bit
-        refresh_filled(kv, entry.page, index)
+        if token < 0:
+            token = new_token(kv)
+        if not kv.filled[entry.page] & bit:
+            fill_slot(kv, entry.page, slot, token)
         shared = entry.page
         if pos > seq.pos_max:
             seq.pos_max = pos
@@ -283,40 +314,57 @@ cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) 
         if s.pages[i].mask == 0:
             drop_page(kv, &s.pages[i], i)
         else:
-            refresh_filled(kv, s.pages[i].page, i)
+            sweep_page(kv, s.pages[i].page, i)
     refresh_span(s)
     return True
 
-# Positions [p0, p1) of src become positions of dst as well; no data moves unless dst holds another page there.
+# Slots of page `index` that [p0, p1) of src has to give.
+cdef inline uint64_t slots_of(const bnf_seq *src, int32_t index, int32_t p0, int32_t p1) noexcept nogil:
+    return src.pages[index].mask & range_mask(index, p0, p1)
+
+# Must data move? Not when dst has nothing in that page, or the same page, or nothing in its own that would remain.
+cdef inline bint must_copy(const bnf_seq_page *src, const bnf_seq_page *dst, uint64_t taken) noexcept nogil:
+    return dst.page >= 0 and dst.page != src.page and (dst.mask & ~taken) != 0
+
+# Positions [p0, p1) of src become positions of dst as well, in place of what dst had there. 0, or an error and no change.
 cdef public int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1) noexcept nogil:
     cdef bnf_seq *s = &kv.seqs[src]
     cdef bnf_seq *d = &kv.seqs[dst]
     cdef bnf_seq_page *entry
+    cdef int32_t end = s.n_pages
+    cdef int32_t n_split = 0
     cdef int32_t i
     cdef uint64_t taken
-    if src == dst:
+    if p1 < end * BNF_KV_PAGE:
+        end = (p1 + BNF_KV_PAGE - 1) // BNF_KV_PAGE
+    if src == dst or p0 >= p1 or p0 // BNF_KV_PAGE >= end:
         return 0
-    if s.n_pages > 0 and not reach(d, s.n_pages - 1):
+    if not reach(d, end - 1):
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the page table of sequence %d", dst)
-    for i in range(p0 // BNF_KV_PAGE, s.n_pages):
-        if <int64_t>i * BNF_KV_PAGE >= p1:
-            break
-        taken = s.pages[i].mask & range_mask(i, p0, p1)
-        if s.pages[i].page < 0 or taken == 0:
-            continue
+    for i in range(p0 // BNF_KV_PAGE, end):
+        taken = slots_of(s, i, p0, p1)
+        # Slots that a third sequence holds in dst's page must not be overwritten: dst then needs a page of its own.
+        if taken != 0 and must_copy(&s.pages[i], &d.pages[i], taken) and kv.refs[d.pages[i].page] > 1:
+            n_split += 1
+    if n_split > kv.n_free:
+        refresh_span(d)
+        return bnf_fail(BITNET_ERROR_MEMORY, b"copying positions of sequence %d into sequence %d needs %d pages, and %d are free",
+                        src, dst, n_split, kv.n_free)
+    for i in range(p0 // BNF_KV_PAGE, end):
+        taken = slots_of(s, i, p0, p1)
         entry = &d.pages[i]
-        if entry.page < 0:
+        if taken == 0:
+            continue
+        if must_copy(&s.pages[i], entry, taken):
+            if kv.refs[entry.page] > 1:
+                split_page(kv, d, i)
+            copy_slots(kv, s.pages[i].page, entry.page, taken)
+        elif entry.page != s.pages[i].page:
+            if entry.page >= 0:
+                drop_page(kv, entry, i)
             entry.page = s.pages[i].page
             kv.refs[entry.page] += 1
-        elif entry.page != s.pages[i].page:
-            # Slots that a third sequence holds in dst's page must not be overwritten.
-            if kv.refs[entry.page] > 1 and not split_page(kv, d, i):
-                refresh_span(d)
-                return bnf_fail(BITNET_ERROR_MEMORY, b"no free page to copy positions %d.. of sequence %d to sequence %d",
-                                i * BNF_KV_PAGE, src, dst)
-            copy_slots(kv, s.pages[i].page, entry.page, taken)
         entry.mask |= taken
-        refresh_filled(kv, entry.page, i)
     refresh_span(d)
     return 0
 
