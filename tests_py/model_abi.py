@@ -68,7 +68,8 @@ for _name in ("llama_model_meta_key_by_index", "llama_model_meta_val_str_by_inde
     _declare(_name, C.c_int32, C.c_void_p, C.c_int32, C.c_char_p, C.c_size_t)
 _declare("llama_model_meta_val_str", C.c_int32, C.c_void_p, C.c_char_p, C.c_char_p, C.c_size_t)
 _declare("llama_model_chat_template", C.c_char_p, C.c_void_p, C.c_char_p)
-_declare("llama_log_set", None, Log, C.c_void_p)
+_declare("llama_log_set", None, C.c_void_p, C.c_void_p)
+_declare("llama_log_get", None, C.POINTER(C.c_void_p), C.POINTER(C.c_void_p))
 _declare("bitnet_last_error", C.c_char_p)
 _declare("bitnet_last_error_code", C.c_int32)
 
@@ -140,8 +141,10 @@ def warnings():
     """A list that the library's warnings are added to."""
     lines = []
     callback = Log(lambda level, text, _: lines.append(text.decode().rstrip("\n")) if level == WARN else None)
-    lib.llama_log_set(callback, None)
+    before, data = C.c_void_p(), C.c_void_p()  # the package's own, which other tests read
+    lib.llama_log_get(before, data)
+    lib.llama_log_set(C.cast(callback, C.c_void_p), None)
     try:
         yield lines
     finally:
-        lib.llama_log_set(Log(0), None)
+        lib.llama_log_set(before, data)
