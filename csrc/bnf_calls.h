@@ -36,8 +36,13 @@ bool bnf_vocab_is_eog(const struct bnf_vocab *vocab, int32_t token);
 struct bnf_split;
 struct bnf_merge_scratch;
 struct bnf_ids;
+/* vocab.pyx: an array of strings or numbers with at least `count` elements. 1: *out set; 0: absent; negative: another kind. */
+int bnf_vocab_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
+                    const struct bnf_gguf_kv **out);
 /* vocab_roles.pyx: special tokens, end of generation, attributes by model. 0, or a negative code under strict repairs. */
 int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
+/* vocab_tables.pyx: pieces, keys, bytes and merges, once roles are known. 0 or a negative code. */
+int bnf_vocab_tables(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* split.pyx: the end of the word that begins at split->pos, which moves there. Call while split->pos < split->end. */
 const uint8_t *bnf_split_next(struct bnf_split *split);
 /* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or BITNET_ERROR_MEMORY. */

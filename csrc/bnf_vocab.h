@@ -69,6 +69,7 @@ struct bnf_merge_slot { /* likewise, by the pair of tokens */
 };
 
 #define BNF_NO_TOKEN UINT32_MAX
+#define BNF_MOST_TOKENS (1 << 24) /* and merges: more than any vocabulary has; ids and slot counts stay far from 32 bits */
 
 struct bnf_vocab {
     int32_t type;               /* llama_vocab_type: NONE, SPM or BPE */
@@ -121,6 +122,19 @@ static inline const uint8_t *bnf_strings_get(const struct bnf_strings *s, uint32
     *len = s->at[i + 1] - s->at[i] - 1;
     return (const uint8_t *)s->bytes + s->at[i];
 }
+
+/* Room for n strings of `size` bytes together, their NULs included; 0 or BITNET_ERROR_MEMORY (what there is still counts). */
+int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size);
+
+/* Close string i, whose len bytes were written from bytes[at[i]] on. Strings are closed in order. */
+static inline void bnf_strings_end(struct bnf_strings *s, uint32_t i, size_t len)
+{
+    s->bytes[s->at[i] + len] = '\0';
+    s->at[i + 1] = (uint32_t)(s->at[i] + len + 1);
+}
+
+/* The byte that a text like <0x0A> names, or -1. */
+int bnf_byte_of_text(const uint8_t *text, size_t len);
 
 static inline uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
 {

@@ -1,13 +1,6 @@
-/* What is known about vocabularies by name: pre-tokenizers, metadata keys, texts of special tokens; and how repairs are told.
+/* What is known about vocabularies by name: pre-tokenizers, metadata keys, texts of special tokens.
  * Tables only; vocab.pyx and vocab_roles.pyx act on them. The facts are llama.cpp's (src/llama-vocab.cpp, 2026). */
 #include "bnf_vocab.h"
-
-#include "bnf_error.h"
-#include "bnf_log.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define LLAMA3 BNF_PRE_LLAMA3, BNF_PRE_WHOLE_WORDS | BNF_PRE_ADD_BOS
 
@@ -166,17 +159,3 @@ const struct bnf_known_text bnf_known_texts[] = {
     {"<|constrain|>", BNF_KNOWN_SHOWN},
     {NULL, 0},
 };
-
-int bnf_vocab_repair(const char *format, ...)
-{
-    char text[BNF_ERROR_TEXT_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    const char *strict = getenv("BITNET_STRICT_TOKENIZERS");
-    if (strict != NULL && strict[0] == '1' && strict[1] == '\0')
-        return bnf_fail(BITNET_ERROR_MODEL, "%s (BITNET_STRICT_TOKENIZERS=1 forbids this repair)", text);
-    bnf_log(GGML_LOG_LEVEL_WARN, "vocabulary: %s\n", text);
-    return 0;
-}

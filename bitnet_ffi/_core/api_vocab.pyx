@@ -4,7 +4,7 @@
 # A model with more embedding rows than texts has tokens without text: attribute UNUSED, the text "".
 # Next: api_tokenize.pyx for text to tokens and back; bnf_vocab.h for the struct.
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
     bool, llama_model, llama_token, llama_vocab_type_t, llama_token_attr_t, LLAMA_VOCAB_TYPE_NONE, LLAMA_TOKEN_NULL,
     LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_CONTROL, BITNET_ERROR, bnf_fail)

@@ -1,7 +1,7 @@
 # The vocabulary rooms' view of csrc/bnf_vocab.h and csrc/bnf_unicode.h, and of the functions that they define for each
 # other (csrc/bnf_calls.h). All extern. Cast llama_model.vocab to bnf_vocab_t * where a .pyx needs the fields.
 
-from bitnet_ffi._core.bnf cimport bnf_gguf
+from bitnet_ffi._core.bnf cimport bnf_gguf, bnf_gguf_kv
 from libc.stdint cimport uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
 
 cdef extern from "<stdbool.h>" nogil:
@@ -29,6 +29,7 @@ cdef extern from "bnf_vocab.h" nogil:
         BNF_FIM_PRE, BNF_FIM_SUF, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP, BNF_N_ROLES
         BNF_KNOWN_EOG, BNF_KNOWN_SHOWN
         BNF_WHOLE_UNKNOWN, BNF_WHOLE_YES, BNF_WHOLE_NO
+        BNF_MOST_TOKENS
     const uint32_t BNF_NO_TOKEN
 
     ctypedef struct bnf_pre_name "struct bnf_pre_name":
@@ -90,6 +91,9 @@ cdef extern from "bnf_vocab.h" nogil:
     uint8_t bnf_whole_get(const bnf_vocab_t *v, uint32_t token)
     void bnf_whole_set(const bnf_vocab_t *v, uint32_t token, uint8_t value)
     const uint8_t *bnf_strings_get(const bnf_strings *s, uint32_t i, uint32_t *len)
+    int bnf_strings_new(bnf_strings *strings, uint32_t n, size_t size)
+    void bnf_strings_end(bnf_strings *s, uint32_t i, size_t len)
+    int bnf_byte_of_text(const uint8_t *text, size_t len)
     uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
     uint32_t bnf_key_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t len)
     bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right)
@@ -132,3 +136,6 @@ cdef extern from "bnf_calls.h" nogil:
     int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
                          int32_t *tokens, int64_t n_tokens_max)
     int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab)
+    int bnf_vocab_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
+                        const bnf_gguf_kv **out)
+    int bnf_vocab_tables(const bnf_gguf *gguf, bnf_vocab_t *vocab)

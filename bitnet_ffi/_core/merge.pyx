@@ -5,7 +5,7 @@
 # Next: split.pyx cuts the words, tokenize.pyx calls both, bnf_vocab.h has the tables.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
 from bitnet_ffi._core.bnf_vocab cimport (

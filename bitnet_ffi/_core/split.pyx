@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_split_t, bnf_utf8_set, BNF_IN_L, BNF_IN_N, BNF_IN_P, BNF_IN_S,
-    BNF_PRE_DEFAULT, BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM)
+    BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM)
 
 
 # The first character from p on, before stop, that is not in the set.

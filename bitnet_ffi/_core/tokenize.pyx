@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
-    bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_fail, bnf_log)
+    bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
     bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_len, bnf_split_next, bnf_merge_word, bnf_merge_reserve, bnf_merge_free,

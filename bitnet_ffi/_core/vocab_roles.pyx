@@ -5,16 +5,16 @@
 # Next: the tables in csrc/bnf_vocab_names.c; vocab.pyx calls this.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcmp, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
-    BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_clear_error)
+    BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc_array, bnf_clear_error)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_get, bnf_role_keys, bnf_known_texts, bnf_vocab_repair,
-    BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
+    BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
     BNF_KNOWN_EOG, BNF_KNOWN_SHOWN)
 
 cdef enum:
@@ -25,6 +25,10 @@ cdef inline bool has_text(const bnf_vocab_t *v, int32_t token, const char *text)
     cdef uint32_t length = 0
     cdef const uint8_t *bytes = bnf_strings_get(&v.text, <uint32_t>token, &length)
     return length == strlen(text) and memcmp(bytes, text, length) == 0
+
+
+cdef inline const char *show(const bnf_vocab_t *v, int32_t token, char *out) noexcept nogil:
+    return bnf_show(v.text.bytes + v.text.at[token], v.text.at[token + 1] - v.text.at[token] - 1, out)
 
 
 # The first token with this text, or -1. Only for loading: it looks at every token.
@@ -75,11 +79,12 @@ cdef int read_keys(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
 
 
 cdef int make_control(bnf_vocab_t *v, int32_t token) noexcept nogil:
+    cdef char[BNF_SHOWN_SIZE] shown
     if v.attr[token] & LLAMA_TOKEN_ATTR_CONTROL:
         return 0
     v.attr[token] |= LLAMA_TOKEN_ATTR_CONTROL
-    return bnf_vocab_repair("token %d ('%.60s') looks like a control token but is not marked as one; it is now", token,
-                            v.text.bytes + v.text.at[token])
+    return bnf_vocab_repair("token %d ('%s') looks like a control token but is not marked as one; it is now", token,
+                            show(v, token, shown))
 
 
 # Roles that no key gave go to the token with the foremost text in the table; tokens that end generation are marked.
@@ -125,12 +130,12 @@ cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
 
 # SentencePiece's own numbers, when neither key nor text says more.
 cdef int default_role(bnf_vocab_t *v, int32_t role, int32_t token) noexcept nogil:
+    cdef char[BNF_SHOWN_SIZE] shown
     if v.special[role] >= 0 or token >= v.n_tokens:
         return 0
     v.special[role] = token
-    return bnf_vocab_repair("no key says which token is %s: token %d ('%.60s') is used",
-                            "BOS" if role == BNF_BOS else "EOS" if role == BNF_EOS else "unknown", token,
-                            v.text.bytes + v.text.at[token])
+    return bnf_vocab_repair("no key says which token is %s: token %d ('%s') is used",
+                            "BOS" if role == BNF_BOS else "EOS" if role == BNF_EOS else "unknown", token, show(v, token, shown))
 
 
 # ---- end of generation ----

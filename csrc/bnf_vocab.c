@@ -1,0 +1,44 @@
+/* The parts of a vocabulary that need C: how repairs are told, and blocks of strings. Look-ups are inline in bnf_vocab.h.
+ * Knows no GGUF; vocab.pyx reads the files. */
+#include "bnf_vocab.h"
+
+#include "bnf_error.h"
+#include "bnf_log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int bnf_vocab_repair(const char *format, ...)
+{
+    char text[BNF_ERROR_TEXT_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char *strict = getenv("BITNET_STRICT_TOKENIZERS");
+    if (strict != NULL && strict[0] == '1' && strict[1] == '\0')
+        return bnf_fail(BITNET_ERROR_MODEL, "%s (BITNET_STRICT_TOKENIZERS=1 forbids this repair)", text);
+    bnf_log(GGML_LOG_LEVEL_WARN, "vocabulary: %s\n", text);
+    return 0;
+}
+
+int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size)
+{
+    strings->bytes = bnf_alloc(size);
+    strings->at = bnf_alloc_array((size_t)n + 1, sizeof *strings->at);
+    return strings->bytes == NULL || strings->at == NULL ? BITNET_ERROR_MEMORY : 0;
+}
+
+static int hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int bnf_byte_of_text(const uint8_t *text, size_t len)
+{
+    if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    const int high = hex_digit(text[3]), low = hex_digit(text[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
