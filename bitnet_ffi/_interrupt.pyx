@@ -96,7 +96,7 @@ cdef class Interrupt:
         self.watch.next_look_ns = now_ns() + LOOK_EVERY_NS
 
     def finish(self):
-        """After a decode that stopped early: raise what a signal handler raised; else return."""
+        """After a decode: raise what a signal handler raised during it; else return."""
         error, self.raised = self.raised, None
         if error is not None:
             raise error

@@ -64,7 +64,8 @@ class Context:
 
     model: kept alive by the context.
     n_ctx: tokens that fit, all sequences together; None: what the model was trained for, at most 4096.
-    n_batch, n_ubatch: most tokens computed at once is the smaller of both; decode() takes any number and cuts it, and no logit changes.
+    n_batch, n_ubatch: the smaller is how many tokens are computed at once; decode() takes any number and cuts it, and no
+        logit changes.
     n_seq_max: sequences, 1 to 256.
     n_threads: None: the physical cores that this process may use.
     kv_type: numbers of the KV cache, "f16" or "f32" (twice the memory).
@@ -172,7 +173,8 @@ class Context:
         seq: None for sequence 0, one id for all, or per token an id or the ids that share it.
         logits: "last" for the last token, "all", "none", or a flag per token.
         Errors: ContextFullError (no room; nothing changed), Cancelled (cancel(); nothing changed), InvalidArgumentError,
-        InferenceError, OutOfMemoryError, KeyboardInterrupt. Threads: the calling one and n_threads - 1 helpers; the GIL is free meanwhile.
+            InferenceError, OutOfMemoryError, KeyboardInterrupt.
+        Threads: the calling one and n_threads - 1 helpers; the GIL is free meanwhile.
         """
         batch, keep, n_outputs = _batch(tokens, pos, seq, logits)
         with self._inside() as pointer:
@@ -181,7 +183,8 @@ class Context:
             status = lib.llama_decode(pointer, batch)
             if status == _ABORTED:
                 self._interrupt.clear()
-                self._interrupt.finish()
+            self._interrupt.finish()  # whatever the status: a handler's exception must not be lost
+            if status == _ABORTED:
                 raise Cancelled("the decode was cancelled")
             if status == _NO_ROOM:
                 n = len(keep[0])
@@ -198,10 +201,10 @@ class Context:
     # ---- results ----
 
     def logits(self, i: int = -1) -> np.ndarray:
-        """Logits of the batch's token i, which must have asked for them; negative i count the rows that asked, from the end.
+        """Logits of the batch's token i, which must have asked for them; negative i count the rows from the last one.
 
-        float32[n_vocab], a view without a copy: the next decode() overwrites it, so copy what must stay. The view keeps the memory alive,
-        also past close(). Errors: InvalidArgumentError.
+        float32[n_vocab], a view without a copy: the next decode() overwrites it, so copy what must stay. The view keeps
+        the memory alive, also past close(). Errors: InvalidArgumentError.
         """
         with self._inside() as pointer:
             row = check_pointer(lib.llama_get_logits_ith(pointer, i))

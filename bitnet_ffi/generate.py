@@ -19,7 +19,7 @@ from .sampling import Sampling
 
 @dataclass
 class Metrics:
-    """What a generation took. first_token_ms counts from the call to the first token chosen; memory_bytes is the process's resident memory."""
+    """What a generation took. first_token_ms: from the call to the first token chosen; memory_bytes: resident, of the process."""
 
     prompt_tokens: int = 0
     generated_tokens: int = 0
@@ -102,8 +102,8 @@ class Generation(Iterator[str]):
     """A running generation: iterate to get text as it comes.
 
     tokens: ids chosen so far. text: what was yielded so far. metrics: figures so far, complete at the end.
-    finish_reason: None while running; then "stop" (end token), "stop_string", "length" (max_tokens), "context" (n_ctx is full) or "cancelled"
-    (Ctrl-C too); "error" after an exception.
+    finish_reason: None while running; then "stop" (end token), "stop_string", "length" (max_tokens), "context" (n_ctx is full)
+        or "cancelled" (Ctrl-C too); "error" after an exception.
     Errors while iterating: those of Context.decode, except Cancelled and ContextFullError, which end the iteration.
     Threads: iterated by one; cancel() from any.
     """
@@ -212,8 +212,10 @@ def generate(where: Model | Context, prompt: str | Sequence[int], *, max_tokens:
     prompt: text, or tokens as they are. add_special, parse_special: as in Model.tokenize.
     max_tokens: None: until an end token or a full context. stop: strings that end the text and are not part of it.
     sampling: None for Sampling(). special: show control tokens in the text. on_token: called with each id.
-    n_ctx, n_threads, n_batch: of a context made here; n_ctx None: room for prompt and max_tokens, at most what the model was trained for.
-    Errors: InvalidArgumentError (empty prompt), ContextFullError (the prompt alone does not fit), those of Context and Model.tokenize.
+    n_ctx, n_threads, n_batch: of a context made here; n_ctx None: room for prompt and max_tokens, at most what the model
+        was trained for.
+    Errors: InvalidArgumentError (empty prompt), ContextFullError (the prompt alone does not fit), those of Context and
+        Model.tokenize.
     """
     if max_tokens is not None and max_tokens < 0:
         raise ValueError(f"max_tokens: {max_tokens}, expected 0 or more")
@@ -236,7 +238,8 @@ def generate(where: Model | Context, prompt: str | Sequence[int], *, max_tokens:
     try:
         room = where.n_ctx - len(where.seq_range())
         if len(tokens) > room:
-            raise ContextFullError(f"the prompt has {len(tokens)} tokens, the context has room for {room}; use a larger n_ctx")
+            raise ContextFullError(
+                f"the prompt has {len(tokens)} tokens, the context has room for {room}; use a larger n_ctx")
         return Generation(where, tokens, max_tokens=where.n_ctx if max_tokens is None else max_tokens,
                           sampling=Sampling() if sampling is None else sampling, stop=stop, special=special,
                           on_token=on_token, owns_context=owns, started=started, tokenize_ms=tokenize_ms)

@@ -75,7 +75,7 @@ cdef fail():
 # ---- what the library computes ----
 
 def tensor_size(type, shape):
-    """Bytes of a tensor of this type and shape (m, k), trailer included. Errors: ValueError when k does not fit the type."""
+    """Bytes of a tensor of this type and shape (m, k), trailer included. Errors: ValueError when k does not fit."""
     cdef int number = type_number(type)
     m, k = checked_shape(shape)
     cdef size_t size = bitnet_tensor_size(<ggml_type>number, k, m)
@@ -87,7 +87,8 @@ def tensor_size(type, shape):
 def quantize(x, type):
     """Weights of `type` ("i2_s" or "tq2_0") from floats.
 
-    x: float32[m, k], finite; lossless when each value is 0 or plus or minus one scale (of the tensor for I2_S, of 256 elements for TQ2_0).
+    x: float32[m, k], finite; lossless when each value is 0 or plus or minus one scale (of the tensor for I2_S, of each
+        256 elements for TQ2_0).
     Result: uint8[tensor_size(type, x.shape)]. Errors: TypeError, ValueError. Threads: any; the GIL is free.
     """
     cdef int number = type_number(type)
@@ -130,7 +131,7 @@ cdef checked_weights(w, size_t size):
 
 
 def matmul(w, x, type, shape, *, int n_threads=0):
-    """x times the transpose of the weights, as a model computes it: ternary and block weights with activations rounded to int8.
+    """x times the transpose of the weights, as a model computes it: all but float weights take activations as int8.
 
     w: uint8[tensor_size(type, shape)] or longer, m rows of k. x: float32[n, k].
     n_threads: 0 for all CPUs of this process; the result does not depend on it, nor on n, nor on the CPU.

@@ -76,7 +76,7 @@ class Model:
     check_tensors: look through all weights for invalid values; slow.
     progress: called with 0.0 to 1.0 while loading; returning False stops the load. Ctrl-C works during the load either way.
     Errors: ModelNotFoundError, ModelLoadError, InvalidModelError, OutOfMemoryError.
-    Threads: shared freely. `close()` must not race with a call that uses the model; contexts keep the weights alive by themselves.
+    Threads: shared freely. `close()` must not race with a call that uses the model; contexts keep the weights alive.
     """
 
     def __init__(self, path: str | os.PathLike, *, vocab_only: bool = False, mmap: bool = True,
@@ -215,7 +215,7 @@ class Model:
         return ffi.buffer(text, n)[:].decode("utf-8", errors)
 
     def token_to_piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of one token: bytes, because a character may be cut between tokens. special: spell control tokens out."""
+        """The bytes of one token; a character may be cut between tokens. special: spell control tokens out."""
         pointer = self._pointer
         piece, n = _filled("char[]", 64, lambda array, room: lib.llama_token_to_piece(
             pointer, token, array, room, 0, special))
@@ -286,4 +286,5 @@ def _utf8(text: str | bytes) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Utf8Error(f"character {error.start} of the text is a lone surrogate (U+{ord(text[error.start]):04X})") from None
+        raise Utf8Error(f"character {error.start} of the text is a lone surrogate, "
+                        f"U+{ord(text[error.start]):04X}") from None

@@ -27,7 +27,8 @@ class Sampling:
     """How tokens are chosen. The steps run in the order of the fields; a step at its neutral value is left out.
 
     logit_bias: token -> number added to its logit (-inf forbids it).
-    repetition_penalty: > 0, 1 is neutral; divides positive and multiplies negative logits of the last `penalty_last_n` tokens.
+    repetition_penalty: > 0, 1 is neutral; divides positive and multiplies negative logits of the last `penalty_last_n`
+        tokens.
     frequency_penalty, presence_penalty: subtracted per occurrence, and once; 0 is neutral.
     top_k: keep the k best; 0 is neutral. top_p: keep the best that add up to p; 1 is neutral.
     min_p: keep those at least min_p times as likely as the best; 0 is neutral.
