@@ -66,12 +66,16 @@ void bnf_kv_clear(struct bnf_kv *kv, bool data);
 int bnf_kv_reserve(struct bnf_kv *kv, const struct bnf_batch *batch);
 /* Undo a reserve whose decode failed or was aborted. */
 void bnf_kv_rollback(struct bnf_kv *kv, const struct bnf_batch *batch);
+/* Does the sequence hold this position? */
+bool bnf_kv_holds(const struct bnf_kv *kv, int32_t seq, int32_t pos);
 bool bnf_kv_seq_rm(struct bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1);
 /* 0, or BITNET_ERROR_MEMORY when dst needs a page of its own and none is free. */
 int bnf_kv_seq_cp(struct bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 void bnf_kv_seq_keep(struct bnf_kv *kv, int32_t seq);
 
 /* ---- batch.pyx ---- */
+/* The checks that need no position: number of tokens, and each of the vocabulary. 0 or a negative code. */
+int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *client);
 /* Check a client's batch against the context and fill in positions, sequences and outputs. follow: pos[i] = -1 stands for
  * "the next of its sequence" (llama_batch_ext). 0 or a negative code. */
 int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, bool follow, struct bnf_batch *out);

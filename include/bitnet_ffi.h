@@ -769,8 +769,9 @@ LLAMA_API int32_t llama_process(
     struct llama_context *ctx, enum llama_process_type type, struct llama_batch_ext *batch);
 
 /* The call of 2023: sequence 0 keeps its first n_past tokens, forgets the rest, and goes on with these; logits of
- * the last one. Returns 0, or 1 on failure (BITNET_ERROR_THREAD when another thread is inside). Programs of early
- * 2023 pass a fifth argument, the number of threads: see bitnet_eval_n_threads at the end. */
+ * the last one. Returns 0, or 1 on failure (BITNET_ERROR_THREAD when another thread is inside): wrong arguments change
+ * nothing; without room, or aborted, the first n_past tokens remain. Programs of early 2023 pass a fifth argument, the
+ * number of threads: see bitnet_eval_n_threads at the end. */
 LLAMA_API int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past);
 
 /* Logits that the last decode left: float[rows][llama_vocab_n_tokens], the tokens that asked, in the order of the

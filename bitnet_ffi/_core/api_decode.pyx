@@ -7,8 +7,8 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward, bnf_kv_clear,
-    bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
+    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward, bnf_kv_clear,
+    bnf_kv_holds, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
     llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
     BITNET_EVAL_ERROR, LLAMA_PROCESS_TYPE_DECODE)
 
@@ -118,12 +118,14 @@ cdef public int32_t llama_process(llama_context *ctx, llama_process_type_t type,
 # llama_eval of 2023: sequence 0 holds n_past tokens, then these; later ones are forgotten. Logits of the last token.
 cdef int evaluate(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
     cdef llama_batch client
-    if n_past < 0 or n_past > ctx.kv.seqs[0].pos_max + 1:
-        bnf_fail(BITNET_ERROR, b"n_past is %d, but sequence 0 holds %d tokens", n_past, ctx.kv.seqs[0].pos_max + 1)
+    if n_past < 0 or (n_past > 0 and not bnf_kv_holds(&ctx.kv, 0, n_past - 1)):
+        bnf_fail(BITNET_ERROR, b"n_past is %d, but the last position of sequence 0 is %d", n_past, ctx.kv.seqs[0].pos_max)
         return BITNET_EVAL_ERROR
     memset(&client, 0, sizeof(client))
     client.n_tokens = n_tokens
     client.token = <llama_token *>tokens
+    if bnf_batch_check(ctx, &client) != 0:      # before anything is forgotten
+        return BITNET_EVAL_ERROR
     bnf_kv_seq_rm(&ctx.kv, 0, n_past, 0x7fffffff)
     return BITNET_EVAL_ERROR if decode(ctx, &client, False) != 0 else 0
 
@@ -148,9 +150,18 @@ cdef extern from "bitnet_ffi.h" nogil:
 
 # ---- logits ----
 
-cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
+cdef bint has_rest(llama_context *ctx, const char *function) noexcept nogil:
     if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits: ctx is NULL")
+        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
+        return False
+    if not bnf_context_enter(ctx):
+        busy(function)
+        return False
+    bnf_context_leave(ctx)
+    return True
+
+cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
+    if not has_rest(ctx, b"llama_get_logits"):
         return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits: no token has logits (nothing decoded yet, or batch.logits asked for none)")
@@ -160,8 +171,7 @@ cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
 # i >= 0: the i-th token of the last batch, which must have asked; i < 0: from the end of the rows, -1 the last one.
 cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
     cdef int64_t row
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith: ctx is NULL")
+    if not has_rest(ctx, b"llama_get_logits_ith"):
         return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)

@@ -6,7 +6,7 @@
 
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data, BITNET_ERROR, GGML_LOG_LEVEL_INFO)
+    bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -44,5 +44,9 @@ cdef public void llama_perf_context_reset(llama_context *ctx) noexcept nogil:
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_perf_context_reset: ctx is NULL")
         return
+    if not bnf_context_enter(ctx):
+        bnf_fail(BITNET_ERROR_THREAD, b"llama_perf_context_reset: the context is at work in another thread")
+        return
     memset(&ctx.perf, 0, sizeof(ctx.perf))
     ctx.perf.t_start_us = bnf_time_us()
+    bnf_context_leave(ctx)

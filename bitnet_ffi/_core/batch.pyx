@@ -35,7 +35,7 @@ cdef int make_room(llama_context *ctx, int32_t n, int32_t stride) noexcept nogil
         ctx.batch_memory_size = need
     return 0
 
-cdef int check_tokens(llama_context *ctx, const llama_batch *client) noexcept nogil:
+cdef public int bnf_batch_check(const llama_context *ctx, const llama_batch *client) noexcept nogil:
     cdef int32_t i
     if client.n_tokens <= 0 or client.n_tokens > MAX_TOKENS:
         return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected 1 to %d", client.n_tokens, <int>MAX_TOKENS)
@@ -97,7 +97,7 @@ cdef int fill_position(llama_context *ctx, const llama_batch *client, bool follo
 
 cdef public int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out) noexcept nogil:
     cdef int32_t i, n, rc
-    rc = check_tokens(ctx, client)
+    rc = bnf_batch_check(ctx, client)
     if rc != 0:
         return rc
     n = client.n_tokens

@@ -546,9 +546,11 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_kv_clear(bnf_kv *kv, bool data)
     int bnf_kv_reserve(bnf_kv *kv, const bnf_batch *batch)
     void bnf_kv_rollback(bnf_kv *kv, const bnf_batch *batch)
+    bool bnf_kv_holds(const bnf_kv *kv, int32_t seq, int32_t pos)
     bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1)
     int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1)
     void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq)
 
+    int bnf_batch_check(const llama_context *ctx, const llama_batch *client)
     int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -58,8 +58,6 @@ cdef int refuse(const char *what) noexcept nogil:
 cdef int check_params(const llama_context_params *p) noexcept nogil:
     if p.n_seq_max > MAX_SEQUENCES:
         return bnf_fail(BITNET_ERROR, b"n_seq_max is %u, expected at most %d", p.n_seq_max, <int>MAX_SEQUENCES)
-    if p.n_ctx > MAX_CTX:
-        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", p.n_ctx, <int>MAX_CTX)
     if p.type_k != GGML_TYPE_F16 and p.type_k != GGML_TYPE_F32:
         return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16) or %d (F32)", <int>p.type_k, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
     if p.type_v != GGML_TYPE_F16 and p.type_v != GGML_TYPE_F32:
@@ -104,6 +102,8 @@ cdef int make_rope_freqs(llama_context *ctx) noexcept nogil:
     cdef double scale = ctx.params.rope_freq_scale if ctx.params.rope_freq_scale > 0 else hp.rope_scale
     cdef double trained
     cdef int32_t i
+    if ctx.params.rope_scaling_type == LLAMA_ROPE_SCALING_TYPE_NONE:
+        scale = 1.0      # whatever the file or rope_freq_scale say
     ctx.rope_freqs = ctx.model.rope_freqs
     if base == hp.rope_base and scale == hp.rope_scale:
         return 0
@@ -203,6 +203,8 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     cdef int rc
     ctx.params = params[0]
     complete_params(&ctx.params, &ctx.model.hp)
+    if ctx.params.n_ctx > MAX_CTX:      # asked for, or what the file says
+        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", ctx.params.n_ctx, <int>MAX_CTX)
     ctx.abort_callback = params.abort_callback
     ctx.abort_data = params.abort_callback_data
     rc = make_team(ctx, max(ctx.params.n_threads, ctx.params.n_threads_batch))
@@ -302,8 +304,12 @@ cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callbac
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_set_abort_callback: ctx is NULL")
         return
+    if not bnf_context_enter(ctx):
+        bnf_fail(BITNET_ERROR_THREAD, b"llama_set_abort_callback: the context is at work in another thread")
+        return
     ctx.abort_callback = abort_callback
     ctx.abort_data = abort_callback_data
+    bnf_context_leave(ctx)
 
 # Calls return when their work is done, so there is nothing to wait for.
 cdef public void llama_synchronize(llama_context *ctx) noexcept nogil:

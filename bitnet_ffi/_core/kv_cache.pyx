@@ -299,6 +299,11 @@ cdef public void bnf_kv_rollback(bnf_kv *kv, const bnf_batch *batch) noexcept no
 
 # ---- sequences ----
 
+cdef public bool bnf_kv_holds(const bnf_kv *kv, int32_t seq, int32_t pos) noexcept nogil:
+    cdef const bnf_seq *s = &kv.seqs[seq]
+    cdef int32_t index = pos // BNF_KV_PAGE
+    return index < s.n_pages and (s.pages[index].mask >> (pos % BNF_KV_PAGE) & 1) != 0
+
 cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) noexcept nogil:
     cdef bnf_seq *s = &kv.seqs[seq]
     cdef int32_t first = p0 // BNF_KV_PAGE
