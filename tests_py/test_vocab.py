@@ -6,6 +6,7 @@ What a broken vocabulary does is in test_vocab_repair.py.
 import ctypes as C
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,15 @@ def test_overlong_forms_are_shortened_and_surrogates_kept(smollm):
 def test_any_bytes_give_tokens_that_spell_a_text(family, text):
     _, model, _ = family
     detokenize(model, tokenize(model, text, special=True, parse=True))
+
+
+def test_threads_share_a_vocabulary(tmp_path):
+    # A fresh model, so that the threads race for the memo of whole words; the oracle says what all of them must find.
+    text = "".join(TEXTS) * 20
+    with model_abi.loaded(vocab_tools.bpe_gguf("gpt-2").write(tmp_path / "v.gguf"), vocab_only=True) as model:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: tokenize(model, text.encode()), range(8)))
+    assert all(ids == found[0] for ids in found) and found[0] == vocab_tools.bpe_oracle("gpt-2").encode(text).ids
 
 
 # ---- the shape of speed: no text is much worse than ordinary text ----
