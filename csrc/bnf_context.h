@@ -21,6 +21,7 @@ struct bnf_scratch {
     float *act_scale[BNF_N_ACT_KINDS];
     int16_t *act_sum16[BNF_N_ACT_KINDS];
     int32_t *act_sum[BNF_N_ACT_KINDS];
+    int8_t *panels;                  /* Q8_ROW operand of several tokens, for packed weights (bnf_ops.h) */
     float *partial_o;                /* [n_split][g][dv] pages of an item that several threads share */
     float *partial_m, *partial_l;    /* [n_split][g] */
     int64_t n_split;                 /* most (item, page) pairs that fit in partial_* */

@@ -80,6 +80,15 @@
 
 #define BNF_N_TYPES 48 /* above every ggml_type number we know */
 
+/* Types of packed weights: never in a file, made at load by a kernel table (bnf_ops.h, pack). Activations: Q8_ROW.
+ * R16: rows in groups of 16; a group is k / 16 blocks of 64 bytes, block b holding elements 16 b .. 16 b + 15 of the 16 rows. Byte 4 r + j of a block
+ * is row r's elements 16 b + {0, 4, 8, 12} + j at bits 0, 2, 4, 6, as codes 0, 1, 2 for -1, 0, 1: a dword lane is a row, and the four planes are
+ * multiplied with four broadcasts of four activations. */
+enum bnf_packed_type {
+    BNF_TYPE_I2_S_R16 = 44, /* one scale, in struct bnf_matrix */
+    BNF_TYPE_TQ_R16 = 45,   /* from TQ1_0 and TQ2_0: after each 16 blocks (256 elements) the 16 rows' scales as f32 */
+};
+
 /* How the right operand of a product is prepared (bnf_ops.h, struct bnf_act). */
 enum bnf_act_kind {
     BNF_ACT_F32 = 0,   /* float weights: activations as they are */

@@ -19,7 +19,8 @@ struct bnf_matrix {
     int64_t k;        /* inner length */
     int64_t m;        /* output rows */
     uint64_t row_size; /* bytes from row to row; I2_S: k / 4, meaningful only when k % 128 == 0 */
-    int32_t type;     /* ggml_type */
+    int32_t type;     /* ggml_type the weights came in: what the product means */
+    int32_t layout;   /* how they lie: the type again, or a packed type; index into bnf_ops.matmul */
     float scale;      /* I2_S: the trailer's scale; else 1 */
 };
 
@@ -35,6 +36,9 @@ struct bnf_act {
     const float *scale;      /* Q8_ROW: s[col] = 127 / absmax.  Q8_BLOCK: d[col * (q_stride / 32) + b] = absmax_b / 127 */
     const int16_t *sum16;    /* Q8_*: sums of 16 consecutive q: sum16[col * (q_stride / 16) + i] */
     const int32_t *sum;      /* Q8_ROW: sum[col] of all q */
+    const int8_t *panels;    /* Q8_ROW, more than one column, tables with panel_cols > 0: the same q, cut for products of packed weights:
+                              * column col, element i at panel col / P, then [i / 4][col % P][i % 4], P = panel_cols; a panel has P * q_stride
+                              * bytes. Columns beyond the last hold anything. NULL for one column. */
 };
 
 #define BNF_PAD64(k) (((k) + 63) / 64 * 64)
@@ -79,7 +83,17 @@ struct bnf_ops {
     void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);
     void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);
 
-    bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by ggml_type; NULL: not supported */
+    bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by layout; NULL: not supported */
+
+    /* Packed weights: the layout this table multiplies fastest, made once at load. The product is the one of the type it was packed from,
+     * to the last bit. packed_layout: the layout for this matrix (BNF_TYPE_*, bnf_layout.h), or w->type when it stays as it lies.
+     * packed_size: bytes. pack: rows [row0, row1), multiples of 16 (row1 may be m); rows are independent, so threads may share the work. */
+    int32_t (*packed_layout)(const struct bnf_matrix *w);
+    uint64_t (*packed_size)(const struct bnf_matrix *w);
+    void (*pack)(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);
+    int64_t panel_cols;                                /* columns of a panel (struct bnf_act), at most 16; 0: none */
+    /* Column `lane` of a panel from one column of q: k elements and the pad up to 64. */
+    void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);
 
     /* y = (x * r) * w, each; r = 1 / sqrt(mean + eps), mean = lanes16(x, x) / (float)n. y may be x. */
     void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y);

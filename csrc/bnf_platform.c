@@ -60,6 +60,15 @@ int bnf_map_file(const char *path, struct bnf_map *out)
     return status;
 }
 
+void bnf_map_forget(const void *data, size_t size)
+{
+    /* Whole pages inside the range only: its ends share theirs with neighbours. */
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void bnf_unmap(struct bnf_map *map)
 {
     if (map->data != NULL)

@@ -14,6 +14,8 @@ struct bnf_map { /* a file mapped read-only */
  * The file must not shrink while it is mapped: reading past its new end raises SIGBUS, which only the host could catch. A file that is
  * replaced by rename, as installers do, stays whole. */
 int bnf_map_file(const char *path, struct bnf_map *out);
+/* Let go of the memory behind part of a mapping: it is read again from the file when it is touched. */
+void bnf_map_forget(const void *data, size_t size);
 void bnf_unmap(struct bnf_map *map); /* accepts an empty map; leaves it empty */
 
 /* size bytes at a multiple of 64, filled with zero; huge pages are asked for from 2 MiB on. NULL + BITNET_ERROR_MEMORY.

@@ -223,6 +223,7 @@ cdef public int32_t bitnet_matmul(ggml_type type, const void *weights, size_t we
     # I2_S rows need not end on a block: k / 4 is then meaningless, and the kernel goes through the flat stream.
     job.w.row_size = (size - <uint64_t>traits.trailer_size) // <uint64_t>m
     job.w.type = type
+    job.w.layout = type
     job.w.scale = tensor_scale(type, data, k, m)
     job.x.kind = traits.act
     job.x.n_cols = n

@@ -215,6 +215,7 @@ cdef extern from "bnf_platform.h" nogil:
         const uint8_t *data
         size_t size
     int bnf_map_file(const char *path, bnf_map *out)
+    void bnf_map_forget(const void *data, size_t size)
     void bnf_unmap(bnf_map *map)
     void *bnf_alloc(size_t size)
     void *bnf_alloc_array(size_t n, size_t size)
@@ -271,6 +272,7 @@ cdef extern from "bnf_ops.h" nogil:
         int64_t m
         uint64_t row_size
         int32_t type
+        int32_t layout
         float scale
     ctypedef struct bnf_act "struct bnf_act":
         bnf_act_kind kind
@@ -283,6 +285,7 @@ cdef extern from "bnf_ops.h" nogil:
         const float *scale
         const int16_t *sum16
         const int32_t *sum
+        const int8_t *panels
     int64_t BNF_PAD64(int64_t k)
     size_t BNF_MATMUL_SCRATCH(int64_t k)
     ctypedef void (*bnf_matmul_fn)(const bnf_matrix *w, const bnf_act *x, float *y, int64_t y_stride,
@@ -295,6 +298,11 @@ cdef extern from "bnf_ops.h" nogil:
         void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16) noexcept nogil
         void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16) noexcept nogil
         bnf_matmul_fn *matmul
+        int32_t (*packed_layout)(const bnf_matrix *w) noexcept nogil
+        uint64_t (*packed_size)(const bnf_matrix *w) noexcept nogil
+        void (*pack)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil
+        int64_t panel_cols
+        void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel) noexcept nogil
         void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y) noexcept nogil
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float a, int64_t n) noexcept nogil
@@ -485,6 +493,7 @@ cdef extern from "bnf_context.h" nogil:
         float **act_scale
         int16_t **act_sum16
         int32_t **act_sum
+        int8_t *panels
         float *partial_o
         float *partial_m
         float *partial_l

@@ -21,6 +21,7 @@ cdef extern from "bnf_calls.h":
 cdef enum:
     MAX_SEQUENCES = 256           # what llama_max_parallel_sequences says
     MAX_CTX = 1 << 24             # positions end there too (batch.pyx)
+    MAX_PANEL_COLS = 16           # bnf_ops.panel_cols is at most this
 
 cdef public llama_context_params llama_context_default_params() noexcept nogil:
     cdef llama_context_params p
@@ -155,6 +156,8 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
         s.act_scale[kind] = cut_f32(memory, &used, n * (pad // 32))
         s.act_sum16[kind] = <int16_t *>cut(memory, &used, n * (pad // 16), sizeof(int16_t))
         s.act_sum[kind] = <int32_t *>cut(memory, &used, n, sizeof(int32_t))
+    # One panel more than full ones, whatever number of columns the kernel table cuts them to.
+    s.panels = <int8_t *>cut(memory, &used, n + MAX_PANEL_COLS, pad)
     s.partial_m = cut_f32(memory, &used, s.n_split * group)
     s.partial_l = cut_f32(memory, &used, s.n_split * group)
     s.partial_o = cut_f32(memory, &used, s.n_split * group * hp.dv)

@@ -33,11 +33,14 @@ ctypedef struct step_t:
 
 # ---- operands ----
 
-# Token t's row of h as one kind of operand.
-cdef void quantize_token(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t) noexcept nogil:
+# Token t's row of h as one kind of operand. Several tokens are also cut into panels, where the table multiplies those.
+cdef void quantize_token(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n) noexcept nogil:
     cdef int64_t stride = BNF_PAD64(k)
+    cdef int64_t cols = ops.panel_cols
     if kind == BNF_ACT_Q8_ROW:
         ops.quantize_row(x, k, s.act_q[kind] + t * stride, s.act_scale[kind] + t, s.act_sum[kind] + t, s.act_sum16[kind] + t * (stride // 16))
+        if cols > 0 and n > 1:
+            ops.to_panel(s.act_q[kind] + t * stride, k, t % cols, s.panels + t // cols * cols * stride)
     elif kind != BNF_ACT_F32:
         ops.quantize_block(x, k, s.act_q[kind] + t * stride, s.act_scale[kind] + t * (stride // 32), s.act_sum16[kind] + t * (stride // 16))
 
@@ -54,6 +57,7 @@ cdef bnf_act operand(const bnf_scratch *s, int kind, int64_t k, int64_t n) noexc
     act.scale = s.act_scale[kind]
     act.sum16 = s.act_sum16[kind]
     act.sum = s.act_sum[kind]
+    act.panels = s.panels if kind == BNF_ACT_Q8_ROW and n > 1 else NULL
     return act
 
 cdef inline int act_of(const bnf_linear *linear) noexcept nogil:
@@ -61,15 +65,15 @@ cdef inline int act_of(const bnf_linear *linear) noexcept nogil:
 
 # Token t's row of h, in each kind that the products after it take.
 cdef void quantize_for(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *a, const bnf_linear *b, const bnf_linear *c,
-                       int64_t k, int64_t t) noexcept nogil:
+                       int64_t k, int64_t t, int64_t n) noexcept nogil:
     cdef int kind_a = act_of(a)
     cdef int kind_b = act_of(b)
     cdef int kind_c = act_of(c)
-    quantize_token(ops, s, kind_a, s.h + t * k, k, t)
+    quantize_token(ops, s, kind_a, s.h + t * k, k, t, n)
     if kind_b != kind_a:
-        quantize_token(ops, s, kind_b, s.h + t * k, k, t)
+        quantize_token(ops, s, kind_b, s.h + t * k, k, t, n)
     if kind_c != kind_a and kind_c != kind_b:
-        quantize_token(ops, s, kind_c, s.h + t * k, k, t)
+        quantize_token(ops, s, kind_c, s.h + t * k, k, t, n)
 
 # ---- products ----
 
@@ -81,7 +85,7 @@ cdef void project_rows(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *l
     cdef int64_t t
     if row0 >= row1:
         return
-    ops.matmul[linear.w.type](&linear.w, &act, y, m, row0, row1, scratch)
+    ops.matmul[linear.w.layout](&linear.w, &act, y, m, row0, row1, scratch)
     for t in range(n):
         if linear.post_scale != 1.0:
             ops.scale(y + t * m + row0, linear.post_scale, row1 - row0)
@@ -274,7 +278,7 @@ cdef void norm_residual(const step_t *step, bool add, const float *norm, const b
     if add:
         ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
     ops.rmsnorm(s.x + t * n_embd, norm, n_embd, hp.rms_eps, s.h + t * n_embd)
-    quantize_for(ops, s, a, b, c, n_embd, t)
+    quantize_for(ops, s, a, b, c, n_embd, t, step.n)
 
 # h = attention output (BitNet: normed), as an operand of the output projection.
 cdef void norm_attention(const step_t *step, const bnf_layer *layer, int64_t t) noexcept nogil:
@@ -285,7 +289,7 @@ cdef void norm_attention(const step_t *step, const bnf_layer *layer, int64_t t) 
         ops.rmsnorm(s.attn + t * width, layer.attn_sub_norm, width, step.ctx.model.hp.rms_eps, s.h + t * width)
     else:
         memcpy(s.h + t * width, s.attn + t * width, <size_t>width * sizeof(float))
-    quantize_for(ops, s, &layer.out, &layer.out, &layer.out, width, t)
+    quantize_for(ops, s, &layer.out, &layer.out, &layer.out, width, t, step.n)
 
 # h = act(gate) * up (BitNet: normed), as an operand of the down projection.
 cdef void activate(const step_t *step, const bnf_layer *layer, int64_t t) noexcept nogil:
@@ -300,7 +304,7 @@ cdef void activate(const step_t *step, const bnf_layer *layer, int64_t t) noexce
         ops.silu_mul(s.gate + t * n_ff, s.up + t * n_ff, n_ff, h)
     if layer.ffn_sub_norm != NULL:
         ops.rmsnorm(h, layer.ffn_sub_norm, n_ff, hp.rms_eps, h)
-    quantize_for(ops, s, &layer.down, &layer.down, &layer.down, n_ff, t)
+    quantize_for(ops, s, &layer.down, &layer.down, &layer.down, n_ff, t, step.n)
 
 # ---- the pass ----
 
@@ -359,12 +363,12 @@ cdef void forward_head(step_t *step, int ith, int nth) noexcept nogil:
             continue
         ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
         ops.rmsnorm(s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, s.h + row * n_embd)
-        quantize_token(ops, s, kind, s.h + row * n_embd, n_embd, row)
+        quantize_token(ops, s, kind, s.h + row * n_embd, n_embd, row, step.n_out)
     bnf_pool_barrier(ctx.pool)
     act = operand(s, kind, n_embd, step.n_out)
     bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     if row0 < row1:
-        ops.matmul[model.output.type](&model.output, &act, ctx.logits + <int64_t>step.out_row * model.hp.n_vocab,
+        ops.matmul[model.output.layout](&model.output, &act, ctx.logits + <int64_t>step.out_row * model.hp.n_vocab,
                                       model.hp.n_vocab, row0, row1, s.thread + <uint64_t>ith * s.thread_size)
 
 cdef void forward(void *arg, int ith, int nth) noexcept nogil:

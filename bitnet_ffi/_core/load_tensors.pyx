@@ -111,6 +111,7 @@ cdef int get_matrix(bnf_loader *loader, const char *name, int64_t k, int64_t m, 
     w.k = k
     w.m = m
     w.type = t.type
+    w.layout = t.type
     w.row_size = <uint64_t>(k // traits.block_len) * <uint64_t>traits.block_size
     w.scale = 1
     if t.type == GGML_TYPE_I2_S:
