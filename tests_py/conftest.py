@@ -1,5 +1,9 @@
 """Fixtures that many tests share."""
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +48,17 @@ def slow_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "slow.gguf"
     gguf_writer.tiny_model(weights="f32", n_layer=48, n_ctx=4096).write(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory):
+    """failing_memory.c, built: for LD_PRELOAD of a child process. It needs glibc and a C compiler, as the library's own build does."""
+    from model_abi import library_path
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs a C compiler and glibc")
+    here = Path(__file__).parent
+    out = tmp_path_factory.mktemp("preload") / "failing_memory.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", out, here / "failing_memory.c", f"-I{here.parent / 'include'}", library_path(),
+                    f"-Wl,-rpath,{library_path().parent}"], check=True)
+    return out

@@ -1,5 +1,6 @@
 /* Stands before libc (LD_PRELOAD) and lets the Nth allocation of one call fail; counts what the call did not give back.
- * Only the thread inside bnf_test_load is watched, and only while it is there. Used by test_load_memory.py.
+ * Only the thread inside a bnf_test_ function is watched, and only while it is there. Used by test_load_memory.py and
+ * test_failures.py.
  * glibc: the true functions are reached by their __libc names, which need no look-up that could allocate itself. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -88,15 +89,20 @@ int munmap(void *address, size_t size)
     return (int)syscall(SYS_munmap, address, size);
 }
 
+static void watch(long fail_at)
+{
+    n_calls = n_held = n_maps = 0;
+    countdown = fail_at;
+    watching = 1;
+}
+
 /* Load and free with the `fail_at`th allocation failing (from 0; -1: none). result: allocations seen, 1 if it loaded, the error
  * code, and blocks and mappings that nobody gave back. */
 void bnf_test_load(const char *path, int check, long fail_at, long result[5])
 {
     struct llama_model_params params = llama_model_default_params();
     params.check_tensors = check;
-    n_calls = n_held = n_maps = 0;
-    countdown = fail_at;
-    watching = 1;
+    watch(fail_at);
     struct llama_model *model = llama_model_load_from_file(path, params);
     countdown = -1;
     result[1] = model != NULL;
@@ -106,4 +112,46 @@ void bnf_test_load(const char *path, int check, long fail_at, long result[5])
     result[2] = bitnet_last_error_code();
     result[3] = n_held;
     result[4] = n_maps;
+}
+
+/* Make a context, decode a batch of two sequences that part, and free, with the `fail_at`th allocation failing. A decode that
+ * failed is tried again without failures. result: allocations seen, whether there was a context, what the first decode and the
+ * last one returned, the error code after the first failure, blocks and mappings that nobody gave back. logits: of one row. */
+void bnf_test_decode(struct llama_model *model, long fail_at, long result[7], float *logits)
+{
+    enum { N = 90 };
+    llama_token token[N];
+    int8_t wanted[N];
+    llama_seq_id both[2] = {0, 1}, *seq_id[N];
+    int32_t n_seq_id[N];
+    for (int i = 0; i < N; i++) {
+        token[i] = (7 * i + 1) % 256;
+        wanted[i] = i % 2 == 1;
+        seq_id[i] = i < 70 ? both : &both[i % 2];
+        n_seq_id[i] = i < 70 ? 2 : 1;
+    }
+    struct llama_batch batch = {.n_tokens = N, .token = token, .n_seq_id = n_seq_id, .seq_id = seq_id, .logits = wanted};
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = 128;
+    params.n_seq_max = 2;
+    params.n_threads = params.n_threads_batch = 2;
+    params.rope_freq_base = 5000.0f; /* a table of its own */
+
+    watch(fail_at);
+    struct llama_context *ctx = llama_init_from_model(model, params);
+    result[1] = ctx != NULL;
+    result[2] = result[3] = ctx != NULL ? llama_decode(ctx, batch) : 0;
+    result[4] = bitnet_last_error_code();
+    if (result[2] != 0) {
+        countdown = -1;
+        result[3] = llama_decode(ctx, batch);
+    }
+    if (ctx != NULL && result[3] == 0)
+        for (int32_t i = 0; i < llama_n_vocab(model); i++)
+            logits[i] = llama_get_logits_ith(ctx, -1)[i];
+    llama_free(ctx);
+    watching = 0;
+    result[0] = n_calls;
+    result[5] = n_held;
+    result[6] = n_maps;
 }
