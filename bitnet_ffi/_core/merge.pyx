@@ -73,14 +73,15 @@ cdef inline uint32_t pair(const bnf_vocab_t *v, const uint8_t *word, uint32_t le
     return slot.rank
 
 
-# A symbol that is no token: its bytes one by one, the unknown token for those that have none, nothing if there is no such.
+# A symbol that is no token: its bytes one by one. A byte without a token is the unknown token in SPM; BPE leaves it out,
+# as llama.cpp does, because there the unknown token may be a control token that no text should be able to write.
 cdef void emit_bytes(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n, bnf_ids *ids) noexcept nogil:
     cdef uint32_t i, token
     for i in range(n):
         token = v.byte_token[bytes[i]]
         if token < <uint32_t>v.n_tokens:
             bnf_ids_add(ids, token)
-        elif v.special[<int>BNF_UNK] >= 0:
+        elif v.type == LLAMA_VOCAB_TYPE_SPM and v.special[<int>BNF_UNK] >= 0:
             bnf_ids_add(ids, <uint32_t>v.special[<int>BNF_UNK])
 
 

@@ -22,7 +22,7 @@ from bitnet_ffi._core.bnf_vocab cimport (
 
 cdef enum:
     MOST_BYTES = 1 << 30     # of all token texts together, so that offsets fit 32 bits
-    NAMES_SIZE = 400         # of the names in a sentence about an unknown pre-tokenizer
+    NAMES_SIZE = 280         # of the names in a sentence about an unknown pre-tokenizer
     LLAMA3_TOKENS = 128256
     LLAMA3_BOS = 128000
 

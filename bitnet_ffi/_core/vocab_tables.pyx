@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memset, memchr
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_gguf_next_str, BNF_GGUF_STRING, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE,
-    BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
+    BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO,
+    BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_key_slot, bnf_merge_slot_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text,
     bnf_hash_bytes, bnf_key_find, bnf_merge_slot, bnf_vocab_array, bnf_vocab_repair, bnf_tokenize, bnf_char_byte,
@@ -178,9 +179,12 @@ cdef int build_bytes(bnf_vocab_t *v) noexcept nogil:
             n_missing += 1
             if v.type != LLAMA_VOCAB_TYPE_SPM:
                 v.byte_token[byte] = <uint32_t>(v.n_tokens + byte)   # so that merges of this byte still work
-    if n_missing:
-        return bnf_vocab_repair("%d of 256 bytes have no token, the first is 0x%02x: in a text they become the unknown token, "
-                                "or nothing when there is none", n_missing, first_missing)
+    if n_missing and v.type == LLAMA_VOCAB_TYPE_SPM:
+        return bnf_vocab_repair("%d of 256 bytes have no token, the first is 0x%02x: in a text they become the unknown token",
+                                n_missing, first_missing)
+    if n_missing:   # common: SmolLM2 was trained without 21 bytes, most of which no UTF-8 text has
+        bnf_log(GGML_LOG_LEVEL_INFO, "vocabulary: %d of 256 bytes have no token, the first is 0x%02x: they are left out of a text\n",
+                n_missing, first_missing)
     return 0
 
 
