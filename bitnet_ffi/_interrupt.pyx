@@ -12,6 +12,9 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import threading
 
+cdef extern from "<time.h>":  # posix.time includes <sys/time.h> alone; Python.h of 3.13 no longer brings the rest
+    pass
+
 cdef extern from "<stdbool.h>" nogil:
     ctypedef bint bool
 
