@@ -1,4 +1,4 @@
-"""How to compile and link against the library of this package: `cc app.c $(python -m bitnet_ffi.config --cflags --libs)`.
+"""How to compile and link against the library here: `cc app.c $(python -m bitnet_ffi.config --cflags --libs)`.
 
 Answers from the place of this file alone: it does not load the library, so it works for any target and in any build
 system. pkg-config (--pkgconfigdir) and CMake (--cmakedir) users find the same facts in the files it points to.

@@ -1,4 +1,4 @@
-"""Builds the C tests: tests_c/test_<name>.cpp becomes build/<machine>/tests_c/test_<name>, with the library's objects in it.
+"""Builds the C tests: tests_c/test_<name>.cpp becomes build/<machine>/tests_c/test_<name>, with the library's objects.
 
 Catch2 version 2 is one header. Where no package of the system brings it, pip fetches the wheel that holds just that
 header; nothing is installed. conftest.py runs the programs here, test_cross.py those for another machine.
@@ -53,7 +53,8 @@ def fetched_catch() -> Path:
 def build_all(tools: bnf_build.Toolchain, chosen: list[Path] | None = None,
               runner_tools: bnf_build.Toolchain | None = None) -> dict[Path, Path | bnf_build.BuildError]:
     """The C test programs (or the chosen ones) for this toolchain, by source; the reason where one does not build.
-    `runner_tools`: whose main function to use, where another toolchain for the same machine has it (it compiles slowly)."""
+    `runner_tools`: whose main function to use, where another toolchain for the same machine has it (it compiles
+    slowly)."""
     flags = [] if has_catch(tools) else ["-isystem", str(fetched_catch())]
     runner = bnf_build.main_object(runner_tools or tools, FOLDER / "main.cpp", flags)
     return bnf_build.build_programs(tools, chosen or sources(), flags, [runner, *bnf_build.library_objects(tools)])

@@ -1,4 +1,4 @@
-"""The C tests under gcc's sanitizers: all of them for memory and undefined behaviour, those with threads for data races.
+"""The C tests under gcc's sanitizers: all for memory and undefined behaviour, those with threads for data races.
 
 The parts of the objects that reach Python must stay removable by the linker, so address checks leave globals out.
 """

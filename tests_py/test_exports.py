@@ -65,7 +65,8 @@ def test_installed_header_is_the_source_header():
 def test_a_declared_function_without_a_definition_stops_the_build(tmp_path, monkeypatch):
     header = tmp_path / "bitnet_ffi.h"
     header.write_text("#define BITNET_API __attribute__((visibility(\"default\")))\n"
-                      "BITNET_API int present(void);\nBITNET_API int absent_one(void);\nBITNET_API int absent_two(void);\n")
+                      "BITNET_API int present(void);\n"
+                      "BITNET_API int absent_one(void);\nBITNET_API int absent_two(void);\n")
     source = tmp_path / "present.c"
     source.write_text("__attribute__((visibility(\"default\"))) int present(void) { return 1; }\n")
     tools = bnf_build.Toolchain()

@@ -1,4 +1,4 @@
-"""The header is llama.h of 2026 to a compiler: sizes, offsets, enum values and signatures; and it compiles in every dialect.
+"""The header is llama.h of 2026 to a compiler (sizes, offsets, values, signatures) and compiles in every dialect.
 
 The tables in data/ were taken from llama.h of August 2026 (MIT). Every row becomes one assertion at compile time, so a
 program built against llama.h and this library agree about every byte.
@@ -30,7 +30,8 @@ def compile_text(compiler, text, *flags):
     """Check a program that includes the header and stddef.h; the compiler's words are the message of a failure."""
     language = "c++" if any("c++" in flag for flag in flags) else "c"
     done = subprocess.run([*compiler, "-x", language, *flags, *STRICT, "-fsyntax-only", "-"], cwd=bnf_build.ROOT,
-                          input=f'#include "bitnet_ffi.h"\n#include <stddef.h>\n{text}\n', text=True, capture_output=True)
+                          input=f'#include "bitnet_ffi.h"\n#include <stddef.h>\n{text}\n',
+                          text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
 
