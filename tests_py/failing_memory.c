@@ -1,6 +1,6 @@
 /* Stands before libc (LD_PRELOAD) and lets the Nth allocation of one call fail; counts what the call did not give back.
- * Only the thread inside a bnf_test_ function is watched, and only while it is there. Used by test_load_memory.py and
- * test_failures.py.
+ * Only the thread inside a bnf_test_ function is watched, and only while it is there. Used by test_load_memory.py,
+ * test_vocab_memory.py and test_failures.py.
  * glibc: the true functions are reached by their __libc names, which need no look-up that could allocate itself. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -154,4 +154,18 @@ void bnf_test_decode(struct llama_model *model, long fail_at, long result[7], fl
     result[0] = n_calls;
     result[5] = n_held;
     result[6] = n_maps;
+}
+
+/* Tokenize with the `fail_at`th allocation failing. result: allocations seen, what llama_tokenize returned, the error code, and
+ * blocks and mappings that nobody gave back. */
+void bnf_test_tokenize(struct llama_model *model, const char *text, int32_t text_len, int32_t *tokens, int32_t n_tokens_max,
+                       long fail_at, long result[5])
+{
+    watch(fail_at);
+    result[1] = llama_tokenize(model, text, text_len, tokens, n_tokens_max, true, true);
+    watching = 0;
+    result[0] = n_calls;
+    result[2] = bitnet_last_error_code();
+    result[3] = n_held;
+    result[4] = n_maps;
 }

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import model_abi
 import vocab_tools
-from bitnet_ffi import registry
 from vocab_tools import DATA, detokenize, lib, piece, tokenize
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "vocab"
@@ -79,14 +78,11 @@ def test_tokenize_llama_cpp_ids(name):
             assert tokenize(model, text.encode()) == ids, text
 
 
-def test_tokenize_smollm2_prompts():
-    model = registry.find("smollm2")
-    if model is None or not registry.is_cached(model):
-        pytest.skip("SmolLM2 is not in the model cache: `bitnet models pull smollm2` brings it")
+def test_tokenize_smollm2_prompts(smollm2_path):
     golden = json.loads((DATA / "smollm2_greedy.json").read_text())
-    with model_abi.loaded(registry.cached_path(model), vocab_only=True) as loaded:
+    with model_abi.loaded(smollm2_path, vocab_only=True) as model:
         for case in golden:
-            assert tokenize(loaded, case["prompt"].encode(), parse=True) == case["prompt_tokens"]
+            assert tokenize(model, case["prompt"].encode(), parse=True) == case["prompt_tokens"]
 
 
 def test_tokenize_bpe_equals_tokenizers_on_llama_cpp_texts(family):
