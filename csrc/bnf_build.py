@@ -38,8 +38,7 @@ COMMON_FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fPIC", "-fvisibility=h
                 "-fdata-sections", "-pthread"]
 C_FLAGS = COMMON_FLAGS + ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
 # Cython reads structs through casts, and its frame (which the linker drops) holds helpers that nobody calls.
-# _GNU_SOURCE: clock_gettime and its kin under -std=c11, which Python.h asked for until 3.13.
-CYTHON_FLAGS = COMMON_FLAGS + ["-O2", "-D_GNU_SOURCE", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
+CYTHON_FLAGS = COMMON_FLAGS + ["-O2", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
 CXX_FLAGS = ["-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"]
 INCLUDES = ["-Iinclude", "-Icsrc"]
 
