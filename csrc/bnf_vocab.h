@@ -149,9 +149,16 @@ static inline uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_
         memcpy(&x, bytes, 8);
         h = bnf_hash_mix(h, x);
     }
+    /* The last 0 to 8 bytes in two loads that may overlap, or in three bytes that may repeat; the length tells them apart. */
     x = 0;
-    for (size_t i = 0; i < len; i++)
-        x |= (uint64_t)bytes[i] << 8 * i;
+    if (len >= 4) {
+        uint32_t first, last;
+        memcpy(&first, bytes, 4);
+        memcpy(&last, bytes + len - 4, 4);
+        x = (uint64_t)last << 32 | first;
+    } else if (len > 0) {
+        x = (uint64_t)bytes[0] | (uint64_t)bytes[len / 2] << 8 | (uint64_t)bytes[len - 1] << 16;
+    }
     h = bnf_hash_mix(h, x);
     return bnf_hash_mix(h, h >> 32);
 }
