@@ -1,4 +1,4 @@
-/* Unicode for the tokenizers: general categories and UTF-8. Tables: bnf_unicode_data.c, from tools/make_unicode_tables.py.
+/* Unicode for the tokenizers: general categories and UTF-8. Tables: bnf_unicode_data.c, from csrc/bnf_unicode_tables.py.
  * UTF-8 is read as llama.cpp reads it: the lead byte's high nibble gives the length, continuation bytes are checked,
  * overlong forms and surrogates pass. Nothing here allocates or fails. Next: _core/split.pyx, the pre-tokenizers. */
 #ifndef BNF_UNICODE_H
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The order is CATEGORIES in tools/make_unicode_tables.py. BNF_CAT_CW: the control characters that are white space. */
+/* The order is CATEGORIES in csrc/bnf_unicode_tables.py. BNF_CAT_CW: the control characters that are white space. */
 enum bnf_category {
     BNF_CAT_CN = 0,
     BNF_CAT_LU, BNF_CAT_LL, BNF_CAT_LT, BNF_CAT_LM, BNF_CAT_LO,

@@ -1,4 +1,4 @@
-/* General categories of Unicode 15.1.0. Written by tools/make_unicode_tables.py; do not edit.
+/* General categories of Unicode 15.1.0. Written by csrc/bnf_unicode_tables.py; do not edit.
  * bnf_unicode.h says how the two stages are read. */
 
 #include "bnf_unicode.h"

@@ -11,7 +11,7 @@ TABLE = ROOT / "csrc" / "bnf_unicode_data.c"
 
 
 def generator():
-    spec = importlib.util.spec_from_file_location("make_unicode_tables", ROOT / "tools" / "make_unicode_tables.py")
+    spec = importlib.util.spec_from_file_location("bnf_unicode_tables", ROOT / "csrc" / "bnf_unicode_tables.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

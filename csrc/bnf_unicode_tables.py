@@ -2,7 +2,7 @@
 
 The recorded version is UNICODE_VERSION, the one that llama.cpp's own tables have, so that words are split at the same
 places. Python 3.13 carries that version in unicodedata; under another Python install unicodedata2==15.1.0.
-    python tools/make_unicode_tables.py [OUTPUT]
+    python csrc/bnf_unicode_tables.py [OUTPUT]
 tests_py/test_vocab_unicode.py compares the committed file with the running Python.
 """
 
@@ -51,7 +51,7 @@ def render(unicodedata):
     index, blocks = two_stage(values)
     assert len(blocks) <= 256, "stage 1 is uint8_t"
     parts = [
-        "/* General categories of Unicode " + unicodedata.unidata_version + ". Written by tools/make_unicode_tables.py; do not edit.\n"
+        "/* General categories of Unicode " + unicodedata.unidata_version + ". Written by csrc/bnf_unicode_tables.py; do not edit.\n"
         " * bnf_unicode.h says how the two stages are read. */",
         '#include "bnf_unicode.h"',
         'const char bnf_unicode_version[] = "' + unicodedata.unidata_version + '";',
