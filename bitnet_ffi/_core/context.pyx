@@ -63,6 +63,8 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16) or %d (F32)", <int>p.type_k, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
     if p.type_v != GGML_TYPE_F16 and p.type_v != GGML_TYPE_F32:
         return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d (F16) or %d (F32)", <int>p.type_v, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
+    if p.type_v != p.type_k:      # attention reads the keys and values of a page as one type
+        return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d, as type_k is", <int>p.type_v, <int>p.type_k)
     if p.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT:
         return refuse(b"ctx_type: only LLAMA_CONTEXT_TYPE_DEFAULT is supported")
     if p.attention_type == LLAMA_ATTENTION_TYPE_NON_CAUSAL:
