@@ -12,11 +12,13 @@
 
 #define BNF_MAX_ARCH 64 /* bytes of an architecture's name, its NUL included */
 
-/* Bounds that keep every product of two sizes within int64 and every size within int32. */
+/* Bounds that keep every size within int32, and every product of sizes that has a name of its own: heads times head width
+ * is a width too. A sparse file of a few megabytes can hold tensors of any shape, so the file's size bounds nothing. */
 #define BNF_MAX_EMBD (1 << 20)
 #define BNF_MAX_FF (1 << 24)
 #define BNF_MAX_HEADS (1 << 16)
 #define BNF_MAX_HEAD_WIDTH (1 << 16)
+#define BNF_MAX_WIDTH (1 << 24) /* of all heads together */
 #define BNF_MAX_VOCAB (1 << 24)
 
 /* A model being loaded. */

@@ -5,7 +5,7 @@ from bitnet_ffi._core.bnf cimport llama_model, llama_model_params
 
 cdef extern from "bnf_load.h" nogil:
     enum:
-        BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_VOCAB
+        BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH, BNF_MAX_VOCAB
     ctypedef struct bnf_loader "struct bnf_loader":
         llama_model *model
         const llama_model_params *params

@@ -282,13 +282,13 @@ cdef void remove_tokens(bnf_kv *kv, const bnf_batch *batch, int32_t n) noexcept 
     cdef int32_t i, j
     for i in range(n):
         for j in range(batch.n_seq[i]):
-            bnf_kv_seq_rm(kv, batch.seq[i * batch.seq_stride + j], batch.pos[i], batch.pos[i] + 1)
+            bnf_kv_seq_rm(kv, batch.seq[<int64_t>i * batch.seq_stride + j], batch.pos[i], batch.pos[i] + 1)
 
 cdef public int bnf_kv_reserve(bnf_kv *kv, const bnf_batch *batch) noexcept nogil:
     cdef int32_t i
     cdef int rc
     for i in range(batch.n_tokens):
-        rc = reserve_token(kv, batch.pos[i], batch.seq + i * batch.seq_stride, batch.n_seq[i])
+        rc = reserve_token(kv, batch.pos[i], batch.seq + <int64_t>i * batch.seq_stride, batch.n_seq[i])
         if rc != 0:
             remove_tokens(kv, batch, i + 1)
             return rc

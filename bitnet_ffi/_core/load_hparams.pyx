@@ -12,7 +12,7 @@ from bitnet_ffi._core.bnf cimport (
     BNF_SHOWN_SIZE, bnf_str, bnf_gguf_kv, bnf_hparams, llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
     bnf_gguf_find, bnf_gguf_u32, bnf_gguf_f32, bnf_gguf_bool, bnf_gguf_str)
 from bitnet_ffi._core.bnf_load cimport (
-    BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, bnf_loader)
+    BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH, bnf_loader)
 
 cdef enum:
     KEY_SIZE = 160 # an architecture (63 bytes) and the longest suffix below
@@ -162,6 +162,9 @@ cdef int load_attention(const bnf_loader *loader, bnf_hparams *hp) noexcept nogi
     code = get_size(loader, "attention.key_length", 1, BNF_MAX_HEAD_WIDTH, &hp.dk)
     if code == 0:
         code = get_size(loader, "attention.value_length", 1, BNF_MAX_HEAD_WIDTH, &hp.dv)
+    if code == 0 and <int64_t>hp.n_head * max(hp.dk, hp.dv) > BNF_MAX_WIDTH:
+        code = bnf_fail(BITNET_ERROR_MODEL, "%d heads of width %d are together wider than %d", hp.n_head, max(hp.dk, hp.dv),
+                        <int>BNF_MAX_WIDTH)
     if code == 0:
         code = bnf_gguf_bool(loader.model.gguf, key_of(loader, "attention.causal", key), &causal)
     if code < 0:
