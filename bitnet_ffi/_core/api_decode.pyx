@@ -150,29 +150,37 @@ cdef extern from "bitnet_ffi.h" nogil:
 
 # ---- logits ----
 
-cdef bint has_rest(llama_context *ctx, const char *function) noexcept nogil:
+cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
         return False
     if not bnf_context_enter(ctx):
         busy(function)
         return False
-    bnf_context_leave(ctx)
     return True
 
 cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
-    if not has_rest(ctx, b"llama_get_logits"):
+    cdef float *rows = NULL
+    if not enter(ctx, b"llama_get_logits"):
         return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits: no token has logits (nothing decoded yet, or batch.logits asked for none)")
+    else:
+        rows = ctx.logits
+    bnf_context_leave(ctx)
+    return rows
+
+cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    cdef float *row
+    if not enter(ctx, b"llama_get_logits_ith"):
         return NULL
-    return ctx.logits
+    row = find_row(ctx, i)
+    bnf_context_leave(ctx)
+    return row
 
 # i >= 0: the i-th token of the last batch, which must have asked; i < 0: from the end of the rows, -1 the last one.
-cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
+cdef float *find_row(const llama_context *ctx, int32_t i) noexcept nogil:
     cdef int64_t row
-    if not has_rest(ctx, b"llama_get_logits_ith"):
-        return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)
         return NULL

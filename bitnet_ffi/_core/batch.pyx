@@ -18,7 +18,7 @@ cdef extern from "bnf_calls.h":
 cdef enum:
     # Page tables grow with the position, so a hostile one must not ask for gigabytes: 16 M positions are 4 MiB of table.
     MAX_POS = 1 << 24
-    # More tokens than this in one call is a mistake, and n * n_seq_max stays far from an overflow.
+    # More tokens than this in one call is a mistake. Times n_seq_max that may be 2^32: such indexes are 64 bits wide.
     MAX_TOKENS = 1 << 24
 
 # ---- into the engine ----
@@ -211,8 +211,10 @@ cdef public void llama_batch_ext_free(llama_batch_ext *batch) noexcept nogil:
     free(batch)
 
 cdef public void llama_batch_ext_clear(llama_batch_ext *batch) noexcept nogil:
-    if batch != NULL:
-        batch.n_tokens = 0
+    if batch == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_batch_ext_clear: batch is NULL")
+        return
+    batch.n_tokens = 0
 
 cdef bint grow(void **array, int32_t cap, size_t size) noexcept nogil:
     cdef void *grown = realloc(array[0], <size_t>cap * size)
@@ -232,9 +234,10 @@ cdef public int32_t llama_batch_ext_add_token(llama_batch_ext *batch, llama_seq_
         cap = 2 * batch.cap + 16
         if cap > MAX_TOKENS:
             return bnf_fail(BITNET_ERROR, b"a batch holds at most %d tokens", <int>MAX_TOKENS)
+        # seq moves last: seq_row points into it, and must not be left pointing at where it was.
         if not (grow(<void **>&batch.token, cap, sizeof(llama_token)) and grow(<void **>&batch.pos, cap, sizeof(llama_pos))
-                and grow(<void **>&batch.seq, cap, sizeof(llama_seq_id)) and grow(<void **>&batch.logits, cap, 1)
-                and grow(<void **>&batch.seq_row, cap, sizeof(llama_seq_id *))):
+                and grow(<void **>&batch.logits, cap, 1) and grow(<void **>&batch.seq_row, cap, sizeof(llama_seq_id *))
+                and grow(<void **>&batch.seq, cap, sizeof(llama_seq_id))):
             return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a batch of %d tokens", cap)
         batch.cap = cap
         for i in range(batch.n_tokens):
