@@ -32,30 +32,41 @@ cdef public llama_sampler *llama_sampler_init(llama_sampler_i *iface, llama_samp
     return smpl
 
 
+cdef bint is_null(const llama_sampler *smpl, const char *function) noexcept nogil:
+    if smpl != NULL:
+        return False
+    bnf_fail(BITNET_ERROR, "%s: smpl is NULL", function)
+    return True
+
+
 cdef public const char *llama_sampler_name(const llama_sampler *smpl) noexcept nogil:
-    if smpl == NULL or smpl.iface == NULL or smpl.iface.name == NULL:
+    if is_null(smpl, "llama_sampler_name") or smpl.iface == NULL or smpl.iface.name == NULL:
         return "(null)"
     return smpl.iface.name(smpl)
 
 
 cdef public void llama_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
-    if smpl != NULL and smpl.iface != NULL and smpl.iface.accept != NULL:
+    if not is_null(smpl, "llama_sampler_accept") and smpl.iface != NULL and smpl.iface.accept != NULL:
         smpl.iface.accept(smpl, token)
 
 
 cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil:
-    if smpl != NULL and smpl.iface != NULL and smpl.iface.apply != NULL and cur_p != NULL:
+    if is_null(smpl, "llama_sampler_apply"):
+        return
+    if cur_p == NULL:
+        bnf_fail(BITNET_ERROR, "llama_sampler_apply: cur_p is NULL")
+    elif smpl.iface != NULL and smpl.iface.apply != NULL:
         smpl.iface.apply(smpl, cur_p)
 
 
 cdef public void llama_sampler_reset(llama_sampler *smpl) noexcept nogil:
-    if smpl != NULL and smpl.iface != NULL and smpl.iface.reset != NULL:
+    if not is_null(smpl, "llama_sampler_reset") and smpl.iface != NULL and smpl.iface.reset != NULL:
         smpl.iface.reset(smpl)
 
 
 # A sampler without a clone function is copied when it has no state, else refused.
 cdef public llama_sampler *llama_sampler_clone(const llama_sampler *smpl) noexcept nogil:
-    if smpl == NULL:
+    if is_null(smpl, "llama_sampler_clone"):
         return NULL
     if smpl.iface != NULL and smpl.iface.clone != NULL:
         return smpl.iface.clone(smpl)
@@ -78,7 +89,7 @@ cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept 
     cdef const bnf_sampler_chain *chain
     cdef uint32_t seed
     cdef int32_t i
-    if smpl == NULL:
+    if is_null(smpl, "llama_sampler_get_seed"):
         return <uint32_t>LLAMA_DEFAULT_SEED
     if smpl.iface == &bnf_dist_i:
         return (<const bnf_sampler_dist *>smpl.ctx).seed_now

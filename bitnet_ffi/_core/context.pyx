@@ -135,7 +135,7 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     cdef uint64_t used = 0
     cdef uint64_t n_embd = hp.n_embd
     cdef uint64_t n_ff = hp.n_ff
-    cdef uint64_t width = hp.n_head * hp.dv
+    cdef uint64_t width = hp.n_head * hp.dv      # at most BNF_MAX_WIDTH, as is every such product (load_hparams.pyx)
     cdef uint64_t widest = max(n_embd, max(width, n_ff))
     cdef uint64_t group = hp.n_head // hp.n_head_kv
     cdef uint64_t pad = BNF_PAD64(widest)
@@ -266,26 +266,31 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
 
 # ---- what a context is ----
 
+cdef bint is_null(const llama_context *ctx, const char *function) noexcept nogil:
+    if ctx != NULL:
+        return False
+    bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
+    return True
+
 cdef public const llama_model *llama_get_model(const llama_context *ctx) noexcept nogil:
-    return ctx.model if ctx != NULL else NULL
+    return NULL if is_null(ctx, b"llama_get_model") else ctx.model
 
 cdef public uint32_t llama_n_ctx(const llama_context *ctx) noexcept nogil:
-    return ctx.params.n_ctx if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_ctx") else ctx.params.n_ctx
 
 cdef public uint32_t llama_n_batch(const llama_context *ctx) noexcept nogil:
-    return ctx.params.n_batch if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_batch") else ctx.params.n_batch
 
 cdef public uint32_t llama_n_ubatch(const llama_context *ctx) noexcept nogil:
-    return ctx.params.n_ubatch if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_ubatch") else ctx.params.n_ubatch
 
 cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
-    return ctx.params.n_seq_max if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_seq_max") else ctx.params.n_seq_max
 
 # More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
 cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
     cdef int32_t wanted
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_set_n_threads: ctx is NULL")
+    if is_null(ctx, b"llama_set_n_threads"):
         return
     if n_threads < 1 or n_threads_batch < 1:
         bnf_fail(BITNET_ERROR, b"n_threads is %d and n_threads_batch %d, expected 1 or more", n_threads, n_threads_batch)
@@ -300,14 +305,13 @@ cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int3
     bnf_context_leave(ctx)
 
 cdef public int32_t llama_n_threads(llama_context *ctx) noexcept nogil:
-    return ctx.n_threads if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_threads") else ctx.n_threads
 
 cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
-    return ctx.n_threads_batch if ctx != NULL else 0
+    return 0 if is_null(ctx, b"llama_n_threads_batch") else ctx.n_threads_batch
 
 cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_set_abort_callback: ctx is NULL")
+    if is_null(ctx, b"llama_set_abort_callback"):
         return
     if not bnf_context_enter(ctx):
         bnf_fail(BITNET_ERROR_THREAD, b"llama_set_abort_callback: the context is at work in another thread")
@@ -318,5 +322,4 @@ cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callbac
 
 # Calls return when their work is done, so there is nothing to wait for.
 cdef public void llama_synchronize(llama_context *ctx) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_synchronize: ctx is NULL")
+    is_null(ctx, b"llama_synchronize")

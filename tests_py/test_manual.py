@@ -1,0 +1,117 @@
+"""What include/bitnet_ffi.h promises of every call, held over the calls together: NULL handles, optional outputs, absurd sizes.
+
+Each call's own use and misuse is with its room: test_decode.py, test_load.py, test_vocab.py, test_sampler.py.
+"""
+import ctypes
+
+import pytest
+
+from bitnet_ffi._ffi import ffi, lib
+from engine_abi import ERROR, MEMORY, forget_error, init, last_error
+from gguf_writer import U32, tiny_model
+from model_abi import library_path
+
+NULL = ffi.NULL
+SMALL = dict(n_layer=1, n_embd=32, n_ff=64, n_head=2, n_head_kv=1, n_vocab=280, n_ctx=64)
+
+# By type of the answer to a NULL handle: None: none, c_void_p: NULL, else 0.
+NULL_HANDLES = {
+    None: ["llama_synchronize", "llama_batch_ext_clear", "llama_kv_cache_clear", "llama_perf_context_reset",
+           "llama_sampler_accept", "llama_sampler_apply", "llama_sampler_reset", "llama_perf_sampler_reset"],
+    ctypes.c_void_p: ["llama_get_model", "llama_get_memory", "llama_get_logits", "llama_batch_ext_init", "llama_sampler_clone",
+                      "llama_model_get_vocab"],
+    ctypes.c_uint32: ["llama_n_ctx", "llama_n_batch", "llama_n_ubatch", "llama_n_seq_max", "llama_n_threads",
+                      "llama_n_threads_batch", "llama_sampler_chain_n", "llama_vocab_n_tokens", "llama_model_n_embd",
+                      "llama_model_meta_count"],
+}
+# cffi cannot pass NULL for a struct whose functions take that same struct (llama_sampler), so these calls go by ctypes.
+plain = ctypes.CDLL(str(library_path()))
+
+
+@pytest.mark.parametrize("result, call", [(result, call) for result, calls in NULL_HANDLES.items() for call in calls])
+def test_null_handle_is_an_error(result, call):
+    function = getattr(plain, call)
+    function.restype = result
+    forget_error()
+    assert not function(None, None)
+    code, sentence = last_error()
+    assert code == ERROR
+    assert "NULL" in sentence
+
+
+def test_seed_and_name_of_null():
+    plain.llama_sampler_get_seed.restype = ctypes.c_uint32
+    plain.llama_sampler_name.restype = ctypes.c_char_p
+    for call, answer in ((plain.llama_sampler_get_seed, 0xFFFFFFFF), (plain.llama_sampler_name, b"(null)")):
+        forget_error()
+        assert call(None) == answer
+        assert last_error()[0] == ERROR
+
+
+@pytest.mark.parametrize("call", ["llama_free", "llama_model_free", "llama_free_model", "llama_batch_ext_free",
+                                  "llama_sampler_free"])
+def test_freeing_null_does_nothing(call):
+    forget_error()
+    before = last_error()
+    getattr(plain, call)(None)
+    assert last_error() == before
+
+
+def test_log_get_takes_null():
+    callback, data = ffi.new("ggml_log_callback *"), ffi.new("void **")
+    lib.llama_log_get(callback, data)
+    both = callback[0], data[0]
+    lib.llama_log_get(NULL, NULL)
+    lib.llama_log_get(callback, NULL)
+    lib.llama_log_get(NULL, data)
+    assert (callback[0], data[0]) == both
+
+
+# ---- absurd sizes ----
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tiny_model(**SMALL).write(tmp_path_factory.mktemp("manual") / "tiny.gguf")
+    pointer = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
+    yield pointer
+    lib.llama_model_free(pointer)
+
+
+def test_keys_and_values_have_one_type(model):
+    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_F16) == NULL
+    assert last_error() == (ERROR, "type_v is 1, expected 0, as type_k is")
+    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_F32) != NULL
+
+
+def test_ubatch_of_the_largest_context_is_made_or_refused(model):
+    """2^24 tokens at once want tens of GB of scratch: whatever this machine says to that, it is no crash."""
+    context = init(model, n_ctx=1 << 24, n_batch=1 << 24, n_ubatch=1 << 24, n_seq_max=256)
+    if context == NULL:
+        assert last_error()[0] == MEMORY
+
+
+@pytest.mark.parametrize("key, value", [
+    ("block_count", 513), ("embedding_length", 2**30), ("feed_forward_length", 2**30), ("context_length", 2**31),
+    ("attention.head_count", 2**30), ("attention.key_length", 2**31 - 1), ("attention.value_length", 2**20),
+    ("rope.dimension_count", 2**31 - 2),
+])
+def test_absurd_size_is_refused_by_the_load(tmp_path, key, value):
+    g = tiny_model(**SMALL)
+    g.set(f"llama.{key}", U32, value)
+    assert_refused(g.write(tmp_path / "absurd.gguf"), key)
+
+
+def test_heads_wider_than_any_model_are_refused(tmp_path):
+    """65536 heads of width 65536: each number is within its own bound, their product is not an int32."""
+    g = tiny_model(**SMALL)
+    for key in ("attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length"):
+        g.set(f"llama.{key}", U32, 1 << 16)
+    g.set("llama.rope.dimension_count", U32, 1 << 16)
+    assert_refused(g.write(tmp_path / "wide.gguf"), "65536 heads of width 65536")
+
+
+def assert_refused(path, text):
+    assert lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params()) == NULL
+    code, sentence = last_error()
+    assert code == -9
+    assert text in sentence
