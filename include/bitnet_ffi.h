@@ -1,10 +1,11 @@
 /* bitnet_ffi.h - the public header of libbitnet_ffi, and its manual.
  *
- * What is not in this file is not API. It is llama.h as llama.cpp has it in 2026, as far as this version goes: a function
- * that is declared here works, and one that does not work yet is absent. Names that begin with bitnet_ are ours.
+ * What is not in this file is not API. It is llama.h as llama.cpp has it in 2026, as far as this version goes: a
+ * function that is declared here works, and one that does not work yet is absent. Names that begin with bitnet_ are
+ * ours.
  *
- * WHAT IT IS FOR. Running BitNet b1.58 (ternary) models and ordinary GGUF models from any language: the library needs libc
- * and libm, no Python and no C++ runtime.
+ * WHAT IT IS FOR. Running BitNet b1.58 (ternary) models and ordinary GGUF models from any language: the library needs
+ * libc and libm, no Python and no C++ runtime.
  *
  * HOW TO USE IT
  *     cc program.c $(python3 -m bitnet_ffi.config --cflags --libs)
@@ -18,20 +19,23 @@
  *               llama_token_to_piece(vocab, token, buffer, size, 0, false);
  *     llama_sampler_free, llama_free, llama_model_free: in any order, NULL is accepted.
  *
- * ERRORS. Nothing here aborts, exits, throws, prints or installs a signal handler. A call that fails returns NULL, false or a
- * negative code (a positive one where the caller can act on it) and leaves its object as it was. bitnet_last_error() then gives
- * one sentence that says what, where, found and expected; bitnet_last_error_code() one of enum bitnet_status. Both belong to
- * the calling thread. Pointers may be NULL only where it is said so, but a NULL handle is always answered with an error.
+ * ERRORS. Nothing here aborts, exits, throws, prints or installs a signal handler. A call that fails returns NULL,
+ * false or a negative code (a positive one where the caller can act on it) and leaves its object as it was.
+ * bitnet_last_error() then gives one sentence that says what, where, found and expected; bitnet_last_error_code() one
+ * of enum bitnet_status. Both belong to the calling thread. Pointers may be NULL only where it is said so, but a NULL
+ * handle is always answered with an error.
  *
- * THREADS. A model is immutable once loaded and may be used by any number of threads. A context or sampler belongs to one
- * thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. Each context has
- * threads of its own for computing.
+ * THREADS. A model is immutable once loaded and may be used by any number of threads. A context or sampler belongs to
+ * one thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. So does a
+ * callback that enters the context it is called for. Freeing is the exception: nobody may be inside, or come later.
+ * Each context has threads of its own for computing; after fork() the child computes with its one thread.
  *
- * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what other
- * sequences hold, or on the instruction set (BITNET_FFI_KERNELS=scalar|avx2|avx512vnni|neon forces one).
+ * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what
+ * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=scalar|avx2|avx512vnni|neon forces one).
  *
- * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open. Every pointer that a
- * function returns stays the library's unless its name begins with llama_*_init, llama_*_load or llama_sampler_clone.
+ * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open. Every pointer that
+ * a function returns stays the library's, but for models, contexts, samplers and batches that the caller made, cloned
+ * or took out of a chain: those are freed with the function of their kind.
  *
  * Fields marked "ignored" exist so that struct layouts equal llama.h's, which tests_py/test_layout_abi.py holds. */
 #ifndef BITNET_FFI_H
@@ -56,8 +60,8 @@
 #define LLAMA_DEFAULT_SEED 0xFFFFFFFFu /* llama_sampler_init_dist: take a seed from the operating system */
 #define LLAMA_TOKEN_NULL (-1)          /* no such token */
 
-/* llama.h parted the vocabulary from the model in 2025; older programs pass the model. Here both are one type, so calls of
- * either age compile, and llama_model_get_vocab returns the pointer it was given. */
+/* llama.h parted the vocabulary from the model in 2025; older programs pass the model. Here both are one type, so calls
+ * of either age compile, and llama_model_get_vocab returns the pointer it was given. */
 #define llama_vocab llama_model
 
 #ifdef __cplusplus
@@ -94,7 +98,7 @@ enum bitnet_status {
     BITNET_ERROR_LOAD      = -5,  /* the file cannot be read or mapped */
     BITNET_ERROR_INFERENCE = -6,
     BITNET_ERROR_MEMORY    = -7,
-    BITNET_ERROR_THREAD    = -8,  /* a context was entered by two threads at once */
+    BITNET_ERROR_THREAD    = -8,  /* a context was entered by two threads at once, or no thread can be started */
     BITNET_ERROR_MODEL     = -9,  /* the file is read, but wrong or not supported */
     BITNET_ERROR_CONTEXT   = -10, /* n_ctx is full */
 };
@@ -401,7 +405,7 @@ struct llama_context_params {
     int32_t n_threads;        /* for one token; <= 0: all CPUs this process may use. Never more than that */
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
     enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
-    enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED, NONE or LINEAR */
+    enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED or LINEAR; NONE: a frequency scale of 1 */
     enum llama_pooling_type pooling_type;         /* UNSPECIFIED or NONE */
     enum llama_attention_type attention_type;     /* UNSPECIFIED or CAUSAL */
     enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
@@ -416,7 +420,7 @@ struct llama_context_params {
     ggml_backend_sched_eval_callback cb_eval;     /* must be NULL */
     void *cb_eval_user_data;
     enum ggml_type type_k;    /* GGML_TYPE_F16 (default) or GGML_TYPE_F32 */
-    enum ggml_type type_v;    /* the same */
+    enum ggml_type type_v;    /* equal to type_k */
     ggml_abort_callback abort_callback; /* NULL: none */
     void *abort_callback_data;
     bool embeddings;          /* must be false: embeddings as output are not supported yet */
@@ -452,12 +456,12 @@ struct llama_sampler_data {
 };
 struct llama_sampler;
 
-/* A sampler of your own: fill in what you need, NULL members are skipped (without clone it cannot be cloned). The
- * backend_* members and copy_state are never called. */
+/* A sampler of your own: fill in what you need, NULL members are skipped (without clone it can be cloned only if its
+ * ctx is NULL). The backend_* members and copy_state are never called. */
 struct llama_sampler_i {
     const char *(*name)(const struct llama_sampler *smpl);
     void (*accept)(struct llama_sampler *smpl, llama_token token);
-    void (*apply)(struct llama_sampler *smpl, llama_token_data_array *cur_p); /* required */
+    void (*apply)(struct llama_sampler *smpl, llama_token_data_array *cur_p);
     void (*reset)(struct llama_sampler *smpl);
     struct llama_sampler *(*clone)(const struct llama_sampler *smpl);
     void (*free)(struct llama_sampler *smpl); /* frees smpl->ctx, not smpl */
@@ -510,7 +514,8 @@ BITNET_API const char *bitnet_last_error(void);
 BITNET_API int32_t bitnet_last_error_code(void);
 
 /* Where log lines go. NULL: nowhere, which is also the start (BITNET_LOG=debug|info|warn|error in the environment
- * asks for stderr instead). May be called at any time, from any thread. */
+ * asks for stderr instead). May be called at any time, from any thread; a line that another thread is writing may
+ * still reach the callback before. */
 LLAMA_API void llama_log_set(ggml_log_callback log_callback, void *user_data);
 
 /* What llama_log_set was last given. Either pointer may be NULL. */
@@ -559,8 +564,8 @@ LLAMA_API void llama_free_model(struct llama_model *model);
 /* The vocabulary: the same pointer (see llama_vocab above). Valid as long as the model. */
 LLAMA_API const struct llama_vocab *llama_model_get_vocab(const struct llama_model *model);
 
-/* Sizes: context it was trained with (tokens), width of a hidden state, layers, query heads, key/value heads. 0
- * for NULL. */
+/* Sizes: context it was trained with (tokens), width of a hidden state, layers, query heads, key/value heads. 0 for
+ * NULL, and for a model loaded with vocab_only. */
 LLAMA_API int32_t llama_model_n_ctx_train(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_embd(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_layer(const struct llama_model *model);
@@ -589,7 +594,8 @@ LLAMA_API llama_token llama_model_decoder_start_token(const struct llama_model *
 
 /* The file's metadata: number of pairs, and the i-th key and value or a key's value as text, with snprintf's rules
  * (returns the full length without the end; buf may be NULL when buf_size is 0). -1 + last error: no such key or
- * index. Arrays are written [a, b, ...]. */
+ * index. Arrays are not counted and have no index, as in llama.cpp; by key they are written [a, b, ...], their
+ * strings in quotes. A string ends at its first NUL. */
 LLAMA_API int32_t llama_model_meta_count(const struct llama_model *model);
 LLAMA_API int32_t llama_model_meta_key_by_index(
     const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
@@ -598,14 +604,15 @@ LLAMA_API int32_t llama_model_meta_val_str_by_index(
 LLAMA_API int32_t llama_model_meta_val_str(
     const struct llama_model *model, const char *key, char *buf, size_t buf_size);
 
-/* The file's chat template (Jinja text), by name, or the default one when name is NULL. NULL when there is none. */
+/* The file's chat template (Jinja text), by name, or the default one when name is NULL or "". NULL when there is none,
+ * which is no error. Valid as long as the model. */
 LLAMA_API const char *llama_model_chat_template(const struct llama_model *model, const char *name);
 
 /* ------------------------------------------------------------------------------------------------
  * Vocabulary
  *
- * All take the model or its vocabulary. A NULL vocabulary or a token out of range gives 0, false, NULL or LLAMA_TOKEN_NULL and a last
- * error. Special tokens are LLAMA_TOKEN_NULL when the vocabulary has none.
+ * All take the model or its vocabulary. A NULL vocabulary or a token out of range gives 0, false, NULL or
+ * LLAMA_TOKEN_NULL and a last error. Special tokens are LLAMA_TOKEN_NULL when the vocabulary has none.
  * ---------------------------------------------------------------------------------------------- */
 
 /* Number of tokens. */
@@ -692,9 +699,9 @@ LLAMA_API int32_t llama_detokenize(
 
 /* A conversation as the text a model was trained on. tmpl: Jinja text of a known template, or the name of one
  * ("chatml", "llama3", "bitnet", ...); NULL: "chatml". Templates are recognised, not executed: one that is not
- * known is refused. chat: n_msg messages.   add_ass: end with the opening of the assistant's turn. buf, length:
- * where to; snprintf's rules without the NUL: returns the full length, which may exceed `length`. Negative:
- * unknown template. */
+ * known is refused. chat: n_msg messages, NULL when that is 0; a NULL role or content is empty.   add_ass: end with
+ * the opening of the assistant's turn.   buf, length: where to; NULL when length is 0. Returns the full length, which
+ * may exceed `length`; a NUL follows where there is room for one. Negative: unknown template, or NULL messages. */
 LLAMA_API int32_t llama_chat_apply_template(
     const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
 
@@ -704,8 +711,9 @@ LLAMA_API int32_t llama_chat_apply_template(
 
 LLAMA_API struct llama_context_params llama_context_default_params(void);
 
-/* Make a context: everything that decoding needs is taken now. NULL: a parameter that cannot be honoured, or
- * BITNET_ERROR_MEMORY. The model lives at least as long as its contexts. The older name does the same. */
+/* Make a context: everything that decoding needs is taken now, but for rows of logits and the tables of batches and
+ * sequences, which grow on demand. NULL: a parameter that cannot be honoured, or BITNET_ERROR_MEMORY. The model lives
+ * at least as long as its contexts. The older name does the same. */
 LLAMA_API struct llama_context *llama_init_from_model(struct llama_model *model, struct llama_context_params params);
 LLAMA_API struct llama_context *llama_new_context_with_model(
     struct llama_model *model, struct llama_context_params params);
@@ -735,8 +743,8 @@ LLAMA_API void llama_synchronize(struct llama_context *ctx);
 /* ------------------------------------------------------------------------------------------------
  * Decoding
  *
- * Positions of a sequence go on without a gap: the first token of a batch follows the last one in the cache. An empty sequence may begin
- * anywhere.
+ * Positions of a sequence go on without a gap: the first token of a batch follows the last one in the cache. An empty
+ * sequence may begin anywhere.
  * ---------------------------------------------------------------------------------------------- */
 
 /* A batch of tokens that follow sequence 0; logits for the last one. Borrows `tokens`.
@@ -744,7 +752,8 @@ LLAMA_API void llama_synchronize(struct llama_context *ctx);
 LLAMA_API struct llama_batch llama_batch_get_one(llama_token *tokens, int32_t n_tokens);
 
 /* A batch with arrays for n_tokens tokens (or embeddings of embd floats, if embd > 0) of up to n_seq_max sequences
- * each; set n_tokens and fill them in. All NULL when memory is short. Free with llama_batch_free. */
+ * each; set n_tokens and fill them in. All NULL + last error when memory is short or a size is negative. Free with
+ * llama_batch_free. */
 LLAMA_API struct llama_batch llama_batch_init(int32_t n_tokens, int32_t embd, int32_t n_seq_max);
 LLAMA_API void llama_batch_free(struct llama_batch batch);
 
@@ -783,7 +792,8 @@ LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
 /* ------------------------------------------------------------------------------------------------
  * Memory: the KV cache and its sequences
  *
- * [p0, p1) is a range of positions; a negative p0 means 0, a negative p1 means the end. Sequences that share tokens share their memory.
+ * [p0, p1) is a range of positions; a negative p0 means 0, a negative p1 means the end. Sequences that share tokens
+ * share their memory.
  * ---------------------------------------------------------------------------------------------- */
 
 /* The cache of a context; valid as long as the context. NULL for NULL. */
@@ -796,22 +806,23 @@ LLAMA_API void llama_kv_cache_clear(struct llama_context *ctx);
 /* Forget a range of a sequence (seq_id < 0: of all). False: no such sequence. */
 LLAMA_API bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
 
-/* Let seq_id_dst have the range too: a prefix is shared, not copied. */
+/* Let seq_id_dst have the range too: a prefix is shared, not copied. Where dst has tokens of its own a page may have to
+ * be copied: BITNET_ERROR_MEMORY, and nothing changed, when none is free. */
 LLAMA_API void llama_memory_seq_cp(
     llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
 
 /* Forget all sequences but this one. */
 LLAMA_API void llama_memory_seq_keep(llama_memory_t mem, llama_seq_id seq_id);
 
-/* First and last position of a sequence, -1 when it is empty. */
+/* First and last position of a sequence, -1 when it is empty, or with a last error when there is no such sequence. */
 LLAMA_API llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id);
 LLAMA_API llama_pos llama_memory_seq_pos_max(llama_memory_t mem, llama_seq_id seq_id);
 
 /* ------------------------------------------------------------------------------------------------
  * Sampling
  *
- * A sampler narrows down and selects candidates; a chain runs several in turn. The same seed and logits give the same tokens. NaN counts as
- * minus infinity; ties go to the smaller id. Samplers are not shared between threads.
+ * A sampler narrows down and selects candidates; a chain runs several in turn. The same seed and logits give the same
+ * tokens. NaN counts as minus infinity; ties go to the smaller id. Samplers are not shared between threads.
  * ---------------------------------------------------------------------------------------------- */
 
 /* A sampler with functions of your own (struct llama_sampler_i). iface and ctx stay yours. NULL: out of memory. */
@@ -841,8 +852,8 @@ LLAMA_API uint32_t llama_sampler_get_seed(const struct llama_sampler *smpl);
 
 LLAMA_API struct llama_sampler_chain_params llama_sampler_chain_default_params(void);
 
-/* A chain. add takes the sampler over; get borrows (-1: the chain itself); remove gives member i back to the
- * caller. */
+/* A chain. add takes the sampler over (not when it fails: NULL, no chain, no memory); get borrows (-1: the chain
+ * itself); remove gives member i back to the caller. */
 LLAMA_API struct llama_sampler *llama_sampler_chain_init(struct llama_sampler_chain_params params);
 LLAMA_API void llama_sampler_chain_add(struct llama_sampler *chain, struct llama_sampler *smpl);
 LLAMA_API struct llama_sampler *llama_sampler_chain_get(struct llama_sampler *chain, int32_t i);
@@ -867,7 +878,7 @@ LLAMA_API struct llama_sampler *llama_sampler_init_min_p(float p, size_t min_kee
 /* Locally typical sampling (arXiv 2202.00666). */
 LLAMA_API struct llama_sampler *llama_sampler_init_typical(float p, size_t min_keep);
 
-/* Divide logits by t; t <= 0 leaves only the largest. */
+/* Divide logits by t; t <= 0 keeps only the largest, all others become minus infinity. */
 LLAMA_API struct llama_sampler *llama_sampler_init_temp(float t);
 
 /* Lower the logits of tokens among the last penalty_last_n accepted ones (0: off; negative: off, as the size of
@@ -902,7 +913,8 @@ LLAMA_API void llama_perf_sampler_reset(struct llama_sampler *chain);
 /* ------------------------------------------------------------------------------------------------
  * Weights without a model
  *
- * For tools and tests. m rows of k elements in the layout of a GGUF tensor; quantize: I2_S and TQ2_0. 0 or a negative code.
+ * For tools and tests. m rows of k elements in the layout of a GGUF tensor; quantize: I2_S and TQ2_0. 0 or a negative
+ * code.
  * ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of such a tensor. 0 + last error: type not supported, or k not a multiple of its block. */
@@ -927,7 +939,8 @@ BITNET_API int32_t bitnet_matmul(
  * Older calls
  * ---------------------------------------------------------------------------------------------- */
 
-/* llama_eval with the number of threads, which stays set; see the macro and the overload below. */
+/* llama_eval with the number of threads, which stays set (0 or less: as it is); see the macro and the overload
+ * below. */
 BITNET_API int bitnet_eval_n_threads(
     struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads);
 
@@ -935,7 +948,8 @@ BITNET_API int bitnet_eval_n_threads(
 }
 
 extern "C++" { /* said aloud, for programs that include this header inside an extern "C" of their own */
-static inline int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
+static inline int llama_eval(
+    struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
 {
     return bitnet_eval_n_threads(ctx, tokens, n_tokens, n_past, n_threads);
 }
