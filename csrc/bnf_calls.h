@@ -6,22 +6,23 @@
 #include "bnf_types.h"
 
 /* ---- gguf.pyx ---- */
-/* Map and check a GGUF file; `path` may be any plain file or the first part of a split model (the others are found beside it).
- * 0, or a negative code with a sentence that names path, key or tensor, what was found and what was expected. */
+/* Map and check a GGUF file; `path` may be any plain file or the first part of a split model (the others are found
+ * beside it). 0, or a negative code with a sentence that names path, key or tensor, what was found and what was
+ * expected. The overrides are borrowed: whoever opens sets gguf->overrides to NULL before they go. */
 int bnf_gguf_open(const char *path, const struct llama_model_kv_override *overrides, struct bnf_gguf **out);
 void bnf_gguf_close(struct bnf_gguf *gguf); /* accepts NULL */
 /* NULL when absent; no error is set. */
 const struct bnf_gguf_kv *bnf_gguf_find(const struct bnf_gguf *gguf, const char *key);
 const struct bnf_tensor *bnf_gguf_tensor(const struct bnf_gguf *gguf, const char *name);
-/* Scalars, overrides applied first. 1: found, *out set; 0: absent, *out untouched; negative: wrong type or range, sentence set.
+/* Scalars, overrides applied first. 1: found, *out set; 0: absent, *out untouched; negative: wrong type or range,
+ * sentence set.
  * u32 accepts any integer type whose value fits; f32 accepts f32 and f64; bool accepts bool. */
 int bnf_gguf_u32(const struct bnf_gguf *gguf, const char *key, uint32_t *out);
 int bnf_gguf_f32(const struct bnf_gguf *gguf, const char *key, float *out);
 int bnf_gguf_bool(const struct bnf_gguf *gguf, const char *key, bool *out);
 int bnf_gguf_str(const struct bnf_gguf *gguf, const char *key, struct bnf_str *out);
-/* The key as an array of that element type: as above. */
-int bnf_gguf_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_type, const struct bnf_gguf_kv **out);
-/* Element i of a string array is reached by walking: start with *cursor = kv->value, call count times. Bounds were checked at open. */
+/* Element i of a string array is reached by walking: start with *cursor = kv->value, call count times. Bounds were
+ * checked at open. */
 struct bnf_str bnf_gguf_next_str(const uint8_t **cursor);
 /* The value as llama_model_meta_val_str writes it (snprintf rules: returns the full length). Arrays: "[a, b, ...]". */
 int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
@@ -30,28 +31,31 @@ int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
 int bnf_vocab_load(const struct bnf_gguf *gguf, struct bnf_vocab **out);
 void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */
 int32_t bnf_vocab_n_tokens(const struct bnf_vocab *vocab);
-bool bnf_vocab_is_eog(const struct bnf_vocab *vocab, int32_t token);
 
 /* ---- the rooms inside the vocabulary; structs in bnf_vocab.h ---- */
 struct bnf_split;
 struct bnf_merge_scratch;
 struct bnf_ids;
-/* vocab.pyx: an array of strings or numbers with at least `count` elements. 1: *out set; 0: absent; negative: another kind. */
+/* vocab.pyx: an array of strings or numbers with at least `count` elements. 1: *out set; 0: absent; negative: another
+ * kind. */
 int bnf_vocab_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
                     const struct bnf_gguf_kv **out);
-/* vocab_roles.pyx: special tokens, end of generation, attributes by model. 0, or a negative code under strict repairs. */
+/* vocab_roles.pyx: special tokens, end of generation, attributes by model. 0, or a negative code under strict
+ * repairs. */
 int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* vocab_tables.pyx: pieces, keys, bytes and merges, once roles are known. 0 or a negative code. */
 int bnf_vocab_tables(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* split.pyx: the end of the word that begins at split->pos, which moves there. Call while split->pos < split->end. */
 const uint8_t *bnf_split_next(struct bnf_split *split);
-/* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or BITNET_ERROR_MEMORY. */
-int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch, struct bnf_ids *ids);
+/* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or
+ * BITNET_ERROR_MEMORY. */
+int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,
+                   struct bnf_ids *ids);
 int bnf_merge_reserve(struct bnf_merge_scratch *scratch, size_t size); /* at least size bytes in scratch->bytes */
 void bnf_merge_free(struct bnf_merge_scratch *scratch);
 /* tokenize.pyx: tokens of a text, written while they fit and counted all; or a negative code. */
-int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
-                     int32_t *tokens, int64_t n_tokens_max);
+int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool add_special,
+                     bool parse_special, int32_t *tokens, int64_t n_tokens_max);
 
 /* ---- load.pyx ---- */
 int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);
@@ -59,7 +63,9 @@ void bnf_model_retain(struct llama_model *model);  /* one more reference: what a
 void bnf_model_release(struct llama_model *model); /* drops one reference; the last one frees; accepts NULL */
 
 /* ---- kv_cache.pyx: no function leaves the cache half changed ---- */
-int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v);
+/* 0, or BITNET_ERROR_MEMORY and nothing held. */
+int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k,
+                int32_t type_v);
 void bnf_kv_free(struct bnf_kv *kv);
 void bnf_kv_clear(struct bnf_kv *kv, bool data);
 /* Room for every token of the batch. 0; 1: no room, nothing changed; negative: error. */
@@ -76,12 +82,12 @@ void bnf_kv_seq_keep(struct bnf_kv *kv, int32_t seq);
 /* ---- batch.pyx ---- */
 /* The checks that need no position: number of tokens, and each of the vocabulary. 0 or a negative code. */
 int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *client);
-/* Check a client's batch against the context and fill in positions, sequences and outputs. follow: pos[i] = -1 stands for
- * "the next of its sequence" (llama_batch_ext). 0 or a negative code. */
+/* Check a client's batch against the context and fill in positions, sequences and outputs. follow: pos[i] = -1 stands
+ * for "the next of its sequence" (llama_batch_ext). 0 or a negative code. */
 int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, bool follow, struct bnf_batch *out);
 
 /* ---- forward.pyx ---- */
-/* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, 2 (aborted) or negative. */
+/* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */
 int bnf_forward(struct llama_context *ctx, const struct bnf_batch *batch, int32_t begin, int32_t end);
 
 #endif

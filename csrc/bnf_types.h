@@ -120,6 +120,8 @@ struct llama_model {
     int32_t refs;               /* atomic: 1 + contexts alive */
 };
 
+#define BNF_MAX_SEQUENCES 256 /* of a context: what llama_max_parallel_sequences says */
+
 /* ---- KV cache: pages of 64 positions, aligned to absolute position; a sequence is a table of pages ---- */
 
 struct bnf_seq_page {

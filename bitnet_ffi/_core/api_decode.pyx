@@ -7,7 +7,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward, bnf_kv_clear,
+    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward,
     bnf_kv_holds, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
     llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
     BITNET_EVAL_ERROR, LLAMA_PROCESS_TYPE_DECODE)

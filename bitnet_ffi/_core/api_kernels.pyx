@@ -5,7 +5,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t, uintptr_t, INT64_MAX
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     ggml_type, GGML_TYPE_I2_S, BITNET_ERROR, BITNET_ERROR_MEMORY,
     BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_MATMUL_SCRATCH, BNF_PAD64,
@@ -214,8 +214,8 @@ cdef public int32_t bitnet_matmul(ggml_type type, const void *weights, size_t we
         return bnf_fail(BITNET_ERROR, "matmul: the %s kernels have no product for %s", ops.name, traits.name)
     if n == 0:
         return 0
+    memset(&job, 0, sizeof(job))
     job.ops = ops
-    job.pool = NULL
     job.product = product
     job.w.data = data
     job.w.k = k
@@ -230,16 +230,6 @@ cdef public int32_t bitnet_matmul(ggml_type type, const void *weights, size_t we
     job.x.k = k
     job.x.f = x
     job.x.f_stride = k
-    job.x.q = NULL
     job.x.q_stride = BNF_PAD64(k)
-    job.x.scale = NULL
-    job.x.sum16 = NULL
-    job.x.sum = NULL
-    job.q = NULL
-    job.scale = NULL
-    job.sum16 = NULL
-    job.sum = NULL
     job.y = y
-    job.scratch = NULL
-    job.scratch_size = 0
     return matmul_run(&job, n_threads if n_threads > 0 else bnf_pool_limit())

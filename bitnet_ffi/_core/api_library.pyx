@@ -7,7 +7,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
 from bitnet_ffi._core.bnf cimport (
-    bool, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
+    bool, BNF_MAX_SEQUENCES, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
     bnf_cpu_features_text)
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -15,7 +15,6 @@ cdef extern from "bitnet_ffi.h" nogil:
 
 # Programs size arrays with both: one entry a sequence id, one a device (llama_model_params.tensor_split).
 cdef enum:
-    MAX_SEQUENCES = 256
     MAX_DEVICES = 1
 
 
@@ -48,7 +47,7 @@ cdef public size_t llama_max_devices() noexcept nogil:
 
 
 cdef public size_t llama_max_parallel_sequences() noexcept nogil:
-    return MAX_SEQUENCES
+    return BNF_MAX_SEQUENCES
 
 
 cdef public bool llama_supports_mmap() noexcept nogil:

@@ -325,7 +325,7 @@ cdef extern from "bnf_types.h" nogil:
     enum:
         BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL
         BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_GGUF_U64, BNF_GGUF_I64, BNF_GGUF_F64, BNF_N_GGUF_TYPES
-        BNF_MAX_LAYERS
+        BNF_MAX_LAYERS, BNF_MAX_SEQUENCES
         BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158
         BNF_FFN_SILU, BNF_FFN_RELU2
     ctypedef struct bnf_str "struct bnf_str":
@@ -537,14 +537,12 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_gguf_f32(const bnf_gguf *gguf, const char *key, float *out)
     int bnf_gguf_bool(const bnf_gguf *gguf, const char *key, bool *out)
     int bnf_gguf_str(const bnf_gguf *gguf, const char *key, bnf_str *out)
-    int bnf_gguf_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, const bnf_gguf_kv **out)
     bnf_str bnf_gguf_next_str(const uint8_t **cursor)
     int32_t bnf_gguf_format(const bnf_gguf_kv *kv, char *buf, size_t size)
 
     int bnf_vocab_load(const bnf_gguf *gguf, bnf_vocab **out)
     void bnf_vocab_free(bnf_vocab *vocab)
     int32_t bnf_vocab_n_tokens(const bnf_vocab *vocab)
-    bool bnf_vocab_is_eog(const bnf_vocab *vocab, int32_t token)
 
     int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out)
     void bnf_model_retain(llama_model *model)

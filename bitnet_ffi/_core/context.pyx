@@ -1,25 +1,27 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
-# Making and freeing a context: parameters completed and checked, then every byte that decoding will need is taken at once.
-# A parameter that this version cannot honour is refused with a sentence, never ignored.
+# Making and freeing a context: parameters completed and checked, then cache, scratch and threads are taken at once; only
+# rows of logits and the tables of batches and sequences grow later. A parameter that this version cannot honour is refused
+# with a sentence, never ignored.
 # May not: run the model. Next: csrc/bnf_context.h for the parts, api_decode.pyx for what is done with it.
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free, bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain,
-    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us,
-    ggml_abort_callback, llama_context, llama_context_params, llama_model,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64,
-    GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED,
-    LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
+    bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free,
+    bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
+    bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
+    llama_context_params, llama_model,
+    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_MATMUL_SCRATCH,
+    BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32,
+    LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
+    LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
     LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
 
 cdef extern from "bnf_calls.h":
     pass
 
 cdef enum:
-    MAX_SEQUENCES = 256           # what llama_max_parallel_sequences says
     MAX_CTX = 1 << 24             # positions end there too (batch.pyx)
     MAX_PANEL_COLS = 16           # bnf_ops.panel_cols is at most this
 
@@ -57,8 +59,8 @@ cdef int refuse(const char *what) noexcept nogil:
 
 # What was asked for, as far as this version has it: 0 or an error.
 cdef int check_params(const llama_context_params *p) noexcept nogil:
-    if p.n_seq_max > MAX_SEQUENCES:
-        return bnf_fail(BITNET_ERROR, b"n_seq_max is %u, expected at most %d", p.n_seq_max, <int>MAX_SEQUENCES)
+    if p.n_seq_max > BNF_MAX_SEQUENCES:
+        return bnf_fail(BITNET_ERROR, b"n_seq_max is %u, expected at most %d", p.n_seq_max, <int>BNF_MAX_SEQUENCES)
     if p.type_k != GGML_TYPE_F16 and p.type_k != GGML_TYPE_F32:
         return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16) or %d (F32)", <int>p.type_k, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
     if p.type_v != GGML_TYPE_F16 and p.type_v != GGML_TYPE_F32:

@@ -6,12 +6,12 @@
 # May not: allocate, log, or know a weight format or an instruction set.
 # Source of the graphs: BitNet b1.58 (arXiv 2402.17764) and Llama as llama.cpp's and bitnet.cpp's GGUF files expect them.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_act, bnf_attn_page_fn, bnf_batch, bnf_dequantize, bnf_fail, bnf_hparams, bnf_kv, bnf_layer, bnf_linear,
-    bnf_matrix, bnf_matmul_fn, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_scratch, bnf_seq,
-    bnf_sincos, bnf_type_traits, llama_context, llama_model, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_FFN_RELU2, BNF_KV_F32, BNF_KV_PAGE,
+    bool, bnf_act, bnf_batch, bnf_dequantize, bnf_hparams, bnf_kv, bnf_layer, bnf_linear,
+    bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_scratch, bnf_seq,
+    bnf_sincos, bnf_type_traits, llama_context, llama_model, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_FFN_RELU2, BNF_KV_PAGE,
     BNF_PAD64)
 
 cdef extern from "bnf_calls.h":

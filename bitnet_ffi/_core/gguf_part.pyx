@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_I2_S,
     BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL,
     BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_N_GGUF_TYPES,
-    bnf_str, bnf_gguf_kv, bnf_tensor, bnf_map, bnf_type_traits_t,
+    bnf_str, bnf_gguf_kv, bnf_tensor, bnf_type_traits_t,
     bnf_fail, bnf_log, bnf_map_file, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name, bnf_tensor_size,
     BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
 from bitnet_ffi._core.bnf_gguf cimport (

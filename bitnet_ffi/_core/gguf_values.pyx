@@ -204,19 +204,6 @@ cdef public int bnf_gguf_str(const bnf_gguf *gguf, const char *key, bnf_str *out
     out[0] = bnf_gguf_next_str(&at)
     return 1
 
-cdef public int bnf_gguf_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, const bnf_gguf_kv **out) noexcept nogil:
-    cdef const bnf_gguf_kv *kv = bnf_gguf_find(gguf, key)
-    if kv == NULL:
-        return 0
-    if kv.type != BNF_GGUF_ARRAY:
-        return bnf_fail(BITNET_ERROR_MODEL, "key '%s' is of type %s, expected an array of %s", key,
-                        bnf_gguf_type_name(kv.type), bnf_gguf_type_name(elem_type))
-    if kv.elem_type != elem_type:
-        return bnf_fail(BITNET_ERROR_MODEL, "key '%s' is an array of %s, expected an array of %s", key,
-                        bnf_gguf_type_name(kv.elem_type), bnf_gguf_type_name(elem_type))
-    out[0] = kv
-    return 1
-
 # ---- values as text ----
 
 # Inside an array strings are quoted, with a backslash before quotes and backslashes.

@@ -10,7 +10,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc, bnf_alloc_array, bnf_release, bnf_resize, bnf_fail, bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
+    bool, bnf_alloc_array, bnf_release, bnf_resize, bnf_fail, bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
     bnf_seq_page, bnf_lowest64, bnf_highest64, BNF_KV_F32, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
 
 cdef extern from "bnf_calls.h":

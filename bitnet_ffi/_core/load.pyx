@@ -4,7 +4,7 @@
 # Next: load_hparams.pyx, load_tensors.pyx and load_check.pyx do the steps; csrc/bnf_load.h says what they share.
 
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN, BNF_GGUF_STRING,
     LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO,

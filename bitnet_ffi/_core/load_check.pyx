@@ -3,7 +3,7 @@
 # means nothing. Everything else in a block is an integer and cannot be wrong.
 # Next: csrc/bnf_layout.h for the layout of each type.
 
-from libc.stdint cimport uint8_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.stdint cimport uint16_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MODEL, GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I2_S, GGML_TYPE_Q4_1,

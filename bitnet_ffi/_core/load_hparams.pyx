@@ -3,7 +3,7 @@
 # shapes are compared with them later (load_tensors.pyx). What we cannot compute rightly is refused, never ignored.
 # Source of keys and defaults: llama.cpp's key table, and microsoft/BitNet's for bitnet-25 and bitnet-b1.58.
 
-from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, INT32_MAX
+from libc.stdint cimport int32_t, uint32_t, int64_t, INT32_MAX
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, strlen
 from bitnet_ffi._core.bnf cimport (

@@ -3,7 +3,7 @@
 # from are let go of afterwards, so that the model is in memory once. Results do not change by a bit (csrc/bnf_ops.h).
 # LLAMA_LOAD_MODE_MMAP keeps every weight where the file has it.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MEMORY, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK,
     bnf_layer, bnf_linear, bnf_matrix, bnf_ops_t, bnf_pool, bnf_alloc, bnf_map_forget, bnf_pool_free, bnf_pool_limit, bnf_pool_new,

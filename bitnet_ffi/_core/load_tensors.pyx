@@ -3,11 +3,11 @@
 # biases become floats; only what is converted or lies at an odd address is copied.
 # Source of names and shapes: llama.cpp's and microsoft/BitNet's tensor tables (src/llama.cpp).
 
-from libc.stdint cimport uint8_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, int32_t, int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN,
+    BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN,
     GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I2_S, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_SHOWN_SIZE,
     bnf_tensor, bnf_matrix, bnf_linear, bnf_layer, bnf_hparams, bnf_sink, bnf_type_traits_t, llama_model,
     bnf_fail, bnf_log, bnf_show, bnf_alloc, bnf_alloc_array, bnf_type_traits, bnf_type_name, bnf_pow, bnf_f16_to_f32, bnf_bf16_to_f32,

@@ -340,8 +340,3 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
 
 cdef public int32_t bnf_vocab_n_tokens(const bnf_vocab *vocab) noexcept nogil:
     return (<const bnf_vocab_t *>vocab).n_tokens if vocab != NULL else 0
-
-
-cdef public bool bnf_vocab_is_eog(const bnf_vocab *vocab, int32_t token) noexcept nogil:
-    cdef const bnf_vocab_t *v = <const bnf_vocab_t *>vocab
-    return v != NULL and token >= 0 and token < v.n_tokens and v.eog[token] != 0
