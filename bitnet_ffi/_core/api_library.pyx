@@ -31,7 +31,13 @@ cdef public void llama_log_set(ggml_log_callback log_callback, void *user_data) 
 
 
 cdef public void llama_log_get(ggml_log_callback *log_callback, void **user_data) noexcept nogil:
-    bnf_log_get(log_callback, user_data)
+    cdef ggml_log_callback callback
+    cdef void *data
+    bnf_log_get(&callback, &data)      # wants both
+    if log_callback != NULL:
+        log_callback[0] = callback
+    if user_data != NULL:
+        user_data[0] = data
 
 
 cdef public int64_t llama_time_us() noexcept nogil:
