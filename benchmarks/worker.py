@@ -1,0 +1,168 @@
+"""An engine in a process of its own: memory is counted per engine, and engines can take turns, repetition by repetition.
+
+The parent's side is `Worker`; the child's is this file as a program (`python -m benchmarks.worker ENGINE`), which answers
+requests, one JSON object a line. Times are taken in the child, around the engine's calls alone. Next: cells.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import BenchError
+from .engines import ENGINES
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Worker:
+    """The parent's handle. `engine`: a name of ENGINES; `kernels`: the table to force, None: the engine's choice."""
+
+    def __init__(self, engine: str, kernels: str | None = None):
+        self.name = engine if kernels is None else f"{engine}:{kernels}"
+        self.engine = engine
+        env = os.environ | ({} if kernels is None else {"BITNET_FFI_KERNELS": kernels})
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+        self._process = subprocess.Popen([sys.executable, "-m", "benchmarks.worker", engine], env=env, text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.about = self._answer()
+        except BenchError:
+            self.close()
+            raise
+
+    def ask(self, what: str, **arguments):
+        """Let the child run `what`; its result. Errors: BenchError with the child's own sentence."""
+        self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError(f"{self.name}: the process ended with status {self._process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BenchError(f"{self.name}: {answer['error']}")
+        return answer["result"]
+
+    def close(self) -> None:
+        """End the child: it leaves when its input does."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+
+# ---- the child ----
+
+def resident() -> dict[str, int]:
+    """Bytes of this process that are in memory: its own, and those of mapped files."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    anonymous, file = (int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
+    return {"anonymous": anonymous, "file": file, "total": anonymous + file}
+
+
+class Session:
+    """What a child can be asked: each public method is a request."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.tokens = np.empty(0, int)
+
+    def load(self, path: str, repeats: int, n_threads: int) -> dict:
+        """Load `repeats` times and keep the last. Seconds to a model with a context, and with its first token too."""
+        self.tokens = np.random.default_rng(7).integers(0, 256, 1 << 16)  # bytes: ordinary tokens of every vocabulary
+        ready, first = [], []
+        before = resident()["total"]
+        for i in range(repeats):
+            begin = time.perf_counter()
+            self.engine.load(path)
+            self.engine.open(64, 1, n_threads)
+            ready.append(time.perf_counter() - begin)
+            self.engine.decode([1], [0], [0], False)
+            self.engine.sample(-1)
+            first.append(time.perf_counter() - begin)
+            if i < repeats - 1:
+                self.engine.close()
+                self.engine.unload()
+        memory = resident()
+        self.engine.close()
+        return {"ready_s": ready, "first_token_s": first, "resident": memory, "resident_before": before}
+
+    def open(self, n_ctx: int, n_seq: int, n_threads: int, context: int) -> None:
+        """A context with room for n_ctx tokens in each sequence, and `context` of them filled in each."""
+        self.engine.open(n_ctx, n_seq, n_threads)
+        self.n_seq, self.context = n_seq, context
+        for seq in range(n_seq if context else 0):
+            begin = seq * 97  # sequences differ
+            ids = [int(token) for token in np.resize(np.roll(self.tokens, -begin), context)]
+            self.engine.decode(ids, range(context), [seq] * context, False)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def prompt(self, n: int, n_threads: int) -> float:
+        """Seconds for n tokens after the filled context in sequence 0, and the choice of the next."""
+        ids, pos = [int(token) for token in self.tokens[:n]], range(self.context, self.context + n)
+        self.engine.set_threads(n_threads)
+        begin = time.perf_counter()
+        self.engine.decode(ids, pos, [0] * n, False)
+        self.engine.sample(-1)
+        seconds = time.perf_counter() - begin
+        self.engine.forget(1, self.context)
+        return seconds
+
+    def generate(self, n: int, n_threads: int) -> float:
+        """Seconds for n steps; each gives every sequence one token, chosen greedily from the step before, as a user's loop does."""
+        seqs = list(range(self.n_seq))
+        last = [int(token) for token in self.tokens[:self.n_seq]]
+        self.engine.set_threads(n_threads)
+        begin = time.perf_counter()
+        for pos in range(self.context, self.context + n):
+            self.engine.decode(last, [pos] * self.n_seq, seqs, True)
+            last = [self.engine.sample(i) for i in seqs]
+        seconds = time.perf_counter() - begin
+        self.engine.forget(self.n_seq, self.context)
+        return seconds
+
+
+def main(name: str) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an engine prints must not get between the answers
+
+    def answer(**fields) -> None:
+        print(json.dumps(fields), file=answers, flush=True)
+
+    try:
+        engine = ENGINES[name]()
+    except Exception as error:
+        answer(error=f"{type(error).__name__}: {error}")
+        return
+    answer(result={"version": engine.version, "kernels": engine.kernels})
+    session = Session(engine)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer(result=getattr(session, request.pop("what"))(**request))
+        except Exception as error:  # the parent says it and stops
+            answer(error=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
