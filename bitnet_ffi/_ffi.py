@@ -54,6 +54,12 @@ def check(status: int) -> int:
     return status
 
 
+def check_done() -> None:
+    """After a function that returns nothing: raise why it failed, if it did."""
+    if lib.bitnet_last_error_code() != 0:
+        fail()
+
+
 def check_pointer(pointer):
     """`pointer` unless it is NULL; else raise why."""
     if pointer == ffi.NULL:

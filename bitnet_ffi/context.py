@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._ffi import check, check_pointer, fail, ffi, lib
+from ._ffi import check, check_done, check_pointer, fail, ffi, lib
 from ._interrupt import Interrupt
 from .errors import Cancelled, ConcurrencyError, ContextFullError, InferenceError
 from .model import Model
@@ -154,13 +154,14 @@ class Context:
 
     @property
     def n_threads(self) -> int:
-        """Threads of a decode; assign to change it."""
+        """Threads of a decode; assign 1 or more to change it."""
         return lib.llama_n_threads(self._pointer)
 
     @n_threads.setter
     def n_threads(self, n: int) -> None:
         with self._inside() as pointer:
             lib.llama_set_n_threads(pointer, n, n)
+            check_done()
 
     # ---- decoding ----
 
@@ -226,19 +227,25 @@ class Context:
             lib.llama_memory_clear(self._memory, True)
 
     def seq_remove(self, seq: int, p0: int = -1, p1: int = -1) -> bool:
-        """Forget positions of a sequence (-1: of all). False when the library cannot cut there."""
+        """Forget positions of a sequence (-1: of all). False when there is no such sequence."""
         with self._inside():
             return lib.llama_memory_seq_rm(self._memory, seq, p0, p1)
 
     def seq_copy(self, source: int, target: int, p0: int = -1, p1: int = -1) -> None:
-        """Let `target` share positions of `source`; nothing is computed or copied."""
+        """Let `target` share positions of `source`; nothing is computed.
+
+        Errors: InvalidArgumentError (no such sequence), OutOfMemoryError (no free page to copy one that `target` has tokens
+        of its own in; nothing changed).
+        """
         with self._inside():
             lib.llama_memory_seq_cp(self._memory, source, target, p0, p1)
+            check_done()
 
     def seq_keep(self, seq: int) -> None:
-        """Forget all sequences but this one."""
+        """Forget all sequences but this one. Errors: InvalidArgumentError (no such sequence)."""
         with self._inside():
             lib.llama_memory_seq_keep(self._memory, seq)
+            check_done()
 
     def seq_range(self, seq: int = 0) -> range:
         """Positions that a sequence holds: from its smallest to its largest; empty when it holds none."""

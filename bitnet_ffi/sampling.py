@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ._ffi import check_pointer, fail, ffi, lib, text_of
+from ._ffi import check_done, check_pointer, fail, ffi, lib, text_of
 from .context import Context
 from .model import Model
 
@@ -98,6 +98,7 @@ class Sampler:
 
     def _add(self, sampler) -> None:
         lib.llama_sampler_chain_add(self._pointer, check_pointer(sampler))  # the chain owns it from here
+        check_done()
 
     @property
     def _pointer(self):

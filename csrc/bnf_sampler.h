@@ -134,7 +134,7 @@ struct llama_sampler *bnf_logit_bias_clone(const struct llama_sampler *smpl);
 void bnf_logit_bias_free(struct llama_sampler *smpl);
 
 /* sampler_chain.pyx */
-/* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. */
+/* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. Clears the last error first. */
 struct bnf_sampler_chain *bnf_chain_of(const struct llama_sampler *smpl, const char *caller);
 /* Room for n candidates in the chain; NULL: no memory. */
 llama_token_data *bnf_chain_candidates(struct bnf_sampler_chain *chain, size_t n);

@@ -22,8 +22,9 @@
  * ERRORS. Nothing here aborts, exits, throws, prints or installs a signal handler. A call that fails returns NULL,
  * false or a negative code (a positive one where the caller can act on it) and leaves its object as it was.
  * bitnet_last_error() then gives one sentence that says what, where, found and expected; bitnet_last_error_code() one
- * of enum bitnet_status. Both belong to the calling thread. Pointers may be NULL only where it is said so, but a NULL
- * handle is always answered with an error.
+ * of enum bitnet_status. Both belong to the calling thread. Functions that return nothing and can fail clear them
+ * first: a code other than 0 then says that they did. Pointers may be NULL only where it is said so, but a NULL handle
+ * is always answered with an error.
  *
  * THREADS. A model is immutable once loaded and may be used by any number of threads. A context or sampler belongs to
  * one thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. So does a
@@ -507,7 +508,7 @@ BITNET_API const char *bitnet_version(void);
 BITNET_API const char *bitnet_kernel_name(void);
 
 /* This thread's last error as one sentence in English, "" when nothing has failed. Valid until the thread's next
- * call. A call that succeeds need not clear it: look only after a failure. */
+ * call. A call that succeeds need not clear it: look only after a failure, or after a call that returns nothing. */
 BITNET_API const char *bitnet_last_error(void);
 
 /* Its code, enum bitnet_status. */

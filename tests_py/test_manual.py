@@ -115,3 +115,19 @@ def assert_refused(path, text):
     code, sentence = last_error()
     assert code == -9
     assert text in sentence
+
+
+# ---- functions that return nothing ----
+
+@pytest.mark.parametrize("call, right, wrong", [
+    (lib.llama_set_n_threads, (1, 1), (0, 1)),
+    (lib.llama_memory_seq_cp, (0, 1, -1, -1), (0, 2, -1, -1)),
+    (lib.llama_memory_seq_keep, (1,), (-1,)),
+], ids=["llama_set_n_threads", "llama_memory_seq_cp", "llama_memory_seq_keep"])
+def test_last_error_tells_whether_they_worked(model, call, right, wrong):
+    context = init(model, n_seq_max=2)
+    handle = context if call == lib.llama_set_n_threads else lib.llama_get_memory(context)
+    call(handle, *wrong)
+    assert last_error()[0] == ERROR
+    call(handle, *right)
+    assert last_error() == (0, "")

@@ -246,6 +246,13 @@ def test_seq_operations(model):
         assert len(context.seq_range(2)) == 0
 
 
+def test_wrong_sequences_and_threads_are_errors(model):
+    with Context(model, n_ctx=64, n_seq_max=2) as context:
+        for call in (lambda: context.seq_copy(0, 2), lambda: context.seq_keep(-1), lambda: setattr(context, "n_threads", 0)):
+            with pytest.raises(InvalidArgumentError):
+                call()
+
+
 def test_all_logits_are_rows_of_the_prompt(model):
     with Context(model, n_ctx=64) as context:
         context.decode(PROMPT, logits="all")

@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm,
+    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm,
     llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_THREAD)
 
 cdef extern from "bnf_calls.h":
@@ -20,6 +20,7 @@ cdef public llama_memory_t llama_get_memory(const llama_context *ctx) noexcept n
 # The context of a memory, entered; NULL (with a last error) when that cannot be.
 cdef llama_context *enter(llama_memory_t mem, const char *function) noexcept nogil:
     cdef llama_context *ctx = <llama_context *>mem
+    bnf_clear_error()
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"%s: mem is NULL", function)
         return NULL

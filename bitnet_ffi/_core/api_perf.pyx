@@ -6,7 +6,7 @@
 
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
+    bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -31,6 +31,7 @@ cdef double rate(int n, double ms) noexcept nogil:
 
 cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nogil:
     cdef llama_perf_context_data d
+    bnf_clear_error()
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_perf_context_print: ctx is NULL")
         return
@@ -41,6 +42,7 @@ cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nog
     bnf_log(GGML_LOG_LEVEL_INFO, b"total time  = %10.2f ms\n", bnf_time_us() / 1000.0 - d.t_start_ms)
 
 cdef public void llama_perf_context_reset(llama_context *ctx) noexcept nogil:
+    bnf_clear_error()
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_perf_context_reset: ctx is NULL")
         return

@@ -46,11 +46,13 @@ cdef public const char *llama_sampler_name(const llama_sampler *smpl) noexcept n
 
 
 cdef public void llama_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
+    bnf_clear_error()
     if not is_null(smpl, "llama_sampler_accept") and smpl.iface != NULL and smpl.iface.accept != NULL:
         smpl.iface.accept(smpl, token)
 
 
 cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil:
+    bnf_clear_error()
     if is_null(smpl, "llama_sampler_apply"):
         return
     if cur_p == NULL:
@@ -60,6 +62,7 @@ cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array
 
 
 cdef public void llama_sampler_reset(llama_sampler *smpl) noexcept nogil:
+    bnf_clear_error()
     if not is_null(smpl, "llama_sampler_reset") and smpl.iface != NULL and smpl.iface.reset != NULL:
         smpl.iface.reset(smpl)
 

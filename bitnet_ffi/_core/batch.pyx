@@ -9,7 +9,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, llama_batch, llama_context, llama_pos, llama_seq_id, llama_token, llama_batch_ext, bnf_batch, bnf_fail, bnf_resize,
+    bool, llama_batch, llama_context, llama_pos, llama_seq_id, llama_token, llama_batch_ext, bnf_batch, bnf_clear_error, bnf_fail, bnf_resize,
     BITNET_ERROR, BITNET_ERROR_MEMORY)
 
 cdef extern from "bnf_calls.h":
@@ -211,6 +211,7 @@ cdef public void llama_batch_ext_free(llama_batch_ext *batch) noexcept nogil:
     free(batch)
 
 cdef public void llama_batch_ext_clear(llama_batch_ext *batch) noexcept nogil:
+    bnf_clear_error()
     if batch == NULL:
         bnf_fail(BITNET_ERROR, b"llama_batch_ext_clear: batch is NULL")
         return

@@ -8,7 +8,7 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free,
+    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free,
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
@@ -292,6 +292,7 @@ cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
 # More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
 cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
     cdef int32_t wanted
+    bnf_clear_error()
     if is_null(ctx, b"llama_set_n_threads"):
         return
     if n_threads < 1 or n_threads_batch < 1:
@@ -313,6 +314,7 @@ cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
     return 0 if is_null(ctx, b"llama_n_threads_batch") else ctx.n_threads_batch
 
 cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
+    bnf_clear_error()
     if is_null(ctx, b"llama_set_abort_callback"):
         return
     if not bnf_context_enter(ctx):
@@ -324,4 +326,5 @@ cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callbac
 
 # Calls return when their work is done, so there is nothing to wait for.
 cdef public void llama_synchronize(llama_context *ctx) noexcept nogil:
+    bnf_clear_error()
     is_null(ctx, b"llama_synchronize")

@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_alloc_array, bnf_fail, bnf_log, bnf_release, bnf_resize, bnf_time_us,
+    BITNET_ERROR, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_log, bnf_release, bnf_resize, bnf_time_us,
     GGML_LOG_LEVEL_INFO, llama_perf_sampler_data, llama_sampler, llama_sampler_chain_params, llama_token, llama_token_data,
     llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampler_chain, bnf_sampler_new
@@ -21,6 +21,7 @@ cdef extern from "bitnet_ffi.h" nogil:
 
 
 cdef public bnf_sampler_chain *bnf_chain_of(const llama_sampler *smpl, const char *caller) noexcept nogil:
+    bnf_clear_error()
     if smpl == NULL or smpl.iface != &bnf_chain_i:
         bnf_fail(BITNET_ERROR, "%s: %s, expected a sampler of llama_sampler_chain_init", caller,
                  "NULL" if smpl == NULL else "not a chain")
