@@ -34,18 +34,12 @@ void bnf_log_set(ggml_log_callback callback, void *user_data)
 
 void bnf_log_get(ggml_log_callback *callback, void **user_data)
 {
-    ggml_log_callback found_callback;
-    void *found_data;
     unsigned before;
     do {
         before = atomic_load(&sequence);
-        found_callback = atomic_load(&shared_callback);
-        found_data = atomic_load(&shared_user_data);
+        *callback = atomic_load(&shared_callback);
+        *user_data = atomic_load(&shared_user_data);
     } while ((before & 1) || atomic_load(&sequence) != before);
-    if (callback != NULL)
-        *callback = found_callback;
-    if (user_data != NULL)
-        *user_data = found_data;
 }
 
 /* The lowest level that BITNET_LOG sends to stderr; LEVEL_SILENT when it is not set. Read once: getenv is not safe
