@@ -43,16 +43,18 @@ struct bnf_act {
 
 #define BNF_PAD64(k) (((k) + 63) / 64 * 64)
 
-/* y[col * y_stride + row] = product, for rows [row0, row1) and all columns. `scratch`: BNF_MATMUL_SCRATCH(k) bytes, 64-aligned, owned by the
- * calling thread (an unpacked row). Definitions, per row and column:
+/* y[col * y_stride + row] = product, for rows [row0, row1) and all columns. `scratch`: BNF_MATMUL_SCRATCH(k) bytes,
+ * 64-aligned, owned by the calling thread (an unpacked row). Definitions, per row and column:
  *   F32, F16, BF16   lanes16 over i of fma(w_i, x_i), w converted to f32 exactly.
  *   I2_S             D = sum (code - 1) * q exact;   y = ((float)D / s) * scale.
- *   TQ1_0, TQ2_0     D_b = exact sum of block b (256); acc = 0; each b ascending: acc = fma((float)D_b, d_b, acc);   y = acc / s.
- *   block formats    per 32 elements b, ascending: I_b = exact integer sum of (sub-scale *) code * q, S_b = exact integer sum of
- *                    (sub-min *) q; acc = fma((float)I_b, dw_b * da_b, acc); and for formats with a minimum
+ *   TQ1_0, TQ2_0     D_b = exact sum of block b (256); acc = 0; each b ascending: acc = fma((float)D_b, d_b, acc);
+ *                    y = acc / s.
+ *   block formats    per 32 elements b, ascending: I_b = exact integer sum of (sub-scale *) code * q, S_b = exact
+ *                    integer sum of (sub-min *) q; acc = fma((float)I_b, dw_b * da_b, acc); and for formats with a minimum
  *                    acc = fma((float)S_b, mw_b * da_b, acc), where
  *       Q4_0  I = sum (nib - 8) q, dw = d          Q4_1  I = sum nib q, dw = d; S = sum q, mw = m
- *       Q5_0  I = sum (q5 - 16) q, dw = d          Q5_1  I = sum q5 q, dw = d; S = sum q, mw = m       Q8_0  I = sum w q, dw = d
+ *       Q5_0  I = sum (q5 - 16) q, dw = d          Q5_1  I = sum q5 q, dw = d; S = sum q, mw = m
+ *       Q8_0  I = sum w q, dw = d
  *       Q2_K  I = sc0 D0 + sc1 D1 (two 16s), dw = d; S = m0 s0 + m1 s1, mw = -dmin
  *       Q3_K  I = (sc0-32) D0 + (sc1-32) D1, dw = d     Q6_K  I = sc0 D0 + sc1 D1, dw = d (D of q6 - 32)
  *       Q4_K, Q5_K  I = sc D, dw = d; S = m sum q, mw = -dmin
@@ -64,10 +66,11 @@ typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *
 enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
 #define BNF_KV_PAGE 64 /* positions in a page of the KV cache; also the attention chunk, aligned to absolute position */
 
-/* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (of the kv type), o[g][dv].
- * Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
+/* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (both of the kv type),
+ * o[g][dv]. Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
  *   s_j = lanes16(q, k_j) * scale;
- *   m = max s_j, starting at -inf, NaN passed over; then m + 0, so never -0 (which zero wins would depend on the order);
+ *   m = max s_j, starting at -inf, NaN passed over; then m + 0, so never -0 (which zero wins would depend on the
+ *       order);
  *   p_j = exp(s_j - m);   l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
  *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c). */
 typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
@@ -78,8 +81,10 @@ struct bnf_ops {
     unsigned needs;            /* bnf_cpu_feature bits, all of them */
 
     /* q: int8[BNF_PAD64(k)], sum16: int16[BNF_PAD64(k) / 16], pads written as zero.
-     * row:   m = max(1e-5, max |x_i|) in double (NaN ignored); s = (float)(127.0 / m); q = clamp(rne(x * s), -127, 127), NaN -> -127.
-     * block: per 32: d = absmax / 127 (f32); id = absmax > 0 ? 127 / absmax : 0; q = clamp(rne(x * id), -127, 127), NaN -> -127. */
+     * row:   m = max(1e-5, max |x_i|) in double (NaN ignored); s = (float)(127.0 / m);
+     *        q = clamp(rne(x * s), -127, 127), NaN -> -127.
+     * block: per 32: d = absmax / 127 (f32); id = absmax > 0 ? 127 / absmax : 0;
+     *        q = clamp(rne(x * id), -127, 127), NaN -> -127. */
     void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);
     void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);
 
@@ -107,15 +112,17 @@ struct bnf_ops {
     void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y);
     /* each; y may be x: y = exp(x), as bnf_expf */
     void (*exp)(const float *x, int64_t n, float *y);
-    /* Rotate n_heads heads of width d in place; cos_sin[i] = {cos, sin} of pair i, i < n_rot / 2. Pairs: neox (i, i + n_rot / 2), else (2i, 2i + 1);
-     * each pair: a' = a * c - b * s, b' = a * s + b * c, every product and sum rounded. Elements from n_rot on stay. */
+    /* Rotate n_heads heads of width d in place; cos_sin[i] = {cos, sin} of pair i, i < n_rot / 2. Pairs: neox
+     * (i, i + n_rot / 2), else (2i, 2i + 1); each pair: a' = a * c - b * s, b' = a * s + b * c, every product and sum
+     * rounded. Elements from n_rot on stay. */
     void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);
 
     void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* convert to the kv type (F16: rne) */
     bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
     /* Fold a later page's (m2, l2, o2) into (m, l, o): n = m2 > m ? m2 : m; a = exp(m - n); b = exp(m2 - n);
      * l = fma(l2, b, l * a); o_c = fma(o2_c, b, o_c * a); m = n. Per head of g; o[g][dv]. */
-    void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv);
+    void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
+                       int64_t dv);
 };
 
 /* Row to float, any supported type: the statement of what the bits mean; elements [begin, begin + n) of the flat tensor,
@@ -124,8 +131,9 @@ void bnf_dequantize(int32_t type, const uint8_t *data, float scale, int64_t begi
 /* Floats to I2_S (data and trailer) or TQ2_0; n = k * m. 0 or an error code. Scalar only. */
 int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *data);
 
-/* The table of this process: the best the CPU can run, or the one BITNET_FFI_KERNELS names; chosen once, thread-safe. A name that is unknown
- * or that this CPU cannot run gives NULL and a last error, and every load fails with that sentence. */
+/* The table of this process: the best the CPU can run, or the one BITNET_FFI_KERNELS names; chosen once, thread-safe. A
+ * name that is unknown or that this CPU cannot run gives NULL and a last error, and every load fails with that
+ * sentence. */
 const struct bnf_ops *bnf_ops(void);
 /* All tables compiled in, best first, NULL-terminated: for tests. */
 const struct bnf_ops *const *bnf_ops_all(void);
