@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ class Worker:
         self.name = engine if kernels is None else f"{engine}:{kernels}"
         self.engine = engine
         env = os.environ | ({} if kernels is None else {"BITNET_FFI_KERNELS": kernels})
+        env["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's threads would spin beside the engine's
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
         self._process = subprocess.Popen([sys.executable, "-m", "benchmarks.worker", engine], env=env, text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -39,8 +42,11 @@ class Worker:
 
     def ask(self, what: str, **arguments):
         """Let the child run `what`; its result. Errors: BenchError with the child's own sentence."""
-        self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: the answer that is missing says how
         return self._answer()
 
     def _answer(self):
@@ -54,18 +60,17 @@ class Worker:
 
     def close(self) -> None:
         """End the child: it leaves when its input does."""
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
         self._process.stdout.close()
 
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_exc) -> None:
+    def __exit__(self, kind, *_exc) -> None:
+        if kind is not None:  # it may be in the middle of something long
+            self._process.kill()
         self.close()
 
 
@@ -143,6 +148,7 @@ class Session:
 
 
 def main(name: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not get between the answers
 

@@ -174,6 +174,19 @@ def test_forced_kernels_name_themselves():
         assert (worker.name, worker.about["kernels"]) == ("bitnet_ffi:scalar", "scalar")
 
 
+def test_an_engine_that_died_is_named():
+    with Worker("bitnet_ffi") as worker:
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(BenchError, match="bitnet_ffi: the process ended with status -9"):
+            worker.ask("close")
+
+
+def test_an_error_of_the_engine_is_passed_on(tmp_path):
+    with Worker("bitnet_ffi") as worker, pytest.raises(BenchError, match="ModelNotFoundError.*missing.gguf"):
+        worker.ask("load", path=str(tmp_path / "missing.gguf"), repeats=1, n_threads=1)
+
+
 def test_unknown_kernels_say_so():
     result = command("--kernels", "abacus", "--quick")
     assert result.exit_code == 1 and "no such kernel table" in result.stderr
