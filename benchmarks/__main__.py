@@ -140,6 +140,9 @@ def main(shape_name, weights, kernels, seed, peer, json_path, plot_path, baselin
     try:
         if plot_path:
             plot.require()
+        for out in (json_path, plot_path):
+            if out and not out.absolute().parent.is_dir():
+                raise BenchError(f"{out}: there is no folder of that name")  # said now, not after an hour of measuring
         before = report.read_document(baseline) if baseline else None
         shape = shape_of(shape_name)
         plan = build_plan(shape, weights, options)
@@ -159,9 +162,7 @@ def main(shape_name, weights, kernels, seed, peer, json_path, plot_path, baselin
             click.echo("\n" + "\n".join(report.change_lines(changes)))
             if any(change.worse for change in changes):
                 sys.exit(1)
-    except BenchError as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
+    except (BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -283,6 +283,11 @@ def test_baseline_that_is_no_run(tmp_path, text, sentence):
         report.read_document(path)
 
 
+def test_results_without_a_folder_are_refused_before_measuring(tmp_path):
+    result = command("--json", tmp_path / "missing" / "run.json")
+    assert result.exit_code == 1 and "there is no folder" in result.stderr
+
+
 def test_plot_is_drawn(run, tmp_path):
     pytest.importorskip("matplotlib")
     from benchmarks import plot
