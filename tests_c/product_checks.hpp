@@ -77,7 +77,7 @@ inline void set_half(uint8_t *p, uint16_t half) { std::memcpy(p, &half, sizeof h
 inline Weights constant_weights(int32_t type, int64_t k, int64_t m, uint8_t fill)
 {
     const Traits &t = traits(type);
-    Weights out{{}, {nullptr, k, m, 0, type, type == GGML_TYPE_I2_S ? 0.75f : 1.0f}};
+    Weights out{{}, {nullptr, k, m, 0, type, type, type == GGML_TYPE_I2_S ? 0.75f : 1.0f}};
     if (type == GGML_TYPE_I2_S) {
         out.w.row_size = static_cast<uint64_t>(k / 4);
         out.data.assign(static_cast<size_t>(k * m / 4 + 32), fill);
@@ -132,7 +132,7 @@ struct Activations {
 
     bnf_act act() const
     {
-        return {kind, n_cols, k, f.data(), f_stride, q.data(), q_stride, scale.data(), sum16.data(), sum.data()};
+        return {kind, n_cols, k, f.data(), f_stride, q.data(), q_stride, scale.data(), sum16.data(), sum.data(), nullptr};
     }
 };
 
