@@ -38,7 +38,20 @@
                               int64_t g, int64_t dv);                                                                    \
     extern const struct bnf_ops bnf_ops_##isa;
 
-#define BNF_KERNEL_TABLE(isa, cpu_features)                                                                              \
+/* Tables that pack weights declare these too, and give BNF_PACKED_MEMBERS to BNF_KERNEL_TABLE as its last argument. */
+#define BNF_PACKED_PROTOTYPES(isa)                                                                                       \
+    int32_t bnf_packed_layout_##isa(const struct bnf_matrix *w);                                                         \
+    uint64_t bnf_packed_size_##isa(const struct bnf_matrix *w);                                                          \
+    void bnf_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                        \
+    void bnf_to_panel_##isa(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);                                    \
+    BNF_MATMUL_PROTOTYPE(i2_s_r16, isa) BNF_MATMUL_PROTOTYPE(tq_r16, isa)
+
+#define BNF_PACKED_MEMBERS(isa, n_panel_cols)                                                                            \
+    .matmul[BNF_TYPE_I2_S_R16] = bnf_matmul_i2_s_r16_##isa, .matmul[BNF_TYPE_TQ_R16] = bnf_matmul_tq_r16_##isa,          \
+    .packed_layout = bnf_packed_layout_##isa, .packed_size = bnf_packed_size_##isa, .pack = bnf_pack_##isa,              \
+    .panel_cols = n_panel_cols, .to_panel = bnf_to_panel_##isa
+
+#define BNF_KERNEL_TABLE(isa, cpu_features, ...)                                                                         \
     const struct bnf_ops bnf_ops_##isa = {                                                                               \
         .name = #isa,                                                                                                    \
         .needs = cpu_features,                                                                                           \
@@ -66,6 +79,7 @@
         .store_kv = { [BNF_KV_F16] = bnf_store_kv_f16_##isa, [BNF_KV_F32] = bnf_store_kv_f32_##isa },                    \
         .attn_page = { [BNF_KV_F16] = bnf_attn_page_f16_##isa, [BNF_KV_F32] = bnf_attn_page_f32_##isa },                 \
         .attn_merge = bnf_attn_merge_##isa,                                                                              \
+        __VA_ARGS__                                                                                                      \
     }
 
 #endif

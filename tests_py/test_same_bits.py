@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import bitnet_ffi.model
 from bitnet_ffi import Model
+from bitnet_ffi._ffi import lib
 from gguf_writer import TYPES, tiny_model
 
 TESTS = Path(__file__).parent
@@ -132,6 +134,23 @@ def test_repeating_a_decode_gives_the_same_bits(case):
     model, rows = case
     for _ in range(3):
         assert (whole(model, n_threads=2) == rows).all()
+
+
+class InPlace:
+    """The library, with LLAMA_LOAD_MODE_MMAP in place of the automatic load mode: weights stay as the file has them."""
+    LLAMA_LOAD_MODE_AUTO = lib.LLAMA_LOAD_MODE_MMAP
+
+    def __getattr__(self, name):
+        return getattr(lib, name)
+
+
+def test_weights_in_place_give_the_same_bits_as_packed_ones(case, monkeypatch):
+    packed, rows = case
+    monkeypatch.setattr(bitnet_ffi.model, "lib", InPlace())
+    with Model(packed.path) as model:
+        monkeypatch.undo()
+        for n_ubatch in (1, 5, 64):
+            assert (whole(model, n_threads=2, n_ubatch=n_ubatch) == rows).all()
 
 
 # ---- every table ----

@@ -5,5 +5,6 @@
 #include "bnf_kernels.h"
 
 BNF_KERNEL_PROTOTYPES(avx512vnni)
+BNF_PACKED_PROTOTYPES(avx512vnni)
 
 #endif

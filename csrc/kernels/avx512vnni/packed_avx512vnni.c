@@ -1,0 +1,404 @@
+/* Packed ternary weights (bnf_layout.h, R16) on AVX-512 VNNI: making them, and their products. A dword lane is a row, so
+ * that vpdpbusd with a broadcast of four activations adds to sixteen rows at once and no sum crosses lanes.
+ * May not reorder a float operation (bnf_ops.h). Next: bitnet_ffi/_core/load_pack.pyx, which calls pack.
+ *
+ * Bounds. Codes are 0..3 and |q| <= 127, so a lane's product of four is at most 1,524, and of four fields multiplied where they
+ * stand at most 4 * 192 * 127 = 97,536 per 16 elements: int32 holds k <= 16 * 22,016 = 352,256. Longer rows stay unpacked. */
+#include <immintrin.h>
+
+#include "bnf_bytes.h"
+#include "kernels_avx512vnni.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Loops of constant length over arrays that must become registers: unrolled later than this, gcc leaves them in memory. */
+#define UNROLL _Pragma("GCC unroll 24")
+
+#define TILE_ROWS 16            /* a tile: the 16 rows that lie together */
+#define BLOCK 64                /* bytes of 16 elements of a tile */
+#define TQ_BLOCK (16 * BLOCK + TILE_ROWS * 4) /* 256 elements of a tile and their scales */
+#define COLS 12                 /* columns of a panel: 2 tiles x 12 columns fill 24 of 32 registers with sums */
+#define MAX_K 352256
+
+static bool is_tq(const struct bnf_matrix *w)
+{
+    return w->type != GGML_TYPE_I2_S;
+}
+
+static uint64_t tile_size(const struct bnf_matrix *w)
+{
+    return (uint64_t)(is_tq(w) ? w->k / 256 * TQ_BLOCK : w->k / 16 * BLOCK);
+}
+
+/* ---- packing ---- */
+
+int32_t bnf_packed_layout_avx512vnni(const struct bnf_matrix *w)
+{
+    if (w->m % TILE_ROWS != 0 || w->k > MAX_K)
+        return w->type;
+    switch (w->type) {
+    case GGML_TYPE_I2_S: return w->k % 128 == 0 ? BNF_TYPE_I2_S_R16 : w->type;
+    case GGML_TYPE_TQ1_0:
+    case GGML_TYPE_TQ2_0: return BNF_TYPE_TQ_R16;
+    default: return w->type;
+    }
+}
+
+uint64_t bnf_packed_size_avx512vnni(const struct bnf_matrix *w)
+{
+    return (uint64_t)(w->m / TILE_ROWS) * tile_size(w);
+}
+
+/* v[r] lane i becomes v[i] lane r. */
+static inline void transpose(__m512i v[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 4) { /* t[i + j]: lane g holds column 4 g + j of rows i..i+3 */
+        const __m512i a = _mm512_unpacklo_epi32(v[i], v[i + 1]), b = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]);
+        const __m512i c = _mm512_unpackhi_epi32(v[i], v[i + 1]), d = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
+        t[i] = _mm512_unpacklo_epi64(a, b);
+        t[i + 1] = _mm512_unpackhi_epi64(a, b);
+        t[i + 2] = _mm512_unpacklo_epi64(c, d);
+        t[i + 3] = _mm512_unpackhi_epi64(c, d);
+    }
+    for (int j = 0; j < 4; j++) {
+        const __m512i a = _mm512_shuffle_i32x4(t[j], t[j + 4], 0x88), b = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0x88);
+        const __m512i c = _mm512_shuffle_i32x4(t[j], t[j + 4], 0xdd), d = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0xdd);
+        v[j] = _mm512_shuffle_i32x4(a, b, 0x88);      /* 128-bit lanes 0 of every t */
+        v[j + 8] = _mm512_shuffle_i32x4(a, b, 0xdd);  /* 2 */
+        v[j + 4] = _mm512_shuffle_i32x4(c, d, 0x88);  /* 1 */
+        v[j + 12] = _mm512_shuffle_i32x4(c, d, 0xdd); /* 3 */
+    }
+}
+
+/* (a & mask) | (b & ~mask) */
+static inline __m512i pick(__m512i mask, __m512i a, __m512i b)
+{
+    return _mm512_ternarylogic_epi64(mask, a, b, 0xca);
+}
+
+/* Bytes of four 2-bit fields: field f of out[g] = field g of s[f]. Shifts drag bits from byte to byte, the masks drop them. */
+static inline void transpose_fields(const __m512i s[4], __m512i out[4])
+{
+    const __m512i low4 = _mm512_set1_epi8(0x0f), low2 = _mm512_set1_epi8(0x33);
+    const __m512i even0 = pick(low4, s[0], _mm512_slli_epi16(s[2], 4)); /* fields 0, 1 of s[0] and of s[2] */
+    const __m512i odd0 = pick(low4, s[1], _mm512_slli_epi16(s[3], 4));
+    const __m512i even2 = pick(low4, _mm512_srli_epi16(s[0], 4), s[2]); /* fields 2, 3 */
+    const __m512i odd2 = pick(low4, _mm512_srli_epi16(s[1], 4), s[3]);
+    out[0] = pick(low2, even0, _mm512_slli_epi16(odd0, 2));
+    out[1] = pick(low2, _mm512_srli_epi16(even0, 2), odd0);
+    out[2] = pick(low2, even2, _mm512_slli_epi16(odd2, 2));
+    out[3] = pick(low2, _mm512_srli_epi16(even2, 2), odd2);
+}
+
+/* Up to two groups of 128 elements of 16 rows. In the files a group is 32 bytes, and field f of its byte j is element
+ * 32 f + j (TQ2_0) or 32 (3 - f) + j (I2_S, `reversed`). Dwords 0..3 of a group hold every second block of 16 elements,
+ * dwords 4..7 the others; in a block, dword j is elements 4 j .. 4 j + 3: hence a transposition of dwords, then of fields. */
+ALWAYS_INLINE void pack_groups(const uint8_t *row0, uint64_t row_size, int n_groups, bool reversed, uint8_t *out)
+{
+    const __mmask16 mask = n_groups == 2 ? 0xffff : 0x00ff;
+    __m512i v[16];
+    for (int r = 0; r < TILE_ROWS; r++)
+        v[r] = _mm512_maskz_loadu_epi32(mask, row0 + (uint64_t)r * row_size);
+    transpose(v);
+    for (int group = 0; group < n_groups; group++)
+        for (int half = 0; half < 2; half++) {
+            __m512i block[4];
+            transpose_fields(v + 8 * group + 4 * half, block);
+            for (int f = 0; f < 4; f++)
+                _mm512_storeu_si512(out + BLOCK * (8 * group + 2 * (reversed ? 3 - f : f) + half), block[f]);
+        }
+}
+
+static void pack_i2_s(const struct bnf_matrix *w, int64_t row, uint8_t *out)
+{
+    const uint8_t *in = w->data + (uint64_t)row * w->row_size;
+    for (int64_t i = 0; i < w->k; i += 256)
+        pack_groups(in + i / 4, w->row_size, w->k - i >= 256 ? 2 : 1, true, out + 4 * i);
+}
+
+/* The 2-bit fields of TQ2_0 for a block of TQ1_0 (bnf_layout.h). */
+static void repack_tq1_0(const uint8_t *restrict s, uint8_t *restrict fields)
+{
+    static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
+    uint8_t code[256];
+    for (int n = 0; n < 5; n++) {
+        for (int i = 0; i < 32; i++)
+            code[32 * n + i] = (uint8_t)((uint8_t)(s[i] * power[n]) * 3 >> 8);
+        for (int i = 0; i < 16; i++)
+            code[160 + 16 * n + i] = (uint8_t)((uint8_t)(s[32 + i] * power[n]) * 3 >> 8);
+    }
+    for (int n = 0; n < 4; n++)
+        for (int i = 0; i < 4; i++)
+            code[240 + 4 * n + i] = (uint8_t)((uint8_t)(s[48 + i] * power[n]) * 3 >> 8);
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < 32; i++) {
+            const uint8_t *c = code + 128 * half + i;
+            fields[32 * half + i] = (uint8_t)(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
+        }
+}
+
+static void pack_tq(const struct bnf_matrix *w, int64_t row, uint8_t *out)
+{
+    const int block_size = w->type == GGML_TYPE_TQ1_0 ? 54 : 66;
+    const uint8_t *in = w->data + (uint64_t)row * w->row_size;
+    for (int64_t b = 0; b < w->k / 256; b++, in += block_size, out += TQ_BLOCK) {
+        uint16_t d[TILE_ROWS];
+        for (int r = 0; r < TILE_ROWS; r++)
+            d[r] = bnf_load_u16(in + (uint64_t)r * w->row_size + block_size - 2);
+        if (w->type == GGML_TYPE_TQ1_0) {
+            uint8_t fields[TILE_ROWS][64];
+            for (int r = 0; r < TILE_ROWS; r++)
+                repack_tq1_0(in + (uint64_t)r * w->row_size, fields[r]);
+            pack_groups(fields[0], sizeof fields[0], 2, false, out);
+        } else {
+            pack_groups(in, w->row_size, 2, false, out);
+        }
+        _mm512_storeu_ps(out + 16 * BLOCK, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)d)));
+    }
+}
+
+void bnf_pack_avx512vnni(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)
+{
+    for (int64_t row = row0; row < row1; row += TILE_ROWS) {
+        uint8_t *out = packed + (uint64_t)(row / TILE_ROWS) * tile_size(w);
+        if (is_tq(w))
+            pack_tq(w, row, out);
+        else
+            pack_i2_s(w, row, out);
+    }
+}
+
+void bnf_to_panel_avx512vnni(const int8_t *q, int64_t k, int64_t lane, int8_t *panel)
+{
+    panel += 4 * lane;
+    for (int64_t i = 0; i < BNF_PAD64(k); i += 4, panel += 4 * COLS)
+        memcpy(panel, q + i, 4);
+}
+
+/* ---- inner products: 16 rows a tile, n columns, constants where they are called ---- */
+
+/* The n columns that a call multiplies with tiles, the first of a panel. */
+struct operand {
+    int64_t k;
+    const int8_t *q;         /* [column][q_stride] */
+    int64_t q_stride;
+    const int8_t *panel;     /* the same, for more than IN_PLACE_COLS */
+    const int32_t *sum;      /* I2_S: [column].  TQ: [256 elements][COLS] */
+    const float *act_scale;  /* [column] */
+    float scale;
+    uint64_t tile_size;
+    int64_t y_stride;
+};
+
+ALWAYS_INLINE __m512i broadcast(const int8_t *four)
+{
+    int32_t v;
+    memcpy(&v, four, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* sum += products of code and four activations, in every lane. Not the intrinsic: gcc 12 copies each of many sums around once
+ * more, and spills: six columns ran at 43 % of the multiplier's peak instead of 90 %. */
+ALWAYS_INLINE void add_products(__m512i *sum, __m512i code, const int8_t *four)
+{
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(code), "m"(*(const int32_t *)four));
+}
+
+#define AHEAD 2048      /* bytes; rows of tiles lie one behind the other, so this runs into the next tile by itself */
+#define IN_PLACE_COLS 6 /* up to here four sums a column fit the registers */
+#define UNROLL_ONE 2    /* one column: eight sums hide the latency of vpdpbusd */
+
+/* dot[c] = sums of code * q, one tile. The fields are multiplied where they stand, as code, 4 code, 16 code, 64 code, into four
+ * sums that are shifted down at the end: every term is a multiple, so nothing is lost. */
+ALWAYS_INLINE void dot_in_place(const uint8_t *w, const int8_t *q, int64_t q_stride, int n, int64_t n_blocks, __m512i *dot)
+{
+    const __m512i mask[4] = { _mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x30), _mm512_set1_epi8((char)0xc0) };
+    const int unroll = n == 1 ? UNROLL_ONE : 1;
+    __m512i v[UNROLL_ONE * IN_PLACE_COLS][4];
+    UNROLL for (int i = 0; i < unroll * n; i++)
+        UNROLL for (int f = 0; f < 4; f++)
+            v[i][f] = _mm512_setzero_si512();
+    for (int64_t b = 0; b < n_blocks; b += unroll)
+        UNROLL for (int u = 0; u < unroll; u++, w += BLOCK) {
+            const __m512i x = _mm512_loadu_si512(w);
+            __builtin_prefetch(w + AHEAD, 0, 3);
+            UNROLL for (int f = 0; f < 4; f++, q += 4) {
+                const __m512i code = _mm512_and_si512(x, mask[f]);
+                UNROLL for (int c = 0; c < n; c++)
+                    add_products(&v[u * n + c][f], code, q + c * q_stride);
+            }
+        }
+    UNROLL for (int i = n; i < unroll * n; i++)
+        UNROLL for (int f = 0; f < 4; f++)
+            v[i % n][f] = _mm512_add_epi32(v[i % n][f], v[i][f]);
+    UNROLL for (int c = 0; c < n; c++) {
+        const __m512i low = _mm512_add_epi32(v[c][0], _mm512_srai_epi32(v[c][1], 2));
+        const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(v[c][2], 4), _mm512_srai_epi32(v[c][3], 6));
+        dot[c] = _mm512_add_epi32(low, high);
+    }
+}
+
+/* dot[t * n + c], n_tiles tiles: fields are shifted down first, one sum each. The shifts go to other ports than vpdpbusd. */
+ALWAYS_INLINE void dot_shifted(const uint8_t *w, uint64_t size, int n_tiles, const int8_t *panel, int n, int64_t n_blocks, __m512i *dot)
+{
+    const __m512i mask = _mm512_set1_epi8(3);
+    __m512i v[2 * COLS];
+    UNROLL for (int i = 0; i < n_tiles * n; i++)
+        v[i] = _mm512_setzero_si512();
+    for (int64_t b = 0; b < n_blocks; b++, w += BLOCK) {
+        __m512i x[2];
+        UNROLL for (int t = 0; t < n_tiles; t++) {
+            x[t] = _mm512_loadu_si512(w + (uint64_t)t * size);
+            __builtin_prefetch(w + (uint64_t)(n_tiles + t) * size, 0, 2); /* the next tiles, into L2 */
+        }
+        UNROLL for (int f = 0; f < 4; f++, panel += 4 * COLS) {
+            __m512i code[2];
+            UNROLL for (int t = 0; t < n_tiles; t++)
+                code[t] = _mm512_and_si512(_mm512_srli_epi16(x[t], 2 * f), mask);
+            UNROLL for (int c = 0; c < n; c++) {
+                const __m512i four = broadcast(panel + 4 * c);
+                UNROLL for (int t = 0; t < n_tiles; t++)
+                    v[t * n + c] = _mm512_dpbusd_epi32(v[t * n + c], code[t], four);
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < n_tiles * n; i++)
+        dot[i] = v[i];
+}
+
+/* One of the two, from element i on. */
+ALWAYS_INLINE void dot_tiles(const struct operand *x, const uint8_t *w, int n_tiles, int n, int64_t i, int64_t n_blocks, __m512i *dot)
+{
+    if (n <= IN_PLACE_COLS)
+        dot_in_place(w, x->q + i, x->q_stride, n, n_blocks, dot);
+    else
+        dot_shifted(w, x->tile_size, n_tiles, x->panel + i * COLS, n, n_blocks, dot);
+}
+
+ALWAYS_INLINE void multiply_i2_s(const struct operand *x, const uint8_t *w, float *y, int n_tiles, int n)
+{
+    __m512i dot[2 * COLS];
+    dot_tiles(x, w, n_tiles, n, 0, x->k / 16, dot);
+    for (int t = 0; t < n_tiles; t++)
+        for (int c = 0; c < n; c++) {
+            const __m512 d = _mm512_cvtepi32_ps(_mm512_sub_epi32(dot[t * n + c], _mm512_set1_epi32(x->sum[c])));
+            _mm512_storeu_ps(y + c * x->y_stride + t * TILE_ROWS,
+                             _mm512_mul_ps(_mm512_div_ps(d, _mm512_set1_ps(x->act_scale[c])), _mm512_set1_ps(x->scale)));
+        }
+}
+
+ALWAYS_INLINE void multiply_tq(const struct operand *x, const uint8_t *w, float *y, int n_tiles, int n)
+{
+    const int32_t *sum = x->sum;
+    __m512 acc[2 * COLS];
+    for (int i = 0; i < n_tiles * n; i++)
+        acc[i] = _mm512_setzero_ps();
+    for (int64_t i = 0; i < x->k; i += 256, w += TQ_BLOCK, sum += COLS) {
+        __m512i dot[2 * COLS];
+        dot_tiles(x, w, n_tiles, n, i, 16, dot);
+        for (int t = 0; t < n_tiles; t++) {
+            const __m512 d = _mm512_loadu_ps(w + (uint64_t)t * x->tile_size + 16 * BLOCK);
+            for (int c = 0; c < n; c++) {
+                const __m512i whole = _mm512_sub_epi32(dot[t * n + c], _mm512_set1_epi32(sum[c]));
+                acc[t * n + c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), d, acc[t * n + c]);
+            }
+        }
+    }
+    for (int t = 0; t < n_tiles; t++)
+        for (int c = 0; c < n; c++)
+            _mm512_storeu_ps(y + c * x->y_stride + t * TILE_ROWS, _mm512_div_ps(acc[t * n + c], _mm512_set1_ps(x->act_scale[c])));
+}
+
+typedef void (*multiply_fn)(const struct operand *x, const uint8_t *w, float *y);
+
+#define MULTIPLY(type, n_tiles, n)                                                                                       \
+    static void type##_##n_tiles##x##n(const struct operand *x, const uint8_t *w, float *y)                              \
+    {                                                                                                                    \
+        multiply_##type(x, w, y, n_tiles, n);                                                                            \
+    }
+#define MULTIPLY_ALL(type)                                                                                               \
+    MULTIPLY(type, 1, 1) MULTIPLY(type, 1, 2) MULTIPLY(type, 1, 3) MULTIPLY(type, 1, 4) MULTIPLY(type, 1, 5)             \
+    MULTIPLY(type, 1, 6) MULTIPLY(type, 1, 7) MULTIPLY(type, 1, 8) MULTIPLY(type, 1, 9) MULTIPLY(type, 1, 10)            \
+    MULTIPLY(type, 1, 11) MULTIPLY(type, 1, 12) MULTIPLY(type, 2, 7) MULTIPLY(type, 2, 8) MULTIPLY(type, 2, 9)           \
+    MULTIPLY(type, 2, 10) MULTIPLY(type, 2, 11) MULTIPLY(type, 2, 12)                                                    \
+    static const multiply_fn type##_one[COLS + 1] = { NULL, type##_1x1, type##_1x2, type##_1x3, type##_1x4,             \
+                                                      type##_1x5, type##_1x6, type##_1x7, type##_1x8, type##_1x9,        \
+                                                      type##_1x10, type##_1x11, type##_1x12 };                           \
+    static const multiply_fn type##_two[COLS + 1] = { [7] = type##_2x7, type##_2x8, type##_2x9, type##_2x10,             \
+                                                      type##_2x11, type##_2x12 };
+MULTIPLY_ALL(i2_s)
+MULTIPLY_ALL(tq)
+
+/* ---- loops around them ---- */
+
+#define ROWS_SIZE (256 * 1024) /* bytes of rows that meet all panels before the next rows: they stay in L2 */
+
+/* sum[256 elements][COLS] of n columns, from sums of 16. */
+static void sum_blocks(const int16_t *sum16, int64_t stride, int n, int64_t k, int32_t *sum)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    for (int c = 0; c < n; c += 4)
+        for (int64_t b = 0; b < k / 256; b++) {
+            __m256i v[4];
+            for (int j = 0; j < 4; j++) /* columns beyond the last repeat it, and mean nothing */
+                v[j] = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(sum16 + (c + j < n ? c + j : n - 1) * stride + 16 * b)), one);
+            const __m256i four = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+            _mm_storeu_si128((__m128i *)(sum + b * COLS + c),
+                             _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1)));
+        }
+}
+
+/* Tiles [t0, t1) times columns [c, c + n), n <= COLS; n > 1 begin a panel. */
+static void multiply_columns(const struct bnf_matrix *w, const struct bnf_act *x, int64_t c, int n, float *y, int64_t y_stride,
+                             int64_t t0, int64_t t1, int32_t *sums)
+{
+    const bool tq = is_tq(w);
+    const multiply_fn one = (tq ? tq_one : i2_s_one)[n], two = (tq ? tq_two : i2_s_two)[n];
+    const struct operand operand = {
+        .k = w->k,
+        .q = x->q + c * x->q_stride,
+        .q_stride = x->q_stride,
+        .panel = x->panels + c * x->q_stride,
+        .sum = tq ? sums : x->sum + c,
+        .act_scale = x->scale + c,
+        .scale = w->scale,
+        .tile_size = tile_size(w),
+        .y_stride = y_stride,
+    };
+    if (tq)
+        sum_blocks(x->sum16 + c * (x->q_stride / 16), x->q_stride / 16, n, w->k, sums);
+    y += c * y_stride;
+    while (t0 < t1) {
+        const bool pair = two != NULL && t1 - t0 >= 2;
+        (pair ? two : one)(&operand, w->data + (uint64_t)t0 * operand.tile_size, y + t0 * TILE_ROWS);
+        t0 += pair ? 2 : 1;
+    }
+}
+
+/* Rows [row0, row1), multiples of 16. `scratch` holds the sums of a panel: 12 of 4 bytes for 256 elements. */
+static void multiply(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride, int64_t row0, int64_t row1,
+                     int32_t *sums)
+{
+    const int64_t t1 = row1 / TILE_ROWS;
+    int64_t step = ROWS_SIZE / (int64_t)tile_size(w) / 2 * 2;
+    if (step < 2)
+        step = 2;
+    if (x->n_cols <= COLS)
+        step = t1;
+    for (int64_t t = row0 / TILE_ROWS; t < t1; t += step)
+        for (int64_t c = 0; c < x->n_cols; c += COLS)
+            multiply_columns(w, x, c, (int)(x->n_cols - c < COLS ? x->n_cols - c : COLS), y, y_stride, t, t1 - t < step ? t1 : t + step, sums);
+}
+
+void bnf_matmul_i2_s_r16_avx512vnni(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
+                                    int64_t row0, int64_t row1, void *scratch)
+{
+    multiply(w, x, y, y_stride, row0, row1, scratch);
+}
+
+void bnf_matmul_tq_r16_avx512vnni(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
+                                  int64_t row0, int64_t row1, void *scratch)
+{
+    multiply(w, x, y, y_stride, row0, row1, scratch);
+}

@@ -1,0 +1,199 @@
+/* Packed weights: for every table that packs, the product of what it made equals scalar's product of the weights as they
+ * lay in the file, bit for bit. */
+#include <catch2/catch.hpp>
+
+#include "product_checks.hpp"
+
+using namespace product_checks;
+
+namespace {
+
+constexpr int64_t ROWS = 16; /* that a packed layout keeps together */
+
+std::vector<const Table *> packing_tables()
+{
+    std::vector<const Table *> out;
+    for (const Table *ops : other_tables())
+        if (ops->packed_layout)
+            out.push_back(ops);
+    return out;
+}
+
+/* Memory whose first byte is 64-aligned plus `offset`, filled with bytes that are no plausible weights. */
+struct Memory {
+    std::vector<uint8_t> bytes;
+    uint8_t *begin;
+
+    explicit Memory(size_t size, size_t offset = 0) : bytes(size + 128, 0xee)
+    {
+        const size_t past = reinterpret_cast<uintptr_t>(bytes.data()) % 64;
+        begin = bytes.data() + (64 - past) % 64 + offset;
+    }
+};
+
+/* What `prepare` made, also cut into panels; lanes without a column hold 77s. */
+Memory cut_panels(const Table &ops, const Activations &x)
+{
+    const size_t panel_size = static_cast<size_t>(ops.panel_cols * x.q_stride);
+    Memory out(ceil_div(x.n_cols, ops.panel_cols) * panel_size);
+    std::memset(out.begin, 77, ceil_div(x.n_cols, ops.panel_cols) * panel_size);
+    for (int64_t c = 0; c < x.n_cols; c++)
+        ops.to_panel(x.q.data() + c * x.q_stride, x.k, c % ops.panel_cols,
+                     reinterpret_cast<int8_t *>(out.begin) + static_cast<size_t>(c / ops.panel_cols) * panel_size);
+    return out;
+}
+
+std::vector<float> multiply_packed(const Table &ops, const Weights &weights, const Activations &x, int64_t row0, int64_t row1)
+{
+    bnf_matrix w = weights.matrix();
+    const Memory packed(ops.packed_size(&w)), panels = cut_panels(ops, x), scratch(BNF_MATMUL_SCRATCH(w.k));
+    ops.pack(&w, 0, w.m, packed.begin);
+    w.layout = ops.packed_layout(&w);
+    w.data = packed.begin;
+    bnf_act act = x.act();
+    act.panels = x.n_cols > 1 ? reinterpret_cast<const int8_t *>(panels.begin) : nullptr;
+    const int64_t stride = w.m + 3;
+    std::vector<float> y(static_cast<size_t>(1 + stride * x.n_cols), UNTOUCHED);
+    ops.matmul[w.layout](&w, &act, y.data() + 1, stride, row0, row1, scratch.begin);
+    return y;
+}
+
+void require_same(const Weights &w, const Activations &x, int64_t row0, int64_t row1)
+{
+    const std::vector<float> expected = multiply(table("scalar"), w, x, row0, row1);
+    for (const Table *ops : packing_tables()) {
+        INFO(ops->name << ' ' << traits(w.w.type).name << ", k = " << w.w.k << ", columns = " << x.n_cols << ", rows " << row0
+                       << " to " << row1 << " of " << w.w.m);
+        REQUIRE(same_bits(expected, multiply_packed(*ops, w, x, row0, row1)));
+    }
+}
+
+const int32_t packed_types[] = {GGML_TYPE_I2_S, GGML_TYPE_TQ2_0, GGML_TYPE_TQ1_0};
+
+std::vector<int64_t> inner_lengths(int32_t type)
+{
+    return type == GGML_TYPE_I2_S ? std::vector<int64_t>{128, 256, 384, 1152, 2560, 6912} : std::vector<int64_t>{256, 512, 768, 2560, 6912};
+}
+
+}  // namespace
+
+TEST_CASE("test_packed_same_bits_for_any_k")
+{
+    unsigned seed = 1;
+    for (const int32_t type : packed_types)
+        for (const int64_t k : inner_lengths(type)) {
+            const Weights w = random_weights(type, k, 48, seed++, true);
+            for (const int64_t n_cols : {1, 3, 8, 12, 14})
+                require_same(w, random_activations(type, k, n_cols, seed++), 0, 48);
+        }
+}
+
+TEST_CASE("test_packed_same_bits_for_any_columns")
+{
+    unsigned seed = 100;
+    for (const int32_t type : packed_types)
+        for (const int64_t m : {16, 32, 80}) {
+            const Weights w = random_weights(type, 512, m, seed++, true);
+            for (int64_t n_cols = 1; n_cols <= 30; n_cols++)
+                require_same(w, random_activations(type, 512, n_cols, seed++), 0, m);
+        }
+}
+
+TEST_CASE("test_packed_same_bits_for_any_rows")
+{
+    unsigned seed = 200;
+    for (const int32_t type : packed_types) {
+        const int64_t k = 256, m = 112;
+        const Weights w = random_weights(type, k, m, seed++, true);
+        for (const int64_t n_cols : {1, 4, 9, 25}) {
+            const Activations x = random_activations(type, k, n_cols, seed++);
+            for (int64_t row0 = 0; row0 < m; row0 += ROWS)
+                for (int64_t row1 = row0 + ROWS; row1 <= m; row1 += ROWS)
+                    require_same(w, x, row0, row1);
+        }
+    }
+}
+
+TEST_CASE("test_packed_same_bits_for_more_rows_than_stay_in_cache")
+{
+    const Weights w = random_weights(GGML_TYPE_TQ2_0, 6912, 16 * 40, 300, true), v = random_weights(GGML_TYPE_I2_S, 6912, 16 * 41, 301, true);
+    require_same(w, random_activations(w.w.type, 6912, 13, 302), 0, w.w.m);
+    require_same(v, random_activations(v.w.type, 6912, 13, 303), 0, v.w.m);
+}
+
+/* Every code of I2_S and TQ2_0 at its largest (3, which stands for +2) or smallest, every activation at +-127. */
+TEST_CASE("test_packed_same_bits_for_extreme_values")
+{
+    for (const int32_t type : packed_types)
+        for (const uint8_t fill : {0x00, 0x55, 0xaa, 0xff})
+            for (const float value : {-1.0f, 1.0f}) {
+                const int64_t k = 28672, m = 32;
+                const Weights w = constant_weights(type, k, m, fill);
+                for (const int64_t n_cols : {1, 6, 12}) {
+                    const std::vector<float> f(static_cast<size_t>(k * n_cols), value);
+                    require_same(w, prepare(table("scalar"), BNF_ACT_Q8_ROW, f, k), 0, m);
+                }
+            }
+}
+
+TEST_CASE("test_packed_by_parts_equals_whole")
+{
+    unsigned seed = 400;
+    for (const Table *ops : packing_tables())
+        for (const int32_t type : packed_types) {
+            const Weights weights = random_weights(type, 768, 80, seed++, true);
+            const bnf_matrix w = weights.matrix();
+            const size_t size = ops->packed_size(&w);
+            const Memory whole(size + 64), parts(size + 64);
+            ops->pack(&w, 0, w.m, whole.begin);
+            for (const int64_t row0 : {48, 0, 32})
+                ops->pack(&w, row0, row0 == 0 ? 32 : row0 == 32 ? 48 : 80, parts.begin);
+            REQUIRE(std::memcmp(whole.begin, parts.begin, size + 64) == 0); /* nothing is written behind the end */
+        }
+}
+
+/* Each code of a row, read back from where bnf_layout.h says it lies. */
+TEST_CASE("test_packed_codes_lie_as_described")
+{
+    for (const Table *ops : packing_tables())
+        for (const int32_t type : packed_types) {
+            const int64_t k = 512, m = 32;
+            const Weights weights = random_weights(type, k, m, 500, false);
+            const bnf_matrix w = weights.matrix();
+            const Memory packed(ops->packed_size(&w));
+            ops->pack(&w, 0, m, packed.begin);
+            const bool tq = ops->packed_layout(&w) == BNF_TYPE_TQ_R16;
+            REQUIRE(ops->packed_layout(&w) == (type == GGML_TYPE_I2_S ? BNF_TYPE_I2_S_R16 : BNF_TYPE_TQ_R16));
+            REQUIRE(ops->packed_size(&w) == static_cast<uint64_t>(k * m / 4 + (tq ? m * k / 256 * 4 : 0)));
+            for (int64_t row = 0; row < m; row++) {
+                std::vector<float> value(static_cast<size_t>(k));
+                bnf_dequantize(type, w.data, w.scale, row * k, k, value.data());
+                for (int64_t e = 0; e < k; e++) {
+                    const int64_t in_block = e % 16;
+                    const uint8_t *tile = packed.begin + row / 16 * static_cast<int64_t>(ops->packed_size(&w)) / (m / 16);
+                    const uint8_t *block = tile + e / 16 * 64 + (tq ? e / 256 * 64 : 0);
+                    const int code = block[4 * (row % 16) + in_block % 4] >> (2 * (in_block / 4)) & 3;
+                    float scale = w.scale;
+                    if (tq)
+                        std::memcpy(&scale, tile + e / 256 * 1088 + 1024 + 4 * (row % 16), 4);
+                    REQUIRE(static_cast<float>(code - 1) * scale == value[static_cast<size_t>(e)]);
+                }
+            }
+        }
+}
+
+TEST_CASE("test_packed_shapes_that_do_not_fit_stay_as_they_lie")
+{
+    for (const Table *ops : packing_tables()) {
+        const auto stays = [&](int32_t type, int64_t k, int64_t m) {
+            const bnf_matrix w{nullptr, k, m, 0, type, type, 1.0f};
+            return ops->packed_layout(&w) == type;
+        };
+        REQUIRE(stays(GGML_TYPE_I2_S, 128, 17));
+        REQUIRE(stays(GGML_TYPE_I2_S, 64, 16));
+        REQUIRE(stays(GGML_TYPE_TQ2_0, 256, 8));
+        REQUIRE(stays(GGML_TYPE_Q4_0, 256, 16));
+        REQUIRE(stays(GGML_TYPE_F16, 256, 16));
+        REQUIRE(stays(GGML_TYPE_TQ1_0, int64_t{1} << 30, 16)); /* the sums would leave int32 */
+    }
+}
