@@ -106,8 +106,8 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
             if text.startswith(("prompt", "generate")):
                 bar.update()
         result = cells.run(plan, workers, tick)
-        engines = [{"engine": worker.name, **worker.about, "file": os.path.basename(path), "file_bytes": os.path.getsize(path)}
-                   for worker, path in workers.items()]
+        engines = [{"engine": worker.name, **worker.about, "file": os.path.basename(path),
+                    "file_bytes": os.path.getsize(path)} for worker, path in workers.items()]
     document = {"schema": report.SCHEMA_VERSION, "time": datetime.now(UTC).isoformat(timespec="seconds"), "machine": about,
                 "model": {"shape": plan.shape.name, "n_ternary": plan.shape.n_ternary, "weight_bits": plan.weight_bits,
                           "head_bits": plan.head_bits}, "engines": engines, **result}
@@ -116,8 +116,10 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--shape", "shape_name", default="2b-4t", show_default=True, metavar="NAME", help=f"One of {', '.join(SHAPES)}.")
-@click.option("--weights", type=click.Choice(sorted(WEIGHT_BITS)), default="i2_s", show_default=True, help="Type of the ternary weights.")
+@click.option("--shape", "shape_name", default="2b-4t", show_default=True, metavar="NAME",
+              help=f"One of {', '.join(SHAPES)}.")
+@click.option("--weights", type=click.Choice(sorted(WEIGHT_BITS)), default="i2_s", show_default=True,
+              help="Type of the ternary weights.")
 @click.option("--kernels", multiple=True, metavar="TABLE", help="Kernel table to force (repeat to compare several).")
 @click.option("--threads", type=Numbers(1), help="Default: 1, 2, 4, ... and all CPUs.")
 @click.option("--prompts", type=Numbers(1), help="Prompt lengths.  [128,512]")
@@ -132,9 +134,12 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
 @click.option("--head-bits", type=float, default=16, show_default=True, help="Count head weights with so many bits.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the random weights.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the run there.")
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Draw tokens/s there (PNG, SVG, PDF).")
-@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A run to compare with, by ratios.")
-@click.option("--tolerance", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True, help="How much worse is no regression.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False),
+              help="Draw tokens/s there (PNG, SVG, PDF).")
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="A run to compare with, by ratios.")
+@click.option("--tolerance", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True,
+              help="How much worse is no regression.")
 def main(shape_name, weights, kernels, seed, peer, json_path, plot_path, baseline, tolerance, **options) -> None:
     """Measure decode and prompt speed on a model of a published shape with random weights."""
     try:

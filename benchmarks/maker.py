@@ -1,8 +1,8 @@
 """Writes a GGUF file of a shape with random ternary weights, tensor by tensor, so that memory stays small.
 
 The file is a valid model for bitnet_ffi and for llama.cpp; what it says is noise. The same seed gives the same weights
-as I2_S and as TQ2_0: both keep elements e, e + 32, e + 64, e + 96 of 128 in one byte, in opposite order of the bits (csrc/bnf_layout.h).
-Next: `cached_model` is what the command calls.
+as I2_S and as TQ2_0: both keep elements e, e + 32, e + 64, e + 96 of 128 in one byte, in opposite order of the bits
+(csrc/bnf_layout.h). Next: `cached_model` is what the command calls.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def vocabulary(n_vocab: int) -> list[tuple[str, int, object]]:
     known = set(words) | set(ascii_lowercase)
     merges = []
     for word in words:
-        merges += [f"{a} {b}" for a, b in dict.fromkeys([(word[:-1], word[-1]), (word[0], word[1:])]) if a in known and b in known]
+        splits = dict.fromkeys([(word[:-1], word[-1]), (word[0], word[1:])])  # of two letters: one split
+        merges += [f"{a} {b}" for a, b in splits if a in known and b in known]
     special = ["<|begin_of_text|>", "<|end_of_text|>"] + [f"<|reserved_special_token_{i}|>" for i in range(n_special - 2)]
     bos = n_vocab - n_special
     return [("tokenizer.ggml.model", STRING, "gpt2"), ("tokenizer.ggml.pre", STRING, "llama-bpe"),
@@ -60,7 +61,8 @@ def vocabulary(n_vocab: int) -> list[tuple[str, int, object]]:
 
 
 def _byte_letters() -> list[str]:
-    """The visible letters that byte-level BPE writes for bytes (GPT-2's encoder): printable Latin-1 as itself, the others from U+0100 on."""
+    """The visible letters that byte-level BPE writes for bytes (GPT-2's encoder): printable Latin-1 as itself, the others
+    from U+0100 on."""
     others = itertools.count(0x100)
     return [chr(b if 0x21 <= b < 0x7F or 0xA1 <= b < 0xAD or b >= 0xAE else next(others)) for b in range(256)]
 

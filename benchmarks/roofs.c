@@ -63,7 +63,10 @@ typedef __m512i vec_t;
 typedef __m256i vec_t;
 #define BYTES(n) _mm256_set1_epi8(n)
 #define ZERO _mm256_setzero_si256()
-#define MAC(acc) __asm__ volatile("" : "+x"(x)); acc = _mm256_add_epi16(acc, _mm256_maddubs_epi16(x, y)); __asm__ volatile("" : "+x"(acc));
+#define MAC(acc) \
+    __asm__ volatile("" : "+x"(x)); \
+    acc = _mm256_add_epi16(acc, _mm256_maddubs_epi16(x, y)); \
+    __asm__ volatile("" : "+x"(acc));
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define MAC_NAME "sdot"
 #define MACS 16
@@ -77,7 +80,8 @@ typedef int32x4_t vec_t;
 static uint64_t mac_rounds(uint64_t steps)
 {
     vec_t x = BYTES(3), y = BYTES(-5); /* not an array of accumulators: gcc 12 would keep that in memory, at half the speed */
-    vec_t a = ZERO, b = ZERO, c = ZERO, d = ZERO, e = ZERO, f = ZERO, g = ZERO, h = ZERO, i = ZERO, j = ZERO, k = ZERO, l = ZERO;
+    vec_t a = ZERO, b = ZERO, c = ZERO, d = ZERO, e = ZERO, f = ZERO;
+    vec_t g = ZERO, h = ZERO, i = ZERO, j = ZERO, k = ZERO, l = ZERO;
     for (uint64_t s = 0; s < steps; s++) {
         MAC(a) MAC(b) MAC(c) MAC(d) MAC(e) MAC(f) MAC(g) MAC(h) MAC(i) MAC(j) MAC(k) MAC(l)
     }

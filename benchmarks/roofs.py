@@ -54,7 +54,8 @@ def program() -> Path:
     try:
         done = subprocess.run([*command, str(SOURCE), "-o", str(partial)], capture_output=True, text=True)
     except OSError as error:
-        raise BenchError(f"no C compiler: '{command[0]}' cannot be run ({error.strerror}); install gcc or set CC") from None
+        raise BenchError(f"no C compiler: '{command[0]}' cannot be run ({error.strerror}); install gcc or set CC"
+                         ) from None
     if done.returncode != 0:
         raise BenchError(f"roofs.c does not compile with '{shlex.join(command)}': {done.stderr.strip()}")
     os.replace(partial, path)
