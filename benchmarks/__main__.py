@@ -103,7 +103,7 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
 
         def tick(text: str) -> None:
             bar.set_description(text)
-            if text.startswith(("prompt", "generate")):
+            if text.startswith(tuple(cells.SHORT)):
                 bar.update()
         result = cells.run(plan, workers, tick)
         engines = [{"engine": worker.name, **worker.about, "file": os.path.basename(path),

@@ -1,8 +1,8 @@
 """What is measured, in which order, and what a number is compared with.
 
-A cell is one test (pp128: a prompt of 128 tokens; tg32: 32 steps of decoding) with one number of threads, sequences and
-tokens of context. The engines take turns at every repetition, so that other work on the machine meets all of them.
-Next: report.py.
+A cell is one test with one number of threads, sequences and tokens of context. Tests are pp128 (a prompt of 128 tokens),
+tg32 (32 steps of decoding) and lg32 (the same, reading all logits). The engines take turns at every repetition, so that
+other work on the machine meets all of them. Next: report.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from . import roofs
 from .roofs import Roof
 from .shapes import Shape, step_bytes
 from .worker import Worker
+
+
+SHORT = {"prompt": "pp", "generate": "tg", "logits": "lg"}  # what a worker is asked for -> the test's name
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Plan:
                     yield context, batch
 
     def tests(self, batch: int) -> list[tuple[str, int]]:
-        return [("prompt", n) for n in self.prompts if batch == 1] + [("generate", self.n_generate)]
+        single = [("prompt", n) for n in self.prompts] + [("logits", self.n_generate)] if batch == 1 else []
+        return [*single, ("generate", self.n_generate)]
 
     def n_cells(self) -> int:
         return sum(len(self.tests(batch)) * len(self.threads) for _, batch in self.groups())
@@ -74,13 +78,13 @@ def make_cell(plan: Plan, engine: str, what: str, n: int, threads: int, batch: i
     """The roof fraction is the least time the machine could take, which is the larger of bytes / bandwidth and
     multiply-adds / their peak, over the time taken. None where a roof is not known."""
     n_tokens = n * batch
-    steps, positions = (n, context + (n + 1) / 2) if what == "generate" else (1, context + n)
+    steps, positions = (1, context + n) if what == "prompt" else (n, context + (n + 1) / 2)
     size = steps * step_bytes(plan.shape, weight_bits=plan.weight_bits, head_bits=plan.head_bits, batch=batch,
                               positions=positions).total
     macs = n_tokens * plan.shape.n_ternary
     median = statistics.median(seconds)
     least = max(size / read.best, macs / mac.best) if read.best and mac.best else None
-    return Cell(engine, f"{'tg' if what == 'generate' else 'pp'}{n}", threads, batch, context, seconds, n_tokens / median,
+    return Cell(engine, f"{SHORT[what]}{n}", threads, batch, context, seconds, n_tokens / median,
                 (max(seconds) - min(seconds)) / median, size / median / 1e9, macs / median / 1e9,
                 None if least is None else least / median)
 
@@ -147,6 +151,6 @@ def run(plan: Plan, workers: dict[Worker, str], tick: Callable[[str], None]) -> 
 
 
 def _with_roof(plan: Plan, cell: Cell, pair: dict[str, Roof]) -> Cell:
-    what = "generate" if cell.test.startswith("tg") else "prompt"
+    what = next(what for what, short in SHORT.items() if cell.test.startswith(short))
     return make_cell(plan, cell.engine, what, int(cell.test[2:]), cell.threads, cell.batch, cell.context, cell.seconds,
                      pair["read"], pair["mac"])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+import numpy as np
+
 
 class BitnetFfi:
     """This package. The kernel table is chosen by BITNET_FFI_KERNELS in the worker's environment."""
@@ -34,6 +36,9 @@ class BitnetFfi:
 
     def sample(self, row: int) -> int:
         return self.sampler.sample(self.context, row)
+
+    def logits(self, row: int) -> np.ndarray:
+        return self.context.logits(row)
 
     def forget(self, n_seq: int, from_pos: int) -> None:
         for seq in range(n_seq):
@@ -66,6 +71,7 @@ class LlamaCpp:
         self.model = self.api.llama_model_load_from_file(path.encode(), params)
         if not self.model:
             raise RuntimeError(f"llama.cpp cannot load {path}")
+        self.n_vocab = self.api.llama_vocab_n_tokens(self.api.llama_model_get_vocab(self.model))
 
     def open(self, n_ctx: int, n_seq: int, n_threads: int) -> None:
         api = self.api
@@ -100,6 +106,9 @@ class LlamaCpp:
 
     def sample(self, row: int) -> int:
         return self.api.llama_sampler_sample(self.sampler, self.context, row)
+
+    def logits(self, row: int) -> np.ndarray:
+        return np.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, row), (self.n_vocab,))
 
     def forget(self, n_seq: int, from_pos: int) -> None:
         for seq in range(n_seq):

@@ -88,7 +88,7 @@ def peer_ratios(document: dict) -> dict[tuple, float]:
 
 def _table(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(text.rjust(width) if i else text.ljust(width) for i, (text, width) in enumerate(zip(row, widths))).rstrip()
+    return ["  ".join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:]))]).rstrip()
             for row in rows]
 
 
@@ -114,12 +114,14 @@ def lines(document: dict) -> list[str]:
                      f"{memory['total'] / sizes[load['engine']]:.2f}"])
     out += _table(rows) + [""]
     ratios = peer_ratios(document)
-    rows = [["engine", "test", "threads", "seqs", "context", "tokens/s", "spread", "GB/s", "GMAC/s", "of roof", f"x {PEER}"]]
+    rows = [["engine", "test", "threads", "seqs", "context", "tokens/s", "spread", "GB/s", "GMAC/s", "of roof",
+             f"x {PEER}"]]
     for cell in document["cells"]:
         roof, ratio = cell.get("roof_fraction"), ratios.get((cell["engine"], *_key(cell)))
         rows.append([cell["engine"], cell["test"], str(cell["threads"]), str(cell["batch"]), str(cell["context"]),
                      f"{cell['tokens_per_s']:.2f}", f"{cell['spread']:.0%}", f"{cell['gb_per_s']:.1f}",
-                     f"{cell['gmac_per_s']:.0f}", "" if roof is None else f"{roof:.0%}", "" if ratio is None else f"{ratio:.2f}"])
+                     f"{cell['gmac_per_s']:.0f}", "" if roof is None else f"{roof:.0%}",
+                     "" if ratio is None else f"{ratio:.2f}"])
     return out + _table(rows)
 
 
@@ -163,5 +165,6 @@ def compare(document: dict, baseline: dict, tolerance: float) -> list[Change]:
 
 def change_lines(changes: list[Change]) -> list[str]:
     rows = [["against the baseline", "measure", "before", "now", "ratio", ""]]
-    rows += [[c.name, c.measure, f"{c.before:.3f}", f"{c.now:.3f}", f"{c.ratio:.2f}", "WORSE" if c.worse else ""] for c in changes]
+    for c in changes:
+        rows.append([c.name, c.measure, f"{c.before:.3f}", f"{c.now:.3f}", f"{c.ratio:.2f}", "WORSE" if c.worse else ""])
     return _table(rows)

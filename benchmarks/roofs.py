@@ -65,7 +65,8 @@ def program() -> Path:
 def measure(what: str, n_threads: int, *, amount: int | None = None, passes: int | None = None) -> Roof:
     """what: "read" (bytes; amount in MiB) or "mac" (int8 multiply-adds; amount in milliseconds a pass)."""
     amount = amount or {"read": READ_MIB, "mac": MAC_MS}[what]
-    done = subprocess.run([program(), what, str(n_threads), str(amount), str(passes or PASSES[what])], capture_output=True, text=True)
+    arguments = [what, str(n_threads), str(amount), str(passes or PASSES[what])]
+    done = subprocess.run([program(), *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         raise BenchError(done.stderr.strip() or f"roofs stopped with status {done.returncode}")
     name, *lines = done.stdout.splitlines()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -134,14 +135,22 @@ class Session:
         return seconds
 
     def generate(self, n: int, n_threads: int) -> float:
-        """Seconds for n steps; each gives every sequence one token, chosen greedily from the step before, as a user's loop does."""
+        """Seconds for n steps; each gives every sequence one token, the greedy choice of the step before, as users do."""
+        return self._steps(n, n_threads, self.engine.sample)
+
+    def logits(self, n: int, n_threads: int) -> float:
+        """As generate(), by callers that look at all logits: whatever an engine saves when it is asked for a token only, it
+        cannot save here."""
+        return self._steps(n, n_threads, lambda row: int(self.engine.logits(row).argmax()))
+
+    def _steps(self, n: int, n_threads: int, choose: Callable[[int], int]) -> float:
         seqs = list(range(self.n_seq))
         last = [int(token) for token in self.tokens[:self.n_seq]]
         self.engine.set_threads(n_threads)
         begin = time.perf_counter()
         for pos in range(self.context, self.context + n):
             self.engine.decode(last, [pos] * self.n_seq, seqs, True)
-            last = [self.engine.sample(i) for i in seqs]
+            last = [choose(i) for i in seqs]
         seconds = time.perf_counter() - begin
         self.engine.forget(self.n_seq, self.context)
         return seconds

@@ -157,7 +157,7 @@ def test_run_writes_a_document_of_the_stated_form(run):
     _, document = run
     report.check_form(document)
     keys = {(cell["test"], cell["threads"], cell["batch"], cell["context"]) for cell in document["cells"]}
-    assert keys == {(test, threads, 1, context) for test in ("pp16", "tg3") for threads in (1, 2) for context in (0, 40)} | {
+    assert keys == {(test, threads, 1, context) for test in ("pp16", "tg3", "lg3") for threads in (1, 2) for context in (0, 40)} | {
         ("tg3", threads, 2, 0) for threads in (1, 2)}
     assert all(len(cell["seconds"]) == 2 and min(cell["seconds"]) > 0 for cell in document["cells"])
     assert document["engines"][0]["kernels"] and document["loads"][0]["resident"]["total"] > 0
@@ -166,7 +166,7 @@ def test_run_writes_a_document_of_the_stated_form(run):
 def test_run_prints_each_cell(run):
     printed, document = run
     assert "of roof" in printed and document["engines"][0]["kernels"] in printed
-    assert sum(line.startswith("bitnet_ffi") and ("pp16" in line or "tg3" in line) for line in printed.splitlines()) == len(document["cells"])
+    assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
 
 
 def test_forced_kernels_name_themselves():
