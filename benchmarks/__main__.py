@@ -17,7 +17,7 @@ import click
 from tqdm import tqdm
 
 from . import BenchError, cells, maker, plot, report
-from .shapes import SHAPES, WEIGHT_BITS, Shape, shape_of
+from .shapes import KV_BYTES, SHAPES, WEIGHT_BITS, Shape, shape_of
 from .worker import Worker
 
 
@@ -85,8 +85,8 @@ def build_plan(shape: Shape, weights: str, options: dict) -> cells.Plan:
     if not fits:
         raise BenchError(f"no context is left to measure: shape {shape.name} has {shape.n_ctx} positions")
     weight_bits = WEIGHT_BITS[weights] if options["weight_bits"] is None else options["weight_bits"]
-    return cells.Plan(shape=shape, deep_batches=options["deep_batches"], weight_bits=float(weight_bits),
-                      head_bits=float(options["head_bits"]), **(chosen | {"contexts": fits}))
+    return cells.Plan(shape=shape, deep_batches=options["deep_batches"], kv_type=options["kv_type"],
+                      weight_bits=float(weight_bits), head_bits=float(options["head_bits"]), **(chosen | {"contexts": fits}))
 
 
 def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict:
@@ -110,7 +110,7 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
                     "file_bytes": os.path.getsize(path)} for worker, path in workers.items()]
     document = {"schema": report.SCHEMA_VERSION, "time": datetime.now(UTC).isoformat(timespec="seconds"), "machine": about,
                 "model": {"shape": plan.shape.name, "n_ternary": plan.shape.n_ternary, "weight_bits": plan.weight_bits,
-                          "head_bits": plan.head_bits}, "engines": engines, **result}
+                          "head_bits": plan.head_bits, "kv_type": plan.kv_type}, "engines": engines, **result}
     report.check_form(document)
     return document
 
@@ -130,6 +130,8 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
 @click.option("--repeats", type=click.IntRange(1), help="Repetitions; the median counts.  [5]")
 @click.option("--quick", is_flag=True, help="Few cells, 3 repetitions: a look, not a result.")
 @click.option("--peer/--no-peer", default=True, help="Run llama.cpp beside it where llama-cpp-python is installed.")
+@click.option("--kv-type", type=click.Choice(sorted(KV_BYTES)), default="f16", show_default=True,
+              help="Numbers of the KV cache.")
 @click.option("--weight-bits", type=float, help="Count ternary weights with so many bits.  [those of the file]")
 @click.option("--head-bits", type=float, default=16, show_default=True, help="Count head weights with so many bits.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the random weights.")

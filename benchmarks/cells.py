@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from . import roofs
 from .roofs import Roof
-from .shapes import Shape, step_bytes
+from .shapes import KV_BYTES, Shape, step_bytes
 from .worker import Worker
 
 
@@ -37,6 +37,7 @@ class Plan:
     deep_batches: bool = False
     weight_bits: float = 2.0
     head_bits: float = 16.0
+    kv_type: str = "f16"
 
     def groups(self) -> Iterator[tuple[int, int]]:
         """(context, sequences): cells of a group share a filled context."""
@@ -80,7 +81,7 @@ def make_cell(plan: Plan, engine: str, what: str, n: int, threads: int, batch: i
     n_tokens = n * batch
     steps, positions = (1, context + n) if what == "prompt" else (n, context + (n + 1) / 2)
     size = steps * step_bytes(plan.shape, weight_bits=plan.weight_bits, head_bits=plan.head_bits, batch=batch,
-                              positions=positions).total
+                              positions=positions, kv_bytes=KV_BYTES[plan.kv_type]).total
     macs = n_tokens * plan.shape.n_ternary
     median = statistics.median(seconds)
     least = max(size / read.best, macs / mac.best) if read.best and mac.best else None
@@ -111,7 +112,7 @@ def measure_cells(plan: Plan, workers: list[Worker], roof_of: dict[int, dict[str
         room = context + max(n for _, n in tests) + 1
         for worker in workers:
             tick(f"{worker.name}: filling {context} x {batch}")
-            worker.ask("open", n_ctx=room, n_seq=batch, n_threads=max(plan.threads), context=context)
+            worker.ask("open", n_ctx=room, n_seq=batch, n_threads=max(plan.threads), context=context, kv_type=plan.kv_type)
         for threads in plan.threads:
             for what, n in tests:
                 tick(f"{what} {n}, {threads} threads, {batch} sequences, context {context}")

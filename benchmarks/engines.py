@@ -24,8 +24,8 @@ class BitnetFfi:
     def load(self, path: str) -> None:
         self.model = self.package.Model(path)
 
-    def open(self, n_ctx: int, n_seq: int, n_threads: int) -> None:
-        self.context = self.model.context(n_ctx=n_ctx * n_seq, n_seq_max=n_seq, n_threads=n_threads)
+    def open(self, n_ctx: int, n_seq: int, n_threads: int, kv_type: str) -> None:
+        self.context = self.model.context(n_ctx=n_ctx * n_seq, n_seq_max=n_seq, n_threads=n_threads, kv_type=kv_type)
         self.sampler = self.package.Sampling(greedy=True).build(self.model)
 
     def set_threads(self, n: int) -> None:
@@ -73,13 +73,14 @@ class LlamaCpp:
             raise RuntimeError(f"llama.cpp cannot load {path}")
         self.n_vocab = self.api.llama_vocab_n_tokens(self.api.llama_model_get_vocab(self.model))
 
-    def open(self, n_ctx: int, n_seq: int, n_threads: int) -> None:
+    def open(self, n_ctx: int, n_seq: int, n_threads: int, kv_type: str) -> None:
         api = self.api
         params = api.llama_context_default_params()
         # Each sequence has a part of its own, which llama.cpp rounds to 256 cells.
         params.n_ctx = -(-n_ctx // 256) * 256 * n_seq
         params.n_batch, params.n_seq_max = 2048, n_seq
         params.n_threads = params.n_threads_batch = n_threads
+        params.type_k = params.type_v = {"f32": 0, "f16": 1, "q8_0": 8}[kv_type]  # ggml's numbers
         self.context = api.llama_init_from_model(self.model, params)
         if not self.context:
             raise RuntimeError(f"llama.cpp cannot make a context of {params.n_ctx} tokens")

@@ -18,7 +18,8 @@ SCHEMA_VERSION = 1
 PEER = "llama.cpp"
 # What a document must hold: name -> type, or a list with the form of its items, or a dict of the same.
 FORM = {
-    "schema": int, "time": str, "model": {"shape": str, "n_ternary": int, "weight_bits": float, "head_bits": float},
+    "schema": int, "time": str,
+    "model": {"shape": str, "n_ternary": int, "weight_bits": float, "head_bits": float, "kv_type": str},
     "machine": {"cpu": str, "cpus": int, "system": str, "load_average": [float]},
     "engines": [{"engine": str, "version": str, "kernels": str, "file": str, "file_bytes": int}],
     "loads": [{"engine": str, "ready_median_s": float, "first_token_median_s": float, "ready_s": [float],
@@ -97,7 +98,7 @@ def lines(document: dict) -> list[str]:
     at, model = document["machine"], document["model"]
     out = [f"{at['cpu']}, {at['cpus']} CPUs, {at['system']}, load average {at['load_average'][0]:.1f} at the start",
            f"shape {model['shape']}: {model['n_ternary'] / 1e6:,.0f} M ternary weights; counted: "
-           f"{model['weight_bits']:g} bits a weight, {model['head_bits']:g} bits a head weight"]
+           f"{model['weight_bits']:g} bits a weight, {model['head_bits']:g} bits a head weight, {model['kv_type']} cache"]
     for n, pair in document["roofs"].items():
         out.append(f"roofs, {n} thread{'s' * (n != '1')}: read {pair['read']['best'] / 1e9:.1f} GB/s; "
                    f"{pair['mac']['best'] / 1e9:.0f} G int8 multiply-adds/s ({pair['mac']['what']})")
@@ -143,10 +144,11 @@ class Change:
 
 
 def compare(document: dict, baseline: dict, tolerance: float) -> list[Change]:
-    """Each cell that both runs have, but for llama.cpp's own. Errors: BenchError for other models, or nothing in common."""
-    ours, theirs = document["model"]["shape"], baseline["model"]["shape"]
-    if ours != theirs:
-        raise BenchError(f"the baseline measured shape {theirs}, this run {ours}: pass --shape {theirs}")
+    """Each cell that both runs have, but for llama.cpp's own. Errors: BenchError for another model or another way to count
+    its bytes, or nothing in common."""
+    for name, now in document["model"].items():
+        if baseline["model"].get(name) != now:
+            raise BenchError(f"the baseline has {name} {baseline['model'].get(name)}, this run {now}: they cannot be compared")
     peers = peer_ratios(document), peer_ratios(baseline)
     fractions = [{(cell["engine"], *_key(cell)): cell["roof_fraction"] for cell in run["cells"]
                   if cell["engine"] != PEER and cell.get("roof_fraction")} for run in (document, baseline)]

@@ -74,6 +74,8 @@ def shape_of(name: str) -> Shape:
 
 # Bits per ternary weight in a file, block scales included.
 WEIGHT_BITS = {"i2_s": 2.0, "tq2_0": 66 * 8 / 256}
+# Bytes per number of the KV cache.
+KV_BYTES = {"f16": 2.0, "f32": 4.0, "q8_0": 34 / 32}
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Bytes:
 
 
 def step_bytes(shape: Shape, *, weight_bits: float, head_bits: float, batch: int, positions: float,
-               kv_bytes: int = 2) -> Bytes:
+               kv_bytes: float = 2) -> Bytes:
     """positions: keys that each sequence looks at, on average. Norms (under 0.1 %) and the activations, which stay in the
     caches, are not counted."""
     kv_row = 2 * shape.n_head_kv * shape.head_width * kv_bytes

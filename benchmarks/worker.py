@@ -99,7 +99,7 @@ class Session:
         for i in range(repeats):
             begin = time.perf_counter()
             self.engine.load(path)
-            self.engine.open(64, 1, n_threads)
+            self.engine.open(64, 1, n_threads, "f16")
             ready.append(time.perf_counter() - begin)
             self.engine.decode([1], [0], [0], False)
             self.engine.sample(-1)
@@ -111,9 +111,9 @@ class Session:
         self.engine.close()
         return {"ready_s": ready, "first_token_s": first, "resident": memory, "resident_before": before}
 
-    def open(self, n_ctx: int, n_seq: int, n_threads: int, context: int) -> None:
+    def open(self, n_ctx: int, n_seq: int, n_threads: int, context: int, kv_type: str) -> None:
         """A context with room for n_ctx tokens in each sequence, and `context` of them filled in each."""
-        self.engine.open(n_ctx, n_seq, n_threads)
+        self.engine.open(n_ctx, n_seq, n_threads, kv_type)
         self.n_seq, self.context = n_seq, context
         for seq in range(n_seq if context else 0):
             begin = seq * 97  # sequences differ

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import BenchError, cells, maker, report  # noqa: E402
+from benchmarks import BenchError, cells, maker, report, roofs  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.roofs import Roof  # noqa: E402
 from benchmarks.shapes import SHAPES, shape_of, step_bytes  # noqa: E402
@@ -31,9 +31,16 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("bench")
 
 
+def small_world(patch, cache):
+    """The room's cache folder, and roofs that take milliseconds."""
+    patch.setenv("BITNET_CACHE", str(cache))
+    patch.setattr(roofs, "READ_MIB", 4)
+    patch.setattr(roofs, "PASSES", {"read": 3, "mac": 3})
+
+
 @pytest.fixture(autouse=True)
-def in_cache(cache, monkeypatch):
-    monkeypatch.setenv("BITNET_CACHE", str(cache))
+def in_small_world(cache, monkeypatch):
+    small_world(monkeypatch, cache)
 
 
 def command(*arguments):
@@ -45,7 +52,7 @@ def run(cache, tmp_path_factory):
     """A whole run of the command on the tiny shape: what it printed, and its document."""
     path = tmp_path_factory.mktemp("run") / "run.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BITNET_CACHE", str(cache))
+        small_world(patch, cache)
         result = command("--threads", "1,2", "--prompts", 16, "--generate", 3, "--batches", "1,2", "--contexts", "0,40",
                          "--repeats", 2, "--json", path)
     assert result.exit_code == 0, result.output
@@ -149,6 +156,20 @@ def test_roof_is_the_slower_of_memory_and_multiplier(read, mac, fraction):
 def test_several_sequences_have_no_context_unless_asked():
     groups = [list(cells.Plan(TINY, [1], batches=[1, 8], deep_batches=deep).groups()) for deep in (False, True)]
     assert groups == [[(0, 1), (0, 8), (3500, 1)], [(0, 1), (0, 8), (3500, 1), (3500, 8)]]
+
+
+@pytest.mark.parametrize("what", ["read", "mac"])
+def test_roofs_are_plausible(what):
+    """Between a millionth and a million times of what one core does today: the unit is right."""
+    roof = roofs.measure(what, 2)
+    assert roof.best == 0 if roof.what == "none" else 1e6 < roof.best < 1e15
+
+
+def test_roofs_without_a_compiler_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(BenchError, match="no C compiler: 'no-such-compiler'.*set CC"):
+        roofs.measure("read", 1)
 
 
 # ---- the command ----
@@ -262,9 +283,10 @@ def test_command_fails_when_a_cell_is_worse(run, tmp_path):
     assert result.exit_code == 1 and "WORSE" in result.stdout
 
 
-def test_baseline_of_another_shape(run):
-    other = run[1] | {"model": run[1]["model"] | {"shape": "8b"}}
-    with pytest.raises(BenchError, match="measured shape 8b, this run tiny"):
+@pytest.mark.parametrize("name, value", [("shape", "8b"), ("head_bits", 8.0), ("kv_type", "f32")])
+def test_baseline_of_another_model_or_count(run, name, value):
+    other = run[1] | {"model": run[1]["model"] | {name: value}}
+    with pytest.raises(BenchError, match=f"baseline has {name} {value}"):
         report.compare(run[1], other, 0.1)
 
 
