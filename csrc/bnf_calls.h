@@ -3,6 +3,7 @@
 #ifndef BNF_CALLS_H
 #define BNF_CALLS_H
 
+#include "bnf_context.h"
 #include "bnf_types.h"
 
 /* ---- gguf.pyx ---- */
@@ -85,6 +86,24 @@ int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *c
 /* Check a client's batch against the context and fill in positions, sequences and outputs. follow: pos[i] = -1 stands
  * for "the next of its sequence" (llama_batch_ext). 0 or a negative code. */
 int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, bool follow, struct bnf_batch *out);
+
+/* ---- operand.pyx: rows of floats as right operands of products ---- */
+/* Row t of n, k floats at x, as that kind, into the scratch. One thread a row. */
+void bnf_operand_row(const struct bnf_ops *ops, struct bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n);
+/* All n rows of x for a product, once every row is done. */
+struct bnf_act bnf_operand(const struct bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n);
+
+/* ---- api_decode.pyx ---- */
+/* The row that llama_get_logits_ith(ctx, i) means, -1: there is none. The context is entered. */
+int64_t bnf_output_row(const struct llama_context *ctx, int32_t i);
+
+/* ---- head.pyx: from hidden states to logits and tokens, when they are asked for ---- */
+/* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */
+int bnf_head_logits(struct llama_context *ctx);
+/* The token with the largest logit of row i (as llama_get_logits_ith), ties to the smaller id. LLAMA_TOKEN_NULL: it takes
+ * the full logits to say (no screen, they are there already, or nothing is finite) or there is no such row; no error is set.
+ * Enters the context. */
+int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
 
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */

@@ -44,6 +44,10 @@ struct llama_context {
     int32_t *next_pos;                   /* [n_seq_max] while a batch is checked */
 
     struct bnf_scratch scratch;
+    float *hidden;                       /* [n_outputs][E] normed states of the rows that asked for logits */
+    uint64_t hidden_size;                /* bytes */
+    float *approximate;                  /* [n_vocab] logits from the model's screen, while a token is chosen */
+    int32_t logits_ready;                /* logits hold the rows of hidden: they are computed when somebody reads them */
     float *logits;                       /* [logits_cap][n_vocab]; rows [0, batch.n_outputs) are valid */
     uint64_t logits_size;                /* bytes */
     int32_t n_outputs;                   /* rows that the last decode left; 0 after a failed one */

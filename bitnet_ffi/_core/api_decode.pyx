@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_alloc_array, bnf_batch_check, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward,
-    bnf_kv_holds, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
+    bnf_head_logits,    bnf_kv_holds, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
     llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
     BITNET_EVAL_ERROR, LLAMA_PROCESS_TYPE_DECODE)
 
@@ -17,20 +17,20 @@ cdef extern from "bnf_calls.h":
 
 # ---- decoding ----
 
-# Rows for the logits of this batch: they grow on demand and stay.
-cdef int make_logits(llama_context *ctx) noexcept nogil:
-    cdef uint64_t row = <uint64_t>ctx.model.hp.n_vocab * sizeof(float)
+# Room for the states of the rows that want logits: it grows and stays.
+cdef int make_states(llama_context *ctx) noexcept nogil:
+    cdef uint64_t row = <uint64_t>ctx.model.hp.n_embd * sizeof(float)
     cdef uint64_t need = <uint64_t>ctx.batch.n_outputs * row
     cdef float *rows
-    if need <= ctx.logits_size:
+    if need <= ctx.hidden_size:
         return 0
     rows = <float *>bnf_alloc_array(<size_t>ctx.batch.n_outputs, row)
     if rows == NULL:
-        return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d rows of logits (%.1f MiB); ask for fewer in batch.logits",
+        return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d states (%.1f MiB); ask for fewer in batch.logits",
                         ctx.batch.n_outputs, <double>need / 1048576.0)
-    bnf_release(ctx.logits)
-    ctx.logits = rows
-    ctx.logits_size = need
+    bnf_release(ctx.hidden)
+    ctx.hidden = rows
+    ctx.hidden_size = need
     return 0
 
 cdef int run_ubatches(llama_context *ctx) noexcept nogil:
@@ -65,6 +65,7 @@ cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noex
     cdef int64_t start = bnf_time_us()
     cdef int rc
     ctx.n_outputs = 0
+    ctx.logits_ready = 0
     rc = bnf_batch_prepare(ctx, client, follow, &ctx.batch)
     if rc != 0:
         return rc
@@ -73,7 +74,7 @@ cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noex
         no_room(ctx)
     if rc != 0:
         return rc
-    rc = make_logits(ctx)     # after the cache, whose no is cheaper
+    rc = make_states(ctx)     # after the cache, whose no is cheaper
     if rc == 0:
         rc = run_ubatches(ctx)
     if rc != 0:
@@ -165,36 +166,41 @@ cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
         return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits: no token has logits (nothing decoded yet, or batch.logits asked for none)")
-    else:
+    elif bnf_head_logits(ctx) == 0:
         rows = ctx.logits
     bnf_context_leave(ctx)
     return rows
 
 cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    cdef float *row
+    cdef float *logits = NULL
+    cdef int64_t row
     if not enter(ctx, b"llama_get_logits_ith"):
         return NULL
-    row = find_row(ctx, i)
+    row = bnf_output_row(ctx, i)
+    if row < 0:
+        no_row(ctx, i)
+    elif bnf_head_logits(ctx) == 0:
+        logits = ctx.logits + row * ctx.model.hp.n_vocab
     bnf_context_leave(ctx)
-    return row
+    return logits
 
 # i >= 0: the i-th token of the last batch, which must have asked; i < 0: from the end of the rows, -1 the last one.
-cdef float *find_row(const llama_context *ctx, int32_t i) noexcept nogil:
+cdef public int64_t bnf_output_row(const llama_context *ctx, int32_t i) noexcept nogil:
     cdef int64_t row
     if ctx.n_outputs == 0:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)
-        return NULL
+        return -1
     if i < 0:
         row = <int64_t>ctx.n_outputs + i
-        if row < 0:
-            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch left %d rows", i, ctx.n_outputs)
-            return NULL
+        return row if row >= 0 else -1
+    return ctx.batch.out_row[i] if i < ctx.batch.n_tokens else -1
+
+# Why bnf_output_row found none.
+cdef void no_row(const llama_context *ctx, int32_t i) noexcept nogil:
+    if ctx.n_outputs == 0:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)
+    elif i < 0:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch left %d rows", i, ctx.n_outputs)
+    elif i >= ctx.batch.n_tokens:
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch had %d tokens", i, ctx.batch.n_tokens)
     else:
-        if i >= ctx.batch.n_tokens:
-            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch had %d tokens", i, ctx.batch.n_tokens)
-            return NULL
-        row = ctx.batch.out_row[i]
-        if row < 0:
-            bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): token %d did not ask for logits (batch.logits)", i, i)
-            return NULL
-    return ctx.logits + row * ctx.model.hp.n_vocab
+        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): token %d did not ask for logits (batch.logits)", i, i)

@@ -6,8 +6,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release,
-    llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t, llama_sampler_i, llama_token,
+    BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy,
+    bnf_release, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t, llama_sampler_i, llama_token,
     llama_token_data, llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_empty_i, bnf_greedy_i, bnf_logit_bias_i,
@@ -227,6 +227,11 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
     if smpl == NULL or ctx == NULL:
         bnf_fail(BITNET_ERROR, "llama_sampler_sample: the %s is NULL", "sampler" if smpl == NULL else "context")
         return LLAMA_TOKEN_NULL
+    if is_greedy(smpl):
+        token = bnf_head_greedy(ctx, idx)     # without the logits, where the model allows it
+        if token != LLAMA_TOKEN_NULL:
+            llama_sampler_accept(smpl, token)
+            return token
     logits = llama_get_logits_ith(ctx, idx)
     if logits == NULL:
         return LLAMA_TOKEN_NULL
@@ -240,6 +245,15 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
     token = choose(smpl, data, logits, n_vocab)
     bnf_release(data)
     return token
+
+
+# Does it choose the largest logit, and look at nothing else? A greedy sampler, or a chain whose first member is one.
+cdef bint is_greedy(const llama_sampler *smpl) noexcept nogil:
+    cdef const bnf_sampler_chain *chain
+    if smpl.iface != &bnf_chain_i:
+        return smpl.iface == &bnf_greedy_i
+    chain = <const bnf_sampler_chain *>smpl.ctx
+    return chain.n == 1 and chain.members[0].iface == &bnf_greedy_i
 
 
 cdef llama_token choose(llama_sampler *smpl, llama_token_data *data, const float *logits, int32_t n_vocab) noexcept nogil:

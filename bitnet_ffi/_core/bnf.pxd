@@ -392,6 +392,10 @@ cdef extern from "bnf_types.h" nogil:
         bnf_linear gate
         bnf_linear up
         bnf_linear down
+    ctypedef struct bnf_screen "struct bnf_screen":
+        bnf_matrix q8
+        const float *residual
+        const float *norm
     ctypedef struct bnf_vocab "struct bnf_vocab":
         pass
     ctypedef struct bnf_template "struct bnf_template":
@@ -405,6 +409,7 @@ cdef extern from "bnf_types.h" nogil:
         bnf_layer *layers
         bnf_matrix token_embd
         bnf_matrix output
+        bnf_screen screen
         const float *output_norm
         const double *rope_freqs
         bnf_template *templates
@@ -514,6 +519,10 @@ cdef extern from "bnf_context.h" nogil:
         uint64_t batch_memory_size
         int32_t *next_pos
         bnf_scratch scratch
+        float *hidden
+        uint64_t hidden_size
+        float *approximate
+        int32_t logits_ready
         float *logits
         uint64_t logits_size
         int32_t n_outputs
@@ -525,6 +534,14 @@ cdef extern from "bnf_context.h" nogil:
     void bnf_context_leave(llama_context *ctx)
     int32_t bnf_lowest64(uint64_t mask)
     int32_t bnf_highest64(uint64_t mask)
+
+cdef extern from "bnf_screen.h" nogil:
+    ctypedef struct bnf_screen_error "struct bnf_screen_error":
+        double x_norm
+        double x_error
+    bnf_screen_error bnf_screen_operand(const float *x, int64_t k, const int8_t *q, const float *d)
+    double bnf_screen_bound(const bnf_screen *screen, int64_t row, bnf_screen_error e)
+    void bnf_screen_rows(const bnf_matrix *head, int64_t row0, int64_t row1, const bnf_screen *screen, float *row)
 
 # ---- functions that another engine module defines (csrc/bnf_calls.h) ----
 
@@ -560,4 +577,9 @@ cdef extern from "bnf_calls.h" nogil:
 
     int bnf_batch_check(const llama_context *ctx, const llama_batch *client)
     int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out)
+    void bnf_operand_row(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n)
+    bnf_act bnf_operand(const bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n)
+    int64_t bnf_output_row(const llama_context *ctx, int32_t i)
+    int bnf_head_logits(llama_context *ctx)
+    int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -227,6 +227,9 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     if rc == 0:
         ctx.next_pos = <int32_t *>bnf_alloc_array(ctx.params.n_seq_max, sizeof(int32_t))
         rc = BITNET_ERROR_MEMORY if ctx.next_pos == NULL else 0
+    if rc == 0 and ctx.model.screen.q8.data != NULL:
+        ctx.approximate = <float *>bnf_alloc_array(<size_t>ctx.model.hp.n_vocab, sizeof(float))
+        rc = BITNET_ERROR_MEMORY if ctx.approximate == NULL else 0
     ctx.perf.t_start_us = bnf_time_us()
     return rc
 
@@ -262,6 +265,8 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.batch_memory)
     bnf_release(ctx.next_pos)
     bnf_release(ctx.scratch.memory)
+    bnf_release(ctx.hidden)
+    bnf_release(ctx.approximate)
     bnf_release(ctx.logits)
     bnf_model_release(ctx.model)
     bnf_release(ctx)

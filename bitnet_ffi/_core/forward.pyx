@@ -9,7 +9,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_act, bnf_batch, bnf_dequantize, bnf_hparams, bnf_kv, bnf_layer, bnf_linear,
+    bool, bnf_act, bnf_batch, bnf_dequantize, bnf_hparams, bnf_kv, bnf_layer, bnf_linear, bnf_operand, bnf_operand_row,
     bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_scratch, bnf_seq,
     bnf_sincos, bnf_type_traits, llama_context, llama_model, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_FFN_RELU2, BNF_KV_PAGE,
     BNF_PAD64)
@@ -27,38 +27,9 @@ ctypedef struct step_t:
     const bnf_batch *batch
     int32_t begin         # tokens [begin, begin + n) of the batch
     int32_t n
-    int32_t n_out         # of them want logits, the rows from out_row on
-    int32_t out_row
     int32_t aborted       # written by thread 0 before a barrier, read by all after it
 
 # ---- operands ----
-
-# Token t's row of h as one kind of operand. Several tokens are also cut into panels, where the table multiplies those.
-cdef void quantize_token(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n) noexcept nogil:
-    cdef int64_t stride = BNF_PAD64(k)
-    cdef int64_t cols = ops.panel_cols
-    if kind == BNF_ACT_Q8_ROW:
-        ops.quantize_row(x, k, s.act_q[kind] + t * stride, s.act_scale[kind] + t, s.act_sum[kind] + t, s.act_sum16[kind] + t * (stride // 16))
-        if cols > 0 and n > 1:
-            ops.to_panel(s.act_q[kind] + t * stride, k, t % cols, s.panels + t // cols * cols * stride)
-    elif kind != BNF_ACT_F32:
-        ops.quantize_block(x, k, s.act_q[kind] + t * stride, s.act_scale[kind] + t * (stride // 32), s.act_sum16[kind] + t * (stride // 16))
-
-# The operand of that kind over n tokens of h, rows of k floats; every thread builds its own copy.
-cdef bnf_act operand(const bnf_scratch *s, int kind, int64_t k, int64_t n) noexcept nogil:
-    cdef bnf_act act
-    act.kind = kind
-    act.n_cols = n
-    act.k = k
-    act.f = s.h
-    act.f_stride = k
-    act.q = s.act_q[kind]
-    act.q_stride = BNF_PAD64(k)
-    act.scale = s.act_scale[kind]
-    act.sum16 = s.act_sum16[kind]
-    act.sum = s.act_sum[kind]
-    act.panels = s.panels if kind == BNF_ACT_Q8_ROW and n > 1 else NULL
-    return act
 
 cdef inline int act_of(const bnf_linear *linear) noexcept nogil:
     return bnf_type_traits(linear.w.type).act
@@ -69,18 +40,18 @@ cdef void quantize_for(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *a
     cdef int kind_a = act_of(a)
     cdef int kind_b = act_of(b)
     cdef int kind_c = act_of(c)
-    quantize_token(ops, s, kind_a, s.h + t * k, k, t, n)
+    bnf_operand_row(ops, s, kind_a, s.h + t * k, k, t, n)
     if kind_b != kind_a:
-        quantize_token(ops, s, kind_b, s.h + t * k, k, t, n)
+        bnf_operand_row(ops, s, kind_b, s.h + t * k, k, t, n)
     if kind_c != kind_a and kind_c != kind_b:
-        quantize_token(ops, s, kind_c, s.h + t * k, k, t, n)
+        bnf_operand_row(ops, s, kind_c, s.h + t * k, k, t, n)
 
 # ---- products ----
 
 # Rows [row0, row1) of y = W h for n tokens, then the companion scale and the bias.
 cdef void project_rows(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *linear, float *y, int64_t n,
                        long row0, long row1, void *scratch) noexcept nogil:
-    cdef bnf_act act = operand(s, act_of(linear), linear.w.k, n)
+    cdef bnf_act act = bnf_operand(s, act_of(linear), s.h, linear.w.k, n)
     cdef int64_t m = linear.w.m
     cdef int64_t t
     if row0 >= row1:
@@ -345,31 +316,18 @@ cdef void forward_layer(step_t *step, int64_t index, int ith, int nth) noexcept 
     project(step, &layer.down, s.y, ith, nth)
     bnf_pool_barrier(ctx.pool)
 
-# Logits of the rows that asked. h holds their normed states, packed.
-cdef void forward_head(step_t *step, int ith, int nth) noexcept nogil:
+# The normed states of the rows that asked: head.pyx makes logits or tokens of them.
+cdef void keep_states(const step_t *step, int64_t t0, int64_t t1) noexcept nogil:
     cdef llama_context *ctx = step.ctx
     cdef const llama_model *model = ctx.model
-    cdef const bnf_ops_t *ops = model.ops
     cdef bnf_scratch *s = &ctx.scratch
     cdef int64_t n_embd = model.hp.n_embd
-    cdef int kind = bnf_type_traits(model.output.type).act
-    cdef bnf_act act
-    cdef int64_t row
-    cdef long t, t0, t1, row0, row1
-    bnf_pool_range(step.n, 1, ith, nth, &t0, &t1)
+    cdef int64_t t, row
     for t in range(t0, t1):
-        row = step.batch.out_row[step.begin + t] - step.out_row
-        if step.batch.out_row[step.begin + t] < 0:
-            continue
-        ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
-        ops.rmsnorm(s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, s.h + row * n_embd)
-        quantize_token(ops, s, kind, s.h + row * n_embd, n_embd, row, step.n_out)
-    bnf_pool_barrier(ctx.pool)
-    act = operand(s, kind, n_embd, step.n_out)
-    bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
-    if row0 < row1:
-        ops.matmul[model.output.layout](&model.output, &act, ctx.logits + <int64_t>step.out_row * model.hp.n_vocab,
-                                      model.hp.n_vocab, row0, row1, s.thread + <uint64_t>ith * s.thread_size)
+        row = step.batch.out_row[step.begin + t]
+        if row >= 0:
+            model.ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
+            model.ops.rmsnorm(s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, ctx.hidden + row * n_embd)
 
 cdef void forward(void *arg, int ith, int nth) noexcept nogil:
     cdef step_t *step = <step_t *>arg
@@ -386,23 +344,14 @@ cdef void forward(void *arg, int ith, int nth) noexcept nogil:
         if step.aborted:
             return
         forward_layer(step, layer, ith, nth)
-    if step.n_out > 0:
-        forward_head(step, ith, nth)
+    keep_states(step, t0, t1)
 
 cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end) noexcept nogil:
     cdef step_t step
-    cdef int32_t i
     step.ctx = ctx
     step.batch = batch
     step.begin = begin
     step.n = end - begin
-    step.n_out = 0
-    step.out_row = 0
     step.aborted = 0
-    for i in range(begin, end):
-        if batch.out_row[i] >= 0:
-            if step.n_out == 0:
-                step.out_row = batch.out_row[i]
-            step.n_out += 1
     bnf_pool_run(ctx.pool, ctx.n_threads if step.n == 1 else ctx.n_threads_batch, forward, &step)
     return ABORTED if step.aborted else 0
