@@ -204,8 +204,8 @@ class Context:
     def logits(self, i: int = -1) -> np.ndarray:
         """Logits of the batch's token i, which must have asked for them; negative i count the rows from the last one.
 
-        float32[n_vocab], a view without a copy: the next decode() overwrites it, so copy what must stay. The view keeps
-        the memory alive, also past close(). Errors: InvalidArgumentError.
+        float32[n_vocab], a view without a copy: logits of a later decode() overwrite it, so copy what must stay. The view
+        keeps the memory alive, also past close(). Errors: InvalidArgumentError.
         """
         with self._inside() as pointer:
             row = check_pointer(lib.llama_get_logits_ith(pointer, i))

@@ -29,6 +29,8 @@ struct bnf_scratch {
     uint64_t thread_size;
 };
 
+#define BNF_MAX_OUTGROWN 64 /* each is at least twice the one before */
+
 struct llama_context {
     struct llama_model *model;
     struct llama_context_params params;  /* as completed, not as given */
@@ -50,6 +52,8 @@ struct llama_context {
     int32_t logits_ready;                /* logits hold the rows of hidden: they are computed when somebody reads them */
     float *logits;                       /* [logits_cap][n_vocab]; rows [0, batch.n_outputs) are valid */
     uint64_t logits_size;                /* bytes */
+    float *outgrown[BNF_MAX_OUTGROWN];   /* smaller logits of before: a client may still look at them, so they go with the context */
+    int32_t n_outgrown;
     int32_t n_outputs;                   /* rows that the last decode left; 0 after a failed one */
 
     ggml_abort_callback abort_callback;

@@ -785,8 +785,9 @@ LLAMA_API int32_t llama_process(
 LLAMA_API int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past);
 
 /* Logits that the last decode left: float[rows][llama_vocab_n_tokens], the tokens that asked, in the order of the
- * batch. Valid until the next decode, writable. NULL + last error when there are none. _ith: of the batch's i-th
- * token (which must have asked); negative i counts from the last row, -1. */
+ * batch. They are computed when first read, by the context's threads: a program that only samples greedily never pays
+ * for all of them (llama_sampler_sample). Valid until the next decode, writable. NULL + last error when there are none
+ * or memory is short. _ith: of the batch's i-th token (which must have asked); negative i counts from the last row, -1. */
 LLAMA_API float *llama_get_logits(struct llama_context *ctx);
 LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
 
@@ -894,7 +895,8 @@ LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
     int32_t n_vocab, int32_t n_logit_bias, const llama_logit_bias *logit_bias);
 
 /* Take the logits of row idx (as llama_get_logits_ith), apply the sampler, accept what it selected and return it.
- * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. */
+ * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. A greedy sampler, alone or in a chain,
+ * reads a smaller copy of an F16, BF16 or F32 head first and gives the same token sooner. */
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
 /* ------------------------------------------------------------------------------------------------

@@ -114,9 +114,20 @@ void bnf_test_load(const char *path, int check, long fail_at, long result[5])
     result[4] = n_maps;
 }
 
-/* Make a context, decode a batch of two sequences that part, and free, with the `fail_at`th allocation failing. A decode that
- * failed is tried again without failures. result: allocations seen, whether there was a context, what the first decode and the
- * last one returned, the error code after the first failure, blocks and mappings that nobody gave back. logits: of one row. */
+/* Read one row of logits, which takes memory too. 0 or the code of the failure. */
+static int32_t read_row(struct llama_context *ctx, int32_t n_vocab, float *logits)
+{
+    const float *row = llama_get_logits_ith(ctx, -1);
+    if (row == NULL)
+        return bitnet_last_error_code();
+    for (int32_t i = 0; i < n_vocab; i++)
+        logits[i] = row[i];
+    return 0;
+}
+
+/* Make a context, decode a batch of two sequences that part, read logits, and free, with the `fail_at`th allocation failing. What
+ * failed is tried again without failures. result: allocations seen, whether there was a context, what the first decode or reading
+ * and the last one returned, the error code after the first failure, blocks and mappings that nobody gave back. logits: of one row. */
 void bnf_test_decode(struct llama_model *model, long fail_at, long result[7], float *logits)
 {
     enum { N = 90 };
@@ -140,15 +151,16 @@ void bnf_test_decode(struct llama_model *model, long fail_at, long result[7], fl
     watch(fail_at);
     struct llama_context *ctx = llama_init_from_model(model, params);
     result[1] = ctx != NULL;
-    result[2] = result[3] = ctx != NULL ? llama_decode(ctx, batch) : 0;
+    const int32_t n_vocab = llama_n_vocab(model);
+    int32_t decoded = ctx != NULL ? llama_decode(ctx, batch) : 0;
+    result[2] = result[3] = ctx == NULL || decoded != 0 ? decoded : read_row(ctx, n_vocab, logits);
     result[4] = bitnet_last_error_code();
     if (result[2] != 0) {
         countdown = -1;
-        result[3] = llama_decode(ctx, batch);
+        if (decoded != 0)
+            decoded = llama_decode(ctx, batch);
+        result[3] = decoded != 0 ? decoded : read_row(ctx, n_vocab, logits);
     }
-    if (ctx != NULL && result[3] == 0)
-        for (int32_t i = 0; i < llama_n_vocab(model); i++)
-            logits[i] = llama_get_logits_ith(ctx, -1)[i];
     llama_free(ctx);
     watching = 0;
     result[0] = n_calls;

@@ -265,14 +265,27 @@ def test_all_logits_are_rows_of_the_prompt(model):
             context.logits()
 
 
-def test_logits_is_a_view_that_the_next_decode_overwrites(model):
+def test_logits_is_a_view_that_the_next_logits_overwrite(model):
     with Context(model, n_ctx=64) as context:
         context.decode([5])
         view = context.logits()
         first = view.copy()
         context.decode([17])
-        assert not np.array_equal(view, first)
-        np.testing.assert_array_equal(view, context.logits())
+        np.testing.assert_array_equal(view, first)      # computed when they are asked for, not before
+        second = context.logits()
+        assert not np.array_equal(second, first)
+        np.testing.assert_array_equal(view, second)
+
+
+def test_a_view_that_logits_have_outgrown_can_still_be_read(model):
+    with Context(model, n_ctx=64) as context:
+        context.decode([5])
+        view = context.logits()
+        first = view.copy()
+        for n in (2, 5, 20):
+            context.decode(list(range(10, 10 + n)), logits="all")
+            assert context.all_logits().shape[0] == n
+        np.testing.assert_array_equal(view, first)
 
 
 def test_view_keeps_the_memory_past_close(tiny_path):

@@ -525,6 +525,8 @@ cdef extern from "bnf_context.h" nogil:
         int32_t logits_ready
         float *logits
         uint64_t logits_size
+        float **outgrown
+        int32_t n_outgrown
         int32_t n_outputs
         ggml_abort_callback abort_callback
         void *abort_data

@@ -257,6 +257,7 @@ cdef public llama_context *llama_new_context_with_model(llama_model *model, llam
     return llama_init_from_model(model, params)
 
 cdef public void llama_free(llama_context *ctx) noexcept nogil:
+    cdef int32_t i
     if ctx == NULL:
         return
     bnf_pool_free(ctx.pool)
@@ -268,6 +269,8 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.hidden)
     bnf_release(ctx.approximate)
     bnf_release(ctx.logits)
+    for i in range(ctx.n_outgrown):
+        bnf_release(ctx.outgrown[i])
     bnf_model_release(ctx.model)
     bnf_release(ctx)
 

@@ -7,8 +7,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_operand, bnf_operand_row, bnf_ops_t,
-    bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_release, bnf_scratch, bnf_screen, bnf_screen_bound,
+    bnf_act, bnf_alloc, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_operand, bnf_operand_row, bnf_ops_t,
+    bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_scratch, bnf_screen, bnf_screen_bound,
     bnf_screen_error, bnf_screen_operand, bnf_time_us, bnf_type_traits, llama_context, llama_model,
     BITNET_ERROR_MEMORY, BNF_ACT_Q8_BLOCK, LLAMA_TOKEN_NULL)
 
@@ -56,18 +56,22 @@ cdef void multiply(void *arg, int ith, int nth) noexcept nogil:
         model.ops.matmul[model.output.layout](&model.output, &act, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab,
                                               row0, row1, thread_scratch(ctx, ith))
 
-# Room for the rows of logits: it grows and stays.
+# Room for the rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
 cdef int make_room(llama_context *ctx) noexcept nogil:
     cdef uint64_t row = <uint64_t>ctx.model.hp.n_vocab * sizeof(float)
     cdef uint64_t need = <uint64_t>ctx.n_outputs * row
     cdef float *rows
     if need <= ctx.logits_size:
         return 0
-    rows = <float *>bnf_alloc_array(<size_t>ctx.n_outputs, row)
+    if ctx.logits != NULL:
+        need = max(need, 2 * ctx.logits_size)
+    rows = <float *>bnf_alloc(<size_t>need)
     if rows == NULL:
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d rows of logits (%.1f MiB); ask for fewer in batch.logits",
                         ctx.n_outputs, <double>need / 1048576.0)
-    bnf_release(ctx.logits)
+    if ctx.logits != NULL:
+        ctx.outgrown[ctx.n_outgrown] = ctx.logits
+        ctx.n_outgrown += 1
     ctx.logits = rows
     ctx.logits_size = need
     return 0
