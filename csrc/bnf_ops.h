@@ -90,9 +90,11 @@ struct bnf_ops {
 
     bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by layout; NULL: not supported */
 
-    /* Packed weights: the layout this table multiplies fastest, made once at load. The product is the one of the type it was packed from,
-     * to the last bit. packed_layout: the layout for this matrix (BNF_TYPE_*, bnf_layout.h), or w->type when it stays as it lies.
-     * packed_size: bytes. pack: rows [row0, row1), multiples of 16 (row1 may be m); rows are independent, so threads may share the work. */
+    /* Packed weights: the layout this table multiplies fastest, made once at load. The product is the one of the type it
+     * was packed from, to the last bit; its rows [row0, row1) are multiples of 16.
+     * packed_layout: the layout for this matrix (BNF_TYPE_*, bnf_layout.h), or w->type when it stays as it lies.
+     * packed_size: bytes. pack: rows [row0, row1), multiples of 16 (row1 may be m), into `packed`, 64-aligned; rows are
+     * independent, so threads may share the work. */
     int32_t (*packed_layout)(const struct bnf_matrix *w);
     uint64_t (*packed_size)(const struct bnf_matrix *w);
     void (*pack)(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);

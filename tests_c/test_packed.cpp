@@ -1,5 +1,5 @@
-/* Packed weights: for every table that packs, the product of what it made equals scalar's product of the weights as they
- * lay in the file, bit for bit. */
+/* Packed weights: for every table that packs, the product of what it made equals scalar's product of the weights as
+ * they lay in the file, bit for bit. */
 #include <catch2/catch.hpp>
 
 #include "product_checks.hpp"
@@ -43,7 +43,8 @@ Memory cut_panels(const Table &ops, const Activations &x)
     return out;
 }
 
-std::vector<float> multiply_packed(const Table &ops, const Weights &weights, const Activations &x, int64_t row0, int64_t row1)
+std::vector<float> multiply_packed(const Table &ops, const Weights &weights, const Activations &x, int64_t row0,
+                                   int64_t row1)
 {
     bnf_matrix w = weights.matrix();
     const Memory packed(ops.packed_size(&w)), panels = cut_panels(ops, x), scratch(BNF_MATMUL_SCRATCH(w.k));
@@ -62,8 +63,8 @@ void require_same(const Weights &w, const Activations &x, int64_t row0, int64_t 
 {
     const std::vector<float> expected = multiply(table("scalar"), w, x, row0, row1);
     for (const Table *ops : packing_tables()) {
-        INFO(ops->name << ' ' << traits(w.w.type).name << ", k = " << w.w.k << ", columns = " << x.n_cols << ", rows " << row0
-                       << " to " << row1 << " of " << w.w.m);
+        INFO(ops->name << ' ' << traits(w.w.type).name << ", k = " << w.w.k << ", columns = " << x.n_cols << ", rows "
+                       << row0 << " to " << row1 << " of " << w.w.m);
         REQUIRE(same_bits(expected, multiply_packed(*ops, w, x, row0, row1)));
     }
 }
@@ -72,7 +73,9 @@ const int32_t packed_types[] = {GGML_TYPE_I2_S, GGML_TYPE_TQ2_0, GGML_TYPE_TQ1_0
 
 std::vector<int64_t> inner_lengths(int32_t type)
 {
-    return type == GGML_TYPE_I2_S ? std::vector<int64_t>{128, 256, 384, 1152, 2560, 6912} : std::vector<int64_t>{256, 512, 768, 2560, 6912};
+    if (type == GGML_TYPE_I2_S)
+        return {128, 256, 384, 1152, 2560, 6912};
+    return {256, 512, 768, 2560, 6912};
 }
 
 }  // namespace
@@ -116,9 +119,10 @@ TEST_CASE("test_packed_same_bits_for_any_rows")
 
 TEST_CASE("test_packed_same_bits_for_more_rows_than_stay_in_cache")
 {
-    const Weights w = random_weights(GGML_TYPE_TQ2_0, 6912, 16 * 40, 300, true), v = random_weights(GGML_TYPE_I2_S, 6912, 16 * 41, 301, true);
-    require_same(w, random_activations(w.w.type, 6912, 13, 302), 0, w.w.m);
-    require_same(v, random_activations(v.w.type, 6912, 13, 303), 0, v.w.m);
+    for (const int32_t type : {GGML_TYPE_TQ2_0, GGML_TYPE_I2_S}) {
+        const Weights w = random_weights(type, 6912, 16 * 41, 300, true);
+        require_same(w, random_activations(type, 6912, 13, 301), 0, w.w.m);
+    }
 }
 
 /* Every code of I2_S and TQ2_0 at its largest (3, which stands for +2) or smallest, every activation at +-127. */
@@ -163,6 +167,7 @@ TEST_CASE("test_packed_codes_lie_as_described")
             const Memory packed(ops->packed_size(&w));
             ops->pack(&w, 0, m, packed.begin);
             const bool tq = ops->packed_layout(&w) == BNF_TYPE_TQ_R16;
+            const int64_t tile_size = static_cast<int64_t>(ops->packed_size(&w)) / (m / 16);
             REQUIRE(ops->packed_layout(&w) == (type == GGML_TYPE_I2_S ? BNF_TYPE_I2_S_R16 : BNF_TYPE_TQ_R16));
             REQUIRE(ops->packed_size(&w) == static_cast<uint64_t>(k * m / 4 + (tq ? m * k / 256 * 4 : 0)));
             for (int64_t row = 0; row < m; row++) {
@@ -170,7 +175,7 @@ TEST_CASE("test_packed_codes_lie_as_described")
                 bnf_dequantize(type, w.data, w.scale, row * k, k, value.data());
                 for (int64_t e = 0; e < k; e++) {
                     const int64_t in_block = e % 16;
-                    const uint8_t *tile = packed.begin + row / 16 * static_cast<int64_t>(ops->packed_size(&w)) / (m / 16);
+                    const uint8_t *tile = packed.begin + row / 16 * tile_size;
                     const uint8_t *block = tile + e / 16 * 64 + (tq ? e / 256 * 64 : 0);
                     const int code = block[4 * (row % 16) + in_block % 4] >> (2 * (in_block / 4)) & 3;
                     float scale = w.scale;
