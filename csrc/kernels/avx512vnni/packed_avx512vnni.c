@@ -273,8 +273,10 @@ ALWAYS_INLINE void dot_shifted(const uint8_t *w, uint64_t size, int n_tiles, con
         }
         UNROLL for (int f = 0; f < 4; f++, panel += 4 * COLS) {
             __m512i code[2];
-            UNROLL for (int t = 0; t < n_tiles; t++)
-                code[t] = _mm512_and_si512(_mm512_srli_epi16(x[t], 2 * f), mask);
+            UNROLL for (int t = 0; t < n_tiles; t++) {
+                code[t] = _mm512_and_si512(x[t], mask);
+                x[t] = _mm512_srli_epi16(x[t], 2);
+            }
             UNROLL for (int c = 0; c < n; c++) {
                 int32_t four;
                 memcpy(&four, panel + 4 * c, sizeof four);
