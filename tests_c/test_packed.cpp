@@ -140,6 +140,25 @@ TEST_CASE("test_packed_same_bits_for_extreme_values")
             }
 }
 
+/* The longest row that a table packs. avx512vnni: k = 352,256, whose sums of 64 * code all but reach 2^31. */
+TEST_CASE("test_packed_same_bits_for_extreme_values_of_the_longest_row")
+{
+    for (const Table *ops : packing_tables()) {
+        const auto packs = [&](int64_t k) {
+            const bnf_matrix w{nullptr, k, 16, 0, GGML_TYPE_I2_S, GGML_TYPE_I2_S, 1.0f};
+            return ops->packed_layout(&w) != w.type;
+        };
+        int64_t longest = 128;
+        while (longest < (1 << 23) && packs(longest + 128))
+            longest += 128;
+        const Weights w = constant_weights(GGML_TYPE_I2_S, longest, 16, 0xff);
+        for (const int64_t n_cols : {1, 2, 12}) {
+            const std::vector<float> f(static_cast<size_t>(longest * n_cols), 1.0f);
+            require_same(w, prepare(table("scalar"), BNF_ACT_Q8_ROW, f, longest), 0, 16);
+        }
+    }
+}
+
 TEST_CASE("test_packed_by_parts_equals_whole")
 {
     unsigned seed = 400;
