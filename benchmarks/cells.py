@@ -138,10 +138,17 @@ def measure_roofs(threads: list[int], tick: Callable[[str], None]) -> dict[int, 
 
 
 def run(plan: Plan, workers: dict[Worker, str], tick: Callable[[str], None]) -> dict:
-    """Everything: loads, roofs before and after the cells (a better pass afterwards raises the roof of all), cells."""
+    """Everything: loads, roofs before and after the cells (a better pass afterwards raises the roof of all), cells.
+    Ctrl-C ends the cells; those that are done count."""
     loads = measure_loads(plan, workers, tick)
     before = measure_roofs(plan.threads, tick)
-    cells = list(measure_cells(plan, list(workers), before, tick))
+    cells: list[Cell] = []
+    try:
+        for cell in measure_cells(plan, list(workers), before, tick):
+            cells.append(cell)
+    except KeyboardInterrupt:
+        if not cells:
+            raise
     after = measure_roofs(plan.threads, tick)
     roof_of = {n: {what: Roof(before[n][what].what, before[n][what].per_second + after[n][what].per_second)
                    for what in ("read", "mac")} for n in plan.threads}

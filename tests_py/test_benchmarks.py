@@ -190,6 +190,17 @@ def test_run_prints_each_cell(run):
     assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
 
 
+def test_an_interrupted_run_keeps_what_it_measured(monkeypatch):
+    measure_cells = cells.measure_cells
+
+    def interrupted(*arguments):
+        yield next(measure_cells(*arguments))
+        raise KeyboardInterrupt
+    monkeypatch.setattr(cells, "measure_cells", interrupted)
+    result = command("--quick", "--threads", 1)
+    assert result.exit_code == 0 and result.stdout.count("pp128") == 1
+
+
 def test_forced_kernels_name_themselves():
     with Worker("bitnet_ffi", "scalar") as worker:
         assert (worker.name, worker.about["kernels"]) == ("bitnet_ffi:scalar", "scalar")
