@@ -16,8 +16,9 @@ const char *bnf_show(const char *data, uint64_t len, char *out)
         const unsigned char c = (unsigned char)data[i];
         out[i] = c >= 0x20 && c < 0x7F ? (char)c : '?';
     }
-    memcpy(out + n, "...", 4);
-    if (n == len)
+    if (n < len)
+        memcpy(out + n, "...", 4);
+    else
         out[n] = '\0';
     return out;
 }
