@@ -58,7 +58,7 @@ TEST_CASE("malformed bytes become U+FFFD one by one, overlong forms become short
     CHECK(repaired("\xF4\x90\x80\x80") == "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
     CHECK(repaired("\xFF\xFE") == "\xEF\xBF\xBD\xEF\xBF\xBD");
     CHECK(repaired("\xC1\x81") == "A");
-    CHECK(repaired("\xED\xA0\x80") == "\xED\xA0\x80"); // a surrogate, as llama.cpp lets it pass
+    CHECK((repaired("\xED\xA0\x80") == "\xED\xA0\x80")); // a surrogate, as llama.cpp lets it pass; no XML report holds one
     for (const char *text : {"a\x80", "\xC1\x81", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "12345678\xFF", "1234567\xC3"}) {
         CHECK_FALSE(is_clean(text));
         CHECK(is_clean(repaired(text)));
