@@ -101,8 +101,8 @@ int64_t bnf_output_row(const struct llama_context *ctx, int32_t i);
 /* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */
 int bnf_head_logits(struct llama_context *ctx);
 /* The token with the largest logit of row i (as llama_get_logits_ith), ties to the smaller id. LLAMA_TOKEN_NULL: it takes
- * the full logits to say (no screen, they are there already, or nothing is finite) or there is no such row; no error is set.
- * Enters the context. */
+ * the full logits to say (no screen, several rows, they are there already, or nothing is finite) or there is no such row;
+ * no error is set. Enters the context. */
 int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
 
 /* ---- forward.pyx ---- */

@@ -896,7 +896,8 @@ LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
 
 /* Take the logits of row idx (as llama_get_logits_ith), apply the sampler, accept what it selected and return it.
  * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. A greedy sampler, alone or in a chain,
- * reads a smaller copy of an F16, BF16 or F32 head first and gives the same token sooner. */
+ * after a decode that asked for one row, reads a smaller copy of an F16, BF16 or F32 head first and gives the same token
+ * sooner. */
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
 /* ------------------------------------------------------------------------------------------------

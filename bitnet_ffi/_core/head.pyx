@@ -180,7 +180,9 @@ cdef public int32_t bnf_head_greedy(llama_context *ctx, int32_t i) noexcept nogi
     if ctx.model.screen.q8.data == NULL or not bnf_context_enter(ctx):
         return LLAMA_TOKEN_NULL
     row = bnf_output_row(ctx, i)
-    if row >= 0 and not ctx.logits_ready:
+    # One row only: several share one reading of the head, but each would read the copy for itself. Eight rows of a
+    # 128,256 x 2,560 head took 16 ms a row instead of 11.
+    if row >= 0 and ctx.n_outputs == 1 and not ctx.logits_ready:
         token = greedy(ctx, row)
     bnf_context_leave(ctx)
     return token
