@@ -3,6 +3,7 @@
 #ifndef FLOAT_CHECKS_HPP
 #define FLOAT_CHECKS_HPP
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -90,6 +91,22 @@ inline bool same_bits(const std::vector<float> &a, const std::vector<float> &b)
 {
     return a.size() == b.size() && same_bits(a.data(), b.data(), a.size());
 }
+
+/* The largest error of many values as a share of its tolerance, so that a test asserts once: every assertion, passed or not,
+ * is a record in the runner's report, and thousands of them take longer than the kernels. */
+class WorstError {
+public:
+    void add(double found, double exact, double tolerance)
+    {
+        const double error = std::fabs(found - exact);
+        const double share = error == 0 ? 0 : error / tolerance; /* a tolerance of 0 allows no error */
+        worst_ = std::isnan(share) ? std::numeric_limits<double>::infinity() : std::max(worst_, share);
+    }
+    double share() const { return worst_; }
+
+private:
+    double worst_ = 0;
+};
 
 }  // namespace float_checks
 

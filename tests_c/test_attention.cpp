@@ -99,13 +99,17 @@ std::vector<uint64_t> masks()
 
 void check_same_as_scalar(const Cache &cache)
 {
-    for (const uint64_t mask : masks()) {
-        const Result expected = one_page(table("scalar"), cache, 0, mask);
-        for (const Table *ops : other_tables()) {
-            INFO(ops->name << (cache.type == BNF_KV_F16 ? ", f16" : ", f32") << ", g = " << cache.g << ", dk = " << cache.dk
-                           << ", dv = " << cache.dv << ", mask = " << std::hex << mask);
-            REQUIRE(one_page(*ops, cache, 0, mask) == expected);
-        }
+    std::vector<Result> expected;
+    for (const uint64_t mask : masks())
+        expected.push_back(one_page(table("scalar"), cache, 0, mask));
+    for (const Table *ops : other_tables()) {
+        std::vector<uint64_t> wrong; /* masks */
+        for (size_t i = 0; i < expected.size(); i++)
+            if (!(one_page(*ops, cache, 0, masks()[i]) == expected[i]))
+                wrong.push_back(masks()[i]);
+        INFO(ops->name << (cache.type == BNF_KV_F16 ? ", f16" : ", f32") << ", g = " << cache.g << ", dk = " << cache.dk
+                       << ", dv = " << cache.dv);
+        REQUIRE(wrong == std::vector<uint64_t>());
     }
 }
 
@@ -137,7 +141,8 @@ TEST_CASE("test_attn_page_maximum_passes_over_nan")
 {
     Cache cache(BNF_KV_F32, 1, 1, 1, 1);
     cache.q[0] = cache.scale = 1.0f;
-    for (const Table *ops : other_tables())
+    for (const Table *ops : other_tables()) {
+        size_t wrong = 0;
         for (size_t highest = 0; highest < BNF_KV_PAGE; highest++)
             for (size_t nan = 0; nan < BNF_KV_PAGE; nan++) {
                 if (nan == highest)
@@ -146,10 +151,11 @@ TEST_CASE("test_attn_page_maximum_passes_over_nan")
                 cache.k[highest] = 3.0f;
                 cache.k[nan] = std::numeric_limits<float>::quiet_NaN();
                 const Result r = one_page(*ops, cache, 0, FULL);
-                INFO(ops->name << ", highest in " << highest << ", NaN in " << nan);
-                REQUIRE(r.m[0] == 3.0f);
-                REQUIRE(std::isnan(r.l[0]));
+                wrong += r.m[0] != 3.0f || !std::isnan(r.l[0]);
             }
+        INFO(ops->name);
+        REQUIRE(wrong == 0);
+    }
 }
 
 TEST_CASE("test_attn_page_maximum_is_never_minus_zero")
@@ -302,15 +308,16 @@ TEST_CASE("test_attn_pages_merged_are_softmax_attention")
                  * error twice, 64 fmas in o, 4 + 4 sums in l, and its own rounding. 5 % for products of errors. */
                 const double weight_error = score_error + U * spread + 2 * U + (n_pages - 1) * (U * spread + 4 * U);
                 const double relative = 2 * weight_error + (64 + 8 + 1) * U;
+                WorstError worst;
                 for (size_t c = 0; c < d; c++) {
                     double exact = 0, magnitude = 0;
                     for (size_t j = 0; j < n; j++) {
                         exact += s[j] / l * cache.v[j * d + c];
                         magnitude += s[j] / l * std::fabs(cache.v[j * d + c]);
                     }
-                    const float found = r.o[h * d + c] / r.l[h];
-                    REQUIRE(std::fabs(found - exact) <= 1.05 * relative * magnitude);
+                    worst.add(r.o[h * d + c] / r.l[h], exact, 1.05 * relative * magnitude);
                 }
+                REQUIRE(worst.share() <= 1);
             }
         }
 }
