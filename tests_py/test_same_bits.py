@@ -155,7 +155,8 @@ def test_weights_in_place_give_the_same_bits_as_packed_ones(case, monkeypatch):
 
 # ---- every table ----
 
-# Runs in a process of its own: prints {model: digest of a whole decode}, for F16 and F32 caches, one and two threads.
+# Runs in a process of its own: prints {model: digest of a whole decode}, for F16 and F32 caches, each for several ubatches and
+# numbers of threads.
 PROBE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -164,7 +165,10 @@ out = {"table": bitnet_ffi.kernel_name()}
 for path in sys.argv[2:]:
     with t.Model(path) as model:
         for kv in ("f16", "f32"):
-            out[path + kv] = t.digest(t.whole(model, kv_type=kv, n_threads=2, n_ubatch=64))
+            rows = t.whole(model, kv_type=kv, n_threads=2, n_ubatch=64)
+            out[path + kv] = t.digest(rows)
+            for n_threads, n_ubatch in ((1, 1), (2, 7), (1, 512)):
+                assert (t.whole(model, kv_type=kv, n_threads=n_threads, n_ubatch=n_ubatch) == rows).all(), (path, kv, n_threads, n_ubatch)
 print(json.dumps(out))
 """
 
