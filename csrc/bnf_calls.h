@@ -4,6 +4,7 @@
 #define BNF_CALLS_H
 
 #include "bnf_context.h"
+#include "bnf_forward.h"
 #include "bnf_types.h"
 
 /* ---- gguf.pyx ---- */
@@ -104,6 +105,12 @@ int bnf_head_logits(struct llama_context *ctx);
  * the full logits to say (no screen, several rows, they are there already, or nothing is finite) or there is no such row;
  * no error is set. Enters the context. */
 int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
+
+/* ---- attention.pyx: phases of a layer, run by all threads together ---- */
+/* Rotate q and k of token t of the step, and store k and v in the page of each of its sequences. One thread a token. */
+void bnf_rope_and_store(const struct bnf_step *step, int64_t layer, int64_t t);
+/* Attention of all tokens of the step, into the scratch's attn; after a barrier behind the stores. May hold a barrier. */
+void bnf_attention(const struct bnf_step *step, int64_t layer, int ith, int nth);
 
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */

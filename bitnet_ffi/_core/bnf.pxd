@@ -537,6 +537,14 @@ cdef extern from "bnf_context.h" nogil:
     int32_t bnf_lowest64(uint64_t mask)
     int32_t bnf_highest64(uint64_t mask)
 
+cdef extern from "bnf_forward.h" nogil:
+    ctypedef struct bnf_step "struct bnf_step":
+        llama_context *ctx
+        const bnf_batch *batch
+        int32_t begin
+        int32_t n
+        int32_t aborted
+
 cdef extern from "bnf_screen.h" nogil:
     ctypedef struct bnf_screen_error "struct bnf_screen_error":
         double x_norm
@@ -584,4 +592,6 @@ cdef extern from "bnf_calls.h" nogil:
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
     int bnf_head_logits(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
+    void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t t)
+    void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

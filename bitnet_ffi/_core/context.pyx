@@ -177,7 +177,7 @@ cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     cdef uint64_t size
     cdef uint8_t *memory
     memset(&s, 0, sizeof(s))
-    # Attention is split by pages only while (token, kv head) pairs are fewer than 4 per thread (forward.pyx).
+    # Attention is split by pages only while (token, kv head) pairs are fewer than 4 per thread (attention.pyx).
     if n_threads > 1:
         s.n_split = (4 * n_threads + hp.n_head_kv) * <int64_t>((ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + 1)
     size = lay_out(&s, hp, n, n_threads, NULL)

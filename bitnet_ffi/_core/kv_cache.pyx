@@ -5,7 +5,7 @@
 # A sequence is a table of (page, mask): the mask says which of the 64 positions are its own. Sequences share pages; two
 # of them may even write different slots of one page. Only when both want the same slot does one get a copy.
 # May not: compute, allocate pages after init, or leave the cache half changed.
-# Next: forward.pyx writes and reads the pages; csrc/bnf_types.h draws them.
+# Next: attention.pyx writes and reads the pages; csrc/bnf_types.h draws them.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
