@@ -106,11 +106,17 @@ int bnf_head_logits(struct llama_context *ctx);
  * no error is set. Enters the context. */
 int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
 
-/* ---- attention.pyx: phases of a layer, run by all threads together ---- */
-/* Rotate q and k of token t of the step, and store k and v in the page of each of its sequences. One thread a token. */
+/* ---- attention.pyx: phases of a layer; none holds a barrier ---- */
+/* Sets step->attention, for a run of nth threads: before it starts. */
+void bnf_attention_plan(struct bnf_step *step, int nth);
+/* Rotate q and k of token t of the step, and store k and v in the page of each of its sequences. One thread a token, and a
+ * barrier before bnf_attention. Not with BNF_ATTN_PAGES_ALONE. */
 void bnf_rope_and_store(const struct bnf_step *step, int64_t layer, int64_t t);
-/* Attention of all tokens of the step, into the scratch's attn; after a barrier behind the stores. May hold a barrier. */
+/* This thread's part of the attention of all tokens, from the scratch's q (and k and v with BNF_ATTN_PAGES_ALONE). */
 void bnf_attention(const struct bnf_step *step, int64_t layer, int ith, int nth);
+/* After a barrier: the attention of token t, [H dv], into o: the scratch's attn row of t itself, or memory of the caller, who
+ * may then ask from several threads at once. work: [2 g] floats of the calling thread. nth: as for bnf_attention. */
+void bnf_attention_output(const struct bnf_step *step, int64_t t, int nth, float *work, float *o);
 
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */

@@ -22,9 +22,11 @@ struct bnf_scratch {
     int16_t *act_sum16[BNF_N_ACT_KINDS];
     int32_t *act_sum[BNF_N_ACT_KINDS];
     int8_t *panels;                  /* Q8_ROW operand of several tokens, for packed weights (bnf_ops.h) */
-    float *partial_o;                /* [n_split][g][dv] pages of an item that several threads share */
-    float *partial_m, *partial_l;    /* [n_split][g] */
-    int64_t n_split;                 /* most (item, page) pairs that fit in partial_* */
+    float *attn_m, *attn_l;          /* [n][H] the softmax behind attn, until it is divided (attention.pyx) */
+    int64_t *first_pair;             /* [n + 1] (kv head, page) pairs of all tokens before */
+    float *partial_o;                /* [n_threads][n_partial][g][dv] pages whose item another thread began */
+    float *partial_m, *partial_l;    /* [n_threads][n_partial][g] */
+    int64_t n_partial;               /* most pages of an item */
     uint8_t *thread;                 /* [n_threads][thread_size] */
     uint64_t thread_size;
 };

@@ -499,10 +499,13 @@ cdef extern from "bnf_context.h" nogil:
         int16_t **act_sum16
         int32_t **act_sum
         int8_t *panels
+        float *attn_m
+        float *attn_l
+        int64_t *first_pair
         float *partial_o
         float *partial_m
         float *partial_l
-        int64_t n_split
+        int64_t n_partial
         uint8_t *thread
         uint64_t thread_size
     ctypedef struct llama_context "struct llama_context":
@@ -538,12 +541,16 @@ cdef extern from "bnf_context.h" nogil:
     int32_t bnf_highest64(uint64_t mask)
 
 cdef extern from "bnf_forward.h" nogil:
+    enum:
+        BNF_ATTN_ITEMS, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE
     ctypedef struct bnf_step "struct bnf_step":
         llama_context *ctx
         const bnf_batch *batch
         int32_t begin
         int32_t n
+        int32_t attention
         int32_t aborted
+    size_t BNF_ATTENTION_WORK(int64_t g, int64_t dk, int64_t dv)
 
 cdef extern from "bnf_screen.h" nogil:
     ctypedef struct bnf_screen_error "struct bnf_screen_error":
@@ -592,6 +599,8 @@ cdef extern from "bnf_calls.h" nogil:
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
     int bnf_head_logits(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
+    void bnf_attention_plan(bnf_step *step, int nth)
     void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t t)
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
+    void bnf_attention_output(const bnf_step *step, int64_t t, int nth, float *work, float *o)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

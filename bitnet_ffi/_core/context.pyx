@@ -12,8 +12,8 @@ from bitnet_ffi._core.bnf cimport (
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_MATMUL_SCRATCH,
-    BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32,
+    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_ATTENTION_WORK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE,
+    BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32,
     LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
     LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
     LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
@@ -141,7 +141,7 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     cdef uint64_t widest = max(n_embd, max(width, n_ff))
     cdef uint64_t group = hp.n_head // hp.n_head_kv
     cdef uint64_t pad = BNF_PAD64(widest)
-    cdef uint64_t attend_work = (4 * group + group * hp.dv) * sizeof(float)
+    cdef uint64_t attend_work = BNF_ATTENTION_WORK(group, hp.dk, hp.dv)
     cdef uint64_t matmul_work = BNF_MATMUL_SCRATCH(widest)
     cdef int kind
     s.memory = memory
@@ -162,9 +162,12 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
         s.act_sum[kind] = <int32_t *>cut(memory, &used, n, sizeof(int32_t))
     # One panel more than full ones, whatever number of columns the kernel table cuts them to.
     s.panels = <int8_t *>cut(memory, &used, n + MAX_PANEL_COLS, pad)
-    s.partial_m = cut_f32(memory, &used, s.n_split * group)
-    s.partial_l = cut_f32(memory, &used, s.n_split * group)
-    s.partial_o = cut_f32(memory, &used, s.n_split * group * hp.dv)
+    s.attn_m = cut_f32(memory, &used, n * hp.n_head)
+    s.attn_l = cut_f32(memory, &used, n * hp.n_head)
+    s.first_pair = <int64_t *>cut(memory, &used, n + 1, sizeof(int64_t))
+    s.partial_m = cut_f32(memory, &used, n_threads * s.n_partial * group)
+    s.partial_l = cut_f32(memory, &used, n_threads * s.n_partial * group)
+    s.partial_o = cut_f32(memory, &used, n_threads * s.n_partial * group * hp.dv)
     s.thread_size = (max(attend_work, matmul_work) + 63) // 64 * 64
     s.thread = <uint8_t *>cut(memory, &used, n_threads, s.thread_size)
     return used
@@ -177,9 +180,8 @@ cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     cdef uint64_t size
     cdef uint8_t *memory
     memset(&s, 0, sizeof(s))
-    # Attention is split by pages only while (token, kv head) pairs are fewer than 4 per thread (attention.pyx).
-    if n_threads > 1:
-        s.n_split = (4 * n_threads + hp.n_head_kv) * <int64_t>((ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + 1)
+    if n_threads > 1:      # one thread leaves no page for later (attention.pyx)
+        s.n_partial = (ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE
     size = lay_out(&s, hp, n, n_threads, NULL)
     memory = <uint8_t *>bnf_alloc(size)
     if memory == NULL:

@@ -9,9 +9,10 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_act, bnf_attention, bnf_batch, bnf_dequantize, bnf_hparams, bnf_layer, bnf_linear, bnf_operand, bnf_operand_row,
-    bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store, bnf_scratch, bnf_sincos, bnf_step,
-    bnf_type_traits, llama_context, llama_model, BNF_FFN_RELU2)
+    bool, bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_dequantize, bnf_hparams,
+    bnf_layer, bnf_linear, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run,
+    bnf_rope_and_store, bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model,
+    BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -131,12 +132,14 @@ cdef void forward_layer(bnf_step *step, int64_t index, int ith, int nth) noexcep
     project(step, &layer.k, s.k, ith, nth)
     project(step, &layer.v, s.v, ith, nth)
     bnf_pool_barrier(ctx.pool)
-    for t in range(t0, t1):
-        bnf_rope_and_store(step, index, t)
-    bnf_pool_barrier(ctx.pool)
+    if step.attention != BNF_ATTN_PAGES_ALONE:
+        for t in range(t0, t1):
+            bnf_rope_and_store(step, index, t)
+        bnf_pool_barrier(ctx.pool)
     bnf_attention(step, index, ith, nth)
     bnf_pool_barrier(ctx.pool)
     for t in range(t0, t1):
+        bnf_attention_output(step, t, nth, <float *>(s.thread + <uint64_t>ith * s.thread_size), s.attn + t * layer.out.w.k)
         norm_attention(step, layer, t)
     bnf_pool_barrier(ctx.pool)
     project(step, &layer.out, s.y, ith, nth)
@@ -191,5 +194,7 @@ cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t 
     step.begin = begin
     step.n = end - begin
     step.aborted = 0
-    bnf_pool_run(ctx.pool, ctx.n_threads if step.n == 1 else ctx.n_threads_batch, forward, &step)
+    cdef int n_threads = ctx.n_threads if step.n == 1 else ctx.n_threads_batch
+    bnf_attention_plan(&step, n_threads)
+    bnf_pool_run(ctx.pool, n_threads, forward, &step)
     return ABORTED if step.aborted else 0
