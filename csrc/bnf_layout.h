@@ -80,12 +80,24 @@
 
 #define BNF_N_TYPES 48 /* above every ggml_type number we know */
 
-/* Types of packed weights: never in a file, made at load by a kernel table (bnf_ops.h, pack). Activations: Q8_ROW.
+/* Types of packed weights: never in a file, made at load by a kernel table (bnf_ops.h, pack). Activations: those of the type it came from.
  * R16: rows in groups of 16; a group is k / 16 blocks of 64 bytes, block b holding elements 16 b .. 16 b + 15 of the 16 rows. Byte 4 r + j of a block
  * is row r's elements 16 b + {0, 4, 8, 12} + j at bits 0, 2, 4, 6, as codes 0, 1, 2 for -1, 0, 1: a dword lane is a row, and the four planes are
- * multiplied with four broadcasts of four activations. */
+ * multiplied with four broadcasts of four activations.
+ *
+ * BLOCKS_R16: block formats, rows in groups of 16 (rows beyond the last are zero). A group is k / block_len blocks, each of
+ * 16 d as f16, 16 m as f16 where the format has minima (K formats: -dmin), and a part for every 32 elements:
+ *   sub-scales of the 16 rows as int8, then sub-minima: once (Q4_K, Q5_K), or for both 16s (Q2_K, Q3_K, Q6_K); in Q2_K a
+ *   sub-scale and its minimum share a byte, low and high half. Then codes in planes of 64 bytes. Byte 4 r + j of a plane
+ *   belongs to row r and to elements 4 g + j of several g = 0..7:
+ *      Q8_0           8 planes   plane i: g = i (w + 128)
+ *      4 low bits     4 planes   plane i: g = i at bits 0..3, g = i + 4 at bits 4..7
+ *      2 low bits     2 planes   plane i: g = i, i + 2, i + 4, i + 6 from bit 0 up        (Q2_K, Q3_K)
+ *      1 high bit     1 plane    g at bit g                                              (Q5_0, Q5_1, Q3_K, Q5_K)
+ *      2 high bits    2 planes   as the 2 low bits                                       (Q6_K) */
 enum bnf_packed_type {
     BNF_TYPE_I2_S_R16 = 44, /* one scale, in struct bnf_matrix */
+    BNF_TYPE_BLOCKS_R16 = 43, /* from the block formats, Q4_0 to Q6_K */
     BNF_TYPE_TQ_R16 = 45,   /* from TQ1_0 and TQ2_0: after each 16 blocks (256 elements) the 16 rows' scales as f32 */
 };
 

@@ -61,7 +61,8 @@ struct bnf_act {
  * k is a multiple of the block length (I2_S: any k with k * m % 128 == 0, through the flat stream). */
 typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
                               int64_t row0, int64_t row1, void *scratch);
-#define BNF_MATMUL_SCRATCH(k) ((size_t)(BNF_PAD64(k) * 4 + 4096))
+/* The most that is asked for: 32 columns of a packed block format, a byte an element and 20 bytes for 32 of them. */
+#define BNF_MATMUL_SCRATCH(k) ((size_t)(BNF_PAD64(k) * 52 + 4096))
 
 enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
 #define BNF_KV_PAGE 64 /* positions in a page of the KV cache; also the attention chunk, aligned to absolute position */
@@ -91,7 +92,7 @@ struct bnf_ops {
     bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by layout; NULL: not supported */
 
     /* Packed weights: the layout this table multiplies fastest, made once at load. The product is the one of the type it
-     * was packed from, to the last bit; its rows [row0, row1) are multiples of 16.
+     * was packed from, to the last bit; row0 is a multiple of 16, and so is row1 if it is not m.
      * packed_layout: the layout for this matrix (BNF_TYPE_*, bnf_layout.h), or w->type when it stays as it lies.
      * packed_size: bytes. pack: rows [row0, row1), multiples of 16 (row1 may be m), into `packed`, 64-aligned; rows are
      * independent, so threads may share the work. */

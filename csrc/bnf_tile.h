@@ -259,7 +259,7 @@ static void bnf_unpack_q6_k(struct bnf_tile *restrict t, int r, const uint8_t *r
     } while (0)
 
 static const struct bnf_tile_format bnf_tile_tq1_0 = { .block_len = 256, .block_size = 54, .offset = 1, .super = true };
-static void bnf_unpack_tq1_0(struct bnf_tile *restrict t, int r, const uint8_t *restrict s, int parts)
+static inline void bnf_unpack_tq1_0(struct bnf_tile *restrict t, int r, const uint8_t *restrict s, int parts)
 {
     (void)parts;
     t->d[0][r] = bnf_load_u16(s + 52);
@@ -269,7 +269,7 @@ static void bnf_unpack_tq1_0(struct bnf_tile *restrict t, int r, const uint8_t *
 }
 
 static const struct bnf_tile_format bnf_tile_tq2_0 = { .block_len = 256, .block_size = 66, .offset = 1, .super = true };
-static void bnf_unpack_tq2_0(struct bnf_tile *restrict t, int r, const uint8_t *restrict s, int parts)
+static inline void bnf_unpack_tq2_0(struct bnf_tile *restrict t, int r, const uint8_t *restrict s, int parts)
 {
     (void)parts;
     t->d[0][r] = bnf_load_u16(s + 64);
@@ -282,7 +282,7 @@ static void bnf_unpack_tq2_0(struct bnf_tile *restrict t, int r, const uint8_t *
 
 /* Codes 0..3 of elements [begin, begin + n) of an I2_S stream, any begin; zero up to the padded end. A group of 128 is
  * 32 bytes; byte i holds elements i, 32 + i, 64 + i, 96 + i from its high bits down. */
-static void bnf_unpack_i2_s(uint8_t *restrict code, const uint8_t *restrict data, int64_t begin, int64_t n, int64_t padded)
+static inline void bnf_unpack_i2_s(uint8_t *restrict code, const uint8_t *restrict data, int64_t begin, int64_t n, int64_t padded)
 {
     int64_t i = 0;
     while (i < n) {

@@ -35,6 +35,8 @@ static uint64_t tile_size(const struct bnf_matrix *w)
 
 int32_t bnf_packed_layout_avx512vnni(const struct bnf_matrix *w)
 {
+    if (bnf_blocks_size_avx512vnni(w) > 0)
+        return BNF_TYPE_BLOCKS_R16;
     if (w->m % TILE_ROWS != 0 || w->k > MAX_K)
         return w->type;
     switch (w->type) {
@@ -47,7 +49,8 @@ int32_t bnf_packed_layout_avx512vnni(const struct bnf_matrix *w)
 
 uint64_t bnf_packed_size_avx512vnni(const struct bnf_matrix *w)
 {
-    return (uint64_t)(w->m / TILE_ROWS) * tile_size(w);
+    const uint64_t blocks_size = bnf_blocks_size_avx512vnni(w);
+    return blocks_size > 0 ? blocks_size : (uint64_t)(w->m / TILE_ROWS) * tile_size(w);
 }
 
 /* v[r] lane i becomes v[i] lane r. */
@@ -171,6 +174,10 @@ static void pack_tq(const struct bnf_matrix *w, int64_t row, uint8_t *out)
 
 void bnf_pack_avx512vnni(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)
 {
+    if (bnf_blocks_size_avx512vnni(w) > 0) {
+        bnf_blocks_pack_avx512vnni(w, row0, row1, packed);
+        return;
+    }
     for (int64_t row = row0; row < row1; row += TILE_ROWS) {
         uint8_t *out = packed + (uint64_t)(row / TILE_ROWS) * tile_size(w);
         if (is_tq(w))
