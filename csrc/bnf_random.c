@@ -53,6 +53,12 @@ double bnf_mt19937_uniform(struct bnf_mt19937 *mt)
     return x < 1.0 ? x : 0x1.fffffffffffffp-1;
 }
 
+float bnf_mt19937_uniform_float(struct bnf_mt19937 *mt)
+{
+    const float x = (float)bnf_mt19937_next(mt) * 0x1p-32f; /* 32 bits rounded to 24: may reach 2^32 */
+    return x < 1.0f ? x : 0x1.fffffep-1f;
+}
+
 uint32_t bnf_random_seed(void)
 {
     uint32_t seed;

@@ -17,6 +17,8 @@ void bnf_mt19937_seed(struct bnf_mt19937 *mt, uint32_t seed);
 uint32_t bnf_mt19937_next(struct bnf_mt19937 *mt);
 /* A double in [0, 1) from two words, low word first, as std::uniform_real_distribution<double> of libstdc++ makes it. */
 double bnf_mt19937_uniform(struct bnf_mt19937 *mt);
+/* A float in [0, 1) from one word, as std::uniform_real_distribution<float> makes it. */
+float bnf_mt19937_uniform_float(struct bnf_mt19937 *mt);
 
 /* A seed nobody chose: from the operating system, or from clock and process where it has none to give at the moment. Never
  * LLAMA_DEFAULT_SEED, which means "no seed". */

@@ -13,11 +13,41 @@ struct llama_sampler_i bnf_min_p_i = PLAIN(bnf_min_p_apply);
 struct llama_sampler_i bnf_typical_i = PLAIN(bnf_typical_apply);
 struct llama_sampler_i bnf_temp_i = PLAIN(bnf_temp_apply);
 
-struct llama_sampler_i bnf_dist_i = {
+struct llama_sampler_i bnf_temp_ext_i = PLAIN(bnf_temp_ext_apply);
+struct llama_sampler_i bnf_top_n_sigma_i = PLAIN(bnf_top_n_sigma_apply);
+struct llama_sampler_i bnf_softmax_i = PLAIN(bnf_softmax_apply);
+struct llama_sampler_i bnf_tail_free_i = PLAIN(bnf_tail_free_apply);
+
+#define RANDOM(apply_fn, reset_fn, clone_fn) \
+    { .name = bnf_sampler_own_name, .apply = apply_fn, .reset = reset_fn, .clone = clone_fn, .free = bnf_plain_free }
+
+struct llama_sampler_i bnf_dist_i = RANDOM(bnf_dist_apply, bnf_dist_reset, bnf_dist_clone);
+struct llama_sampler_i bnf_xtc_i = RANDOM(bnf_xtc_apply, bnf_dist_reset, bnf_xtc_clone);
+struct llama_sampler_i bnf_mirostat_i = RANDOM(bnf_mirostat_apply, bnf_mirostat_reset, bnf_mirostat_clone);
+struct llama_sampler_i bnf_mirostat_v2_i = RANDOM(bnf_mirostat_v2_apply, bnf_mirostat_reset, bnf_mirostat_clone);
+
+struct llama_sampler_i bnf_adaptive_p_i = {
     .name = bnf_sampler_own_name,
-    .apply = bnf_dist_apply,
-    .reset = bnf_dist_reset,
-    .clone = bnf_dist_clone,
+    .accept = bnf_adaptive_p_accept,
+    .apply = bnf_adaptive_p_apply,
+    .reset = bnf_adaptive_p_reset,
+    .clone = bnf_adaptive_p_clone,
+    .free = bnf_plain_free,
+};
+
+struct llama_sampler_i bnf_dry_i = {
+    .name = bnf_sampler_own_name,
+    .accept = bnf_dry_accept,
+    .apply = bnf_dry_apply,
+    .reset = bnf_dry_reset,
+    .clone = bnf_dry_clone,
+    .free = bnf_dry_free,
+};
+
+struct llama_sampler_i bnf_infill_i = {
+    .name = bnf_sampler_own_name,
+    .apply = bnf_infill_apply,
+    .clone = bnf_infill_clone,
     .free = bnf_plain_free,
 };
 

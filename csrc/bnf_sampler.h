@@ -51,18 +51,65 @@ void bnf_candidates_softmax(llama_token_data *data, size_t n);
 
 /* ---- states ---- */
 
+#define BNF_DRY_TAIL 20 /* most tokens of a sequence breaker behind its first */
+
 struct bnf_sampler_plain { /* samplers that remember nothing but their settings */
     const char *name;
     float p;          /* probability or temperature */
     int32_t k;
     size_t min_keep;
+    float delta, exponent; /* temp-ext */
 };
 
-struct bnf_sampler_dist {
+struct bnf_sampler_dist { /* also the beginning of every other state that draws */
     const char *name;
     uint32_t seed;     /* as given; LLAMA_DEFAULT_SEED: a new random one at each reset */
     uint32_t seed_now; /* the one in use */
     struct bnf_mt19937 random;
+};
+
+struct bnf_sampler_xtc {
+    struct bnf_sampler_dist dist;
+    float chance, threshold;
+    size_t min_keep;
+};
+
+struct bnf_sampler_mirostat {
+    struct bnf_sampler_dist dist;
+    int32_t n_vocab, m; /* version 1 */
+    float tau, eta;     /* wanted surprise in bits, and how fast mu follows it */
+    float mu;           /* the surprise that is allowed now */
+};
+
+struct bnf_sampler_adaptive_p {
+    struct bnf_sampler_dist dist;
+    float target, decay;
+    float weighted_sum, total_weight; /* of the probabilities that accepted tokens had */
+    llama_token pending;              /* what it selected, until llama_sampler_accept confirms it */
+    float pending_p;                  /* that token's probability before the transformation */
+};
+
+struct bnf_dry_breaker {
+    llama_token head;
+    int32_t n_tail;
+    llama_token tail[BNF_DRY_TAIL];
+};
+
+struct bnf_sampler_dry {
+    const char *name;
+    float multiplier, base;
+    int32_t allowed_len, last_n;       /* last_n > 0 */
+    struct bnf_dry_breaker *breakers;  /* [n_breakers] ascending heads */
+    int32_t n_breakers, breakers_cap;
+    llama_token *tokens;               /* [cap]: the last n accepted ones are [end - n, end), n at most last_n */
+    int32_t cap, end;
+    int32_t *z;                        /* [cap] room for apply, as is found */
+    llama_token_data *found;
+};
+
+struct bnf_sampler_infill {
+    const char *name;
+    const struct llama_vocab *vocab;
 };
 
 struct bnf_token_count {
@@ -100,7 +147,8 @@ struct bnf_sampler_chain {
 /* ---- vtables (bnf_sampler.c) and the functions they hold ---- */
 
 extern struct llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i,
-    bnf_temp_i, bnf_penalties_i, bnf_logit_bias_i, bnf_chain_i;
+    bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i, bnf_mirostat_i, bnf_mirostat_v2_i,
+    bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i, bnf_logit_bias_i, bnf_chain_i;
 
 /* sampler.pyx */
 /* A sampler with that vtable and state of `size` bytes, zeros but for the name; NULL: no memory. */
@@ -116,10 +164,49 @@ void bnf_min_p_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 void bnf_typical_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 void bnf_temp_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 
+/* sampler_spread.pyx */
+void bnf_temp_ext_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_top_n_sigma_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_softmax_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_tail_free_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+
 /* sampler_dist.pyx */
+/* A sampler whose state begins with struct bnf_sampler_dist, seeded. */
+struct llama_sampler *bnf_dist_new(struct llama_sampler_i *iface, const char *name, size_t size, uint32_t seed);
+/* A copy of such a state, `size` bytes: it goes on from the same point of the stream. */
+struct llama_sampler *bnf_dist_copy(const struct llama_sampler *smpl, size_t size);
+/* Selects by softmax of the logits, and leaves the probabilities in p. */
+void bnf_dist_draw(struct bnf_sampler_dist *dist, llama_token_data_array *cur);
 void bnf_dist_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 void bnf_dist_reset(struct llama_sampler *smpl);
 struct llama_sampler *bnf_dist_clone(const struct llama_sampler *smpl);
+
+/* sampler_xtc.pyx */
+void bnf_xtc_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+struct llama_sampler *bnf_xtc_clone(const struct llama_sampler *smpl);
+
+/* sampler_mirostat.pyx */
+void bnf_mirostat_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_mirostat_v2_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_mirostat_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_mirostat_clone(const struct llama_sampler *smpl);
+
+/* sampler_adaptive_p.pyx */
+void bnf_adaptive_p_accept(struct llama_sampler *smpl, llama_token token);
+void bnf_adaptive_p_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_adaptive_p_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_adaptive_p_clone(const struct llama_sampler *smpl);
+
+/* sampler_dry.pyx */
+void bnf_dry_accept(struct llama_sampler *smpl, llama_token token);
+void bnf_dry_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_dry_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_dry_clone(const struct llama_sampler *smpl);
+void bnf_dry_free(struct llama_sampler *smpl);
+
+/* sampler_infill.pyx */
+void bnf_infill_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+struct llama_sampler *bnf_infill_clone(const struct llama_sampler *smpl);
 
 /* sampler_penalties.pyx */
 void bnf_penalties_accept(struct llama_sampler *smpl, llama_token token);

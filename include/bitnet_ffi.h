@@ -848,7 +848,7 @@ LLAMA_API struct llama_sampler *llama_sampler_clone(const struct llama_sampler *
 /* Free it; a chain frees its members. Never free a member of a chain. NULL is accepted. */
 LLAMA_API void llama_sampler_free(struct llama_sampler *smpl);
 
-/* Seed in use of a dist sampler, or of the last member of a chain that has one; LLAMA_DEFAULT_SEED when there is
+/* Seed in use of a sampler that draws, or of the last member of a chain that has one; LLAMA_DEFAULT_SEED when there is
  * none. */
 LLAMA_API uint32_t llama_sampler_get_seed(const struct llama_sampler *smpl);
 
@@ -882,6 +882,42 @@ LLAMA_API struct llama_sampler *llama_sampler_init_typical(float p, size_t min_k
 
 /* Divide logits by t; t <= 0 keeps only the largest, all others become minus infinity. */
 LLAMA_API struct llama_sampler *llama_sampler_init_temp(float t);
+
+/* A temperature between t - delta and t + delta that grows with the entropy of the candidates, relative to that of a uniform
+ * choice, to the power of exponent (arXiv 2309.02772). delta <= 0: as llama_sampler_init_temp. */
+LLAMA_API struct llama_sampler *llama_sampler_init_temp_ext(float t, float delta, float exponent);
+
+/* Logits more than n standard deviations below the largest become minus infinity (arXiv 2411.07641); n <= 0: off. */
+LLAMA_API struct llama_sampler *llama_sampler_init_top_n_sigma(float n);
+
+/* With chance p, remove all candidates of at least probability t but the least likely of them, as long as min_keep stay.
+ * p <= 0 or t > 0.5: off. seed: as for dist. */
+LLAMA_API struct llama_sampler *llama_sampler_init_xtc(float p, float t, size_t min_keep, uint32_t seed);
+
+/* Mirostat (arXiv 2007.14966): select so that the surprise stays near tau bits; eta: how fast it corrects itself; m: number of
+ * candidates that version 1 measures. They select: a chain ends with one in place of dist. */
+LLAMA_API struct llama_sampler *llama_sampler_init_mirostat(int32_t n_vocab, uint32_t seed, float tau, float eta, int32_t m);
+LLAMA_API struct llama_sampler *llama_sampler_init_mirostat_v2(uint32_t seed, float tau, float eta);
+
+/* Select tokens whose probability is near target (0 to 1; negative: as dist), corrected by the fading average of what was
+ * accepted; decay (0 to 0.99): how slowly it fades. Ends a chain. */
+LLAMA_API struct llama_sampler *llama_sampler_init_adaptive_p(float target, float decay, uint32_t seed);
+
+/* DRY: lower the logit of a token that would lengthen a repetition of dry_allowed_length or more of the last
+ * dry_penalty_last_n accepted tokens (0 or less: off) by dry_multiplier * dry_base ^ (length - dry_allowed_length).
+ * dry_multiplier 0 or dry_base below 1: off. seq_breakers: num_breakers texts that no repetition reaches across; copied; at
+ * most 40 bytes of each count. */
+LLAMA_API struct llama_sampler *llama_sampler_init_dry(
+    const struct llama_vocab *vocab, float dry_multiplier, float dry_base, int32_t dry_allowed_length,
+    int32_t dry_penalty_last_n, const char **seq_breakers, size_t num_breakers);
+
+/* For text between a prefix and a suffix: ends it where going on is unsure, and lets a token inherit the probability of
+ * those that continue it. After top-k and top-p; vocab is borrowed. */
+LLAMA_API struct llama_sampler *llama_sampler_init_infill(const struct llama_vocab *vocab);
+
+/* Of 2024: sort and compute probabilities; tail-free sampling (z >= 1: off). */
+LLAMA_API struct llama_sampler *llama_sampler_init_softmax(void);
+LLAMA_API struct llama_sampler *llama_sampler_init_tail_free(float z, size_t min_keep);
 
 /* Lower the logits of tokens among the last penalty_last_n accepted ones (0: off; negative: off, as the size of
  * the context is not known here). penalty_repeat: divides positive and multiplies negative logits, 1: off.

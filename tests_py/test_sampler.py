@@ -234,7 +234,8 @@ def test_logit_bias_adds_up(biases, logits, random, move):
     ("top_k", (0,), b"?top-k"), ("top_k", (-1,), b"?top-k"), ("top_p", (1.0, 1), b"?top-p"), ("min_p", (0.0, 1), b"?min-p"),
     ("typical", (1.0, 1), b"?typical"), ("temp", (1.0,), b"?temp"), ("penalties", (9, 0, 2.0, 1.0, 1.0), b"?penalties"),
     ("penalties", (9, -1, 2.0, 1.0, 1.0), b"?penalties"), ("penalties", (9, 64, 1.0, 0.0, 0.0), b"?penalties"),
-    ("logit_bias", (9, 0, None), b"?logit-bias")])
+    ("logit_bias", (9, 0, None), b"?logit-bias"), ("temp_ext", (1.0, 0.0, 2.0), b"?temp-ext"), ("top_n_sigma", (0.0,), b"?top-n-sigma"),
+    ("tail_free", (1.0, 1), b"?tail-free"), ("xtc", (0.0, 0.1, 1, 1), b"?xtc"), ("xtc", (0.5, 0.6, 1, 1), b"?xtc")])
 def test_settings_without_effect_change_nothing(kind, settings, name):
     sampler = make(kind, *settings)
     candidates = Candidates([1, 3, 2])
@@ -246,7 +247,8 @@ def test_settings_without_effect_change_nothing(kind, settings, name):
 
 
 ALL = [("greedy",), ("dist", 1), ("top_k", 2), ("top_p", 0.5, 1), ("min_p", 0.1, 1), ("typical", 0.5, 1), ("temp", 0.5),
-       ("temp", 0.0), ("penalties", 9, 4, 2.0, 1.0, 1.0), ("logit_bias", 9, 1, (abi.LogitBias * 1)((0, 1.0)))]
+       ("temp", 0.0), ("temp_ext", 1.0, 0.5, 1.0), ("top_n_sigma", 1.0), ("softmax",), ("tail_free", 0.5, 1), ("xtc", 1.0, 0.1, 1, 1),
+       ("mirostat", 9, 1, 5.0, 0.1, 100), ("mirostat_v2", 1, 5.0, 0.1), ("adaptive_p", 0.5, 0.9, 1), ("penalties", 9, 4, 2.0, 1.0, 1.0), ("logit_bias", 9, 1, (abi.LogitBias * 1)((0, 1.0)))]
 
 
 @pytest.mark.parametrize("kind, settings", [(kind, settings) for kind, *settings in ALL])

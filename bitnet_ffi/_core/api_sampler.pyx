@@ -10,16 +10,17 @@ from bitnet_ffi._core.bnf cimport (
     bnf_release, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t, llama_sampler_i, llama_token,
     llama_token_data, llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport (
-    bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_empty_i, bnf_greedy_i, bnf_logit_bias_i,
-    bnf_min_p_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_logit_bias, bnf_sampler_new,
-    bnf_sampler_penalties, bnf_sampler_plain, bnf_temp_i, bnf_top_k_i, bnf_top_p_i, bnf_typical_i)
+    bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
+    bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist,
+    bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i,
+    bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i)
 
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)
     float *llama_get_logits_ith(llama_context *ctx, int32_t i)
 
 cdef extern from "bnf_sampler.h" nogil:
-    void bnf_dist_reset(llama_sampler *smpl)
+    pass
 
 
 # ---- any sampler ----
@@ -87,6 +88,12 @@ cdef public void llama_sampler_free(llama_sampler *smpl) noexcept nogil:
     bnf_release(smpl)
 
 
+# Does its state begin with struct bnf_sampler_dist?
+cdef bint draws(const llama_sampler_i *iface) noexcept nogil:
+    return (iface == &bnf_dist_i or iface == &bnf_xtc_i or iface == &bnf_mirostat_i or iface == &bnf_mirostat_v2_i
+            or iface == &bnf_adaptive_p_i)
+
+
 # The seed in use; of a chain, that of its last member that has one. LLAMA_DEFAULT_SEED: none.
 cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept nogil:
     cdef const bnf_sampler_chain *chain
@@ -94,7 +101,7 @@ cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept 
     cdef int32_t i
     if is_null(smpl, "llama_sampler_get_seed"):
         return <uint32_t>LLAMA_DEFAULT_SEED
-    if smpl.iface == &bnf_dist_i:
+    if draws(smpl.iface):
         return (<const bnf_sampler_dist *>smpl.ctx).seed_now
     if smpl.iface == &bnf_chain_i:
         chain = <const bnf_sampler_chain *>smpl.ctx
@@ -125,11 +132,7 @@ cdef public llama_sampler *llama_sampler_init_greedy() noexcept nogil:
 
 
 cdef public llama_sampler *llama_sampler_init_dist(uint32_t seed) noexcept nogil:
-    cdef llama_sampler *smpl = bnf_sampler_new(&bnf_dist_i, "dist", sizeof(bnf_sampler_dist))
-    if smpl != NULL:
-        (<bnf_sampler_dist *>smpl.ctx).seed = seed
-        bnf_dist_reset(smpl)
-    return smpl
+    return bnf_dist_new(&bnf_dist_i, "dist", sizeof(bnf_sampler_dist), seed)
 
 
 cdef public llama_sampler *llama_sampler_init_top_k(int32_t k) noexcept nogil:
@@ -160,6 +163,33 @@ cdef public llama_sampler *llama_sampler_init_temp(float t) noexcept nogil:
     if t == 1:
         return plain(&bnf_empty_i, "?temp", 0, 0, 0)
     return plain(&bnf_temp_i, "temp", t, 0, 0)
+
+
+cdef public llama_sampler *llama_sampler_init_temp_ext(float t, float delta, float exponent) noexcept nogil:
+    cdef llama_sampler *smpl
+    if t == 1 and not delta > 0:
+        return plain(&bnf_empty_i, "?temp-ext", 0, 0, 0)
+    smpl = plain(&bnf_temp_ext_i, "temp-ext", t, 0, 0)
+    if smpl != NULL:
+        (<bnf_sampler_plain *>smpl.ctx).delta = delta
+        (<bnf_sampler_plain *>smpl.ctx).exponent = exponent
+    return smpl
+
+
+cdef public llama_sampler *llama_sampler_init_top_n_sigma(float n) noexcept nogil:
+    if not n > 0:
+        return plain(&bnf_empty_i, "?top-n-sigma", 0, 0, 0)
+    return plain(&bnf_top_n_sigma_i, "top-n-sigma", n, 0, 0)
+
+
+cdef public llama_sampler *llama_sampler_init_softmax() noexcept nogil:
+    return plain(&bnf_softmax_i, "softmax", 0, 0, 0)
+
+
+cdef public llama_sampler *llama_sampler_init_tail_free(float z, size_t min_keep) noexcept nogil:
+    if z >= 1:
+        return plain(&bnf_empty_i, "?tail-free", 0, 0, 0)
+    return plain(&bnf_tail_free_i, "tail-free", z, 0, min_keep)
 
 
 # n_vocab belongs to the signature of 2026; the tables here grow with what is accepted instead.

@@ -2,13 +2,14 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf cimport bool, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
 
 cdef extern from "bnf_random.h" nogil:
     ctypedef struct bnf_mt19937 "struct bnf_mt19937":
         int32_t next
     void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)
     double bnf_mt19937_uniform(bnf_mt19937 *mt)
+    float bnf_mt19937_uniform_float(bnf_mt19937 *mt)
     uint32_t bnf_random_seed()
 
 cdef extern from "bnf_sampler.h" nogil:
@@ -27,11 +28,56 @@ cdef extern from "bnf_sampler.h" nogil:
         float p
         int32_t k
         size_t min_keep
+        float delta
+        float exponent
     ctypedef struct bnf_sampler_dist "struct bnf_sampler_dist":
         const char *name
         uint32_t seed
         uint32_t seed_now
         bnf_mt19937 random
+    ctypedef struct bnf_sampler_xtc "struct bnf_sampler_xtc":
+        bnf_sampler_dist dist
+        float chance
+        float threshold
+        size_t min_keep
+    ctypedef struct bnf_sampler_mirostat "struct bnf_sampler_mirostat":
+        bnf_sampler_dist dist
+        int32_t n_vocab
+        int32_t m
+        float tau
+        float eta
+        float mu
+    ctypedef struct bnf_sampler_adaptive_p "struct bnf_sampler_adaptive_p":
+        bnf_sampler_dist dist
+        float target
+        float decay
+        float weighted_sum
+        float total_weight
+        llama_token pending
+        float pending_p
+    enum:
+        BNF_DRY_TAIL
+    ctypedef struct bnf_dry_breaker "struct bnf_dry_breaker":
+        llama_token head
+        int32_t n_tail
+        llama_token *tail
+    ctypedef struct bnf_sampler_dry "struct bnf_sampler_dry":
+        const char *name
+        float multiplier
+        float base
+        int32_t allowed_len
+        int32_t last_n
+        bnf_dry_breaker *breakers
+        int32_t n_breakers
+        int32_t breakers_cap
+        llama_token *tokens
+        int32_t cap
+        int32_t end
+        int32_t *z
+        llama_token_data *found
+    ctypedef struct bnf_sampler_infill "struct bnf_sampler_infill":
+        const char *name
+        const llama_model *vocab
     ctypedef struct bnf_token_count "struct bnf_token_count":
         llama_token token
         int32_t count
@@ -63,8 +109,16 @@ cdef extern from "bnf_sampler.h" nogil:
         size_t cur_len
 
     llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i
-    llama_sampler_i bnf_temp_i, bnf_penalties_i, bnf_logit_bias_i, bnf_chain_i
+    llama_sampler_i bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i
+    llama_sampler_i bnf_mirostat_i, bnf_mirostat_v2_i, bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i
+    llama_sampler_i bnf_logit_bias_i, bnf_chain_i
 
     llama_sampler *bnf_sampler_new(llama_sampler_i *iface, const char *name, size_t size)
+    void bnf_temp_apply(llama_sampler *smpl, llama_token_data_array *cur)
+    void bnf_top_k_apply(llama_sampler *smpl, llama_token_data_array *cur)
+    llama_sampler *bnf_dist_new(llama_sampler_i *iface, const char *name, size_t size, uint32_t seed)
+    llama_sampler *bnf_dist_copy(const llama_sampler *smpl, size_t size)
+    void bnf_dist_draw(bnf_sampler_dist *dist, llama_token_data_array *cur)
+    void bnf_dist_reset(llama_sampler *smpl)
     bnf_sampler_chain *bnf_chain_of(const llama_sampler *smpl, const char *caller)
     llama_token_data *bnf_chain_candidates(bnf_sampler_chain *chain, size_t n)

@@ -6,16 +6,18 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport LLAMA_DEFAULT_SEED, llama_sampler, llama_token_data_array
+from bitnet_ffi._core.bnf cimport LLAMA_DEFAULT_SEED, llama_sampler, llama_sampler_i, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_exp, bnf_candidates_max, bnf_mt19937_seed, bnf_mt19937_uniform, bnf_random_seed, bnf_sampler_dist,
     bnf_sampler_new)
 
+cdef extern from "bnf_sampler.h" nogil:
+    pass
+
 
 # The first candidate, in the order of the array, at which the running sum reaches u times the whole; one uniform u a call.
 # A single candidate is taken without drawing.
-cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
-    cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
+cdef public void bnf_dist_draw(bnf_sampler_dist *dist, llama_token_data_array *cur) noexcept nogil:
     cdef double whole, target, running = 0
     cdef size_t i
     cur.selected = -1
@@ -26,7 +28,7 @@ cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur
         cur.data[0].p = 1
         return
     whole = bnf_candidates_exp(cur.data, cur.size, bnf_candidates_max(cur.data, cur.size))
-    target = whole * bnf_mt19937_uniform(&own.random)
+    target = whole * bnf_mt19937_uniform(&dist.random)
     for i in range(cur.size):
         if cur.selected < 0:
             running += cur.data[i].p
@@ -37,15 +39,30 @@ cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur
         cur.data[i].p = <float>(cur.data[i].p / whole)
 
 
+cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
+    bnf_dist_draw(<bnf_sampler_dist *>smpl.ctx, cur)
+
+
 cdef public void bnf_dist_reset(llama_sampler *smpl) noexcept nogil:
     cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
     own.seed_now = bnf_random_seed() if own.seed == <uint32_t>LLAMA_DEFAULT_SEED else own.seed
     bnf_mt19937_seed(&own.random, own.seed_now)
 
 
-# The clone goes on from the same point of the stream.
-cdef public llama_sampler *bnf_dist_clone(const llama_sampler *smpl) noexcept nogil:
-    cdef llama_sampler *copy = bnf_sampler_new(smpl.iface, NULL, sizeof(bnf_sampler_dist))
+cdef public llama_sampler *bnf_dist_new(llama_sampler_i *iface, const char *name, size_t size, uint32_t seed) noexcept nogil:
+    cdef llama_sampler *smpl = bnf_sampler_new(iface, name, size)
+    if smpl != NULL:
+        (<bnf_sampler_dist *>smpl.ctx).seed = seed
+        bnf_dist_reset(smpl)
+    return smpl
+
+
+cdef public llama_sampler *bnf_dist_copy(const llama_sampler *smpl, size_t size) noexcept nogil:
+    cdef llama_sampler *copy = bnf_sampler_new(smpl.iface, NULL, size)
     if copy != NULL:
-        memcpy(copy.ctx, smpl.ctx, sizeof(bnf_sampler_dist))
+        memcpy(copy.ctx, smpl.ctx, size)
     return copy
+
+
+cdef public llama_sampler *bnf_dist_clone(const llama_sampler *smpl) noexcept nogil:
+    return bnf_dist_copy(smpl, sizeof(bnf_sampler_dist))
