@@ -35,7 +35,6 @@ void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */
 int32_t bnf_vocab_n_tokens(const struct bnf_vocab *vocab);
 
 /* ---- the rooms inside the vocabulary; structs in bnf_vocab.h ---- */
-struct bnf_split;
 struct bnf_merge_scratch;
 struct bnf_ids;
 /* vocab.pyx: an array of strings or numbers with at least `count` elements. 1: *out set; 0: absent; negative: another
@@ -47,8 +46,6 @@ int bnf_vocab_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_t
 int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* vocab_tables.pyx: pieces, keys, bytes and merges, once roles are known. 0 or a negative code. */
 int bnf_vocab_tables(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
-/* split.pyx: the end of the word that begins at split->pos, which moves there. Call while split->pos < split->end. */
-const uint8_t *bnf_split_next(struct bnf_split *split);
 /* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or
  * BITNET_ERROR_MEMORY. */
 int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,

@@ -21,11 +21,14 @@ enum bnf_category {
     BNF_N_CATEGORIES
 };
 
-/* Sets of categories: bit c stands for category c. The names are those of the regular expressions: \p{L}, \p{N}, \s... */
+/* Sets of categories: bit c stands for category c. The names are those of the regular expressions: \p{L}, \p{N};
+ * BNF_IN_S is \s. */
 #define BNF_IN_L (1u << BNF_CAT_LU | 1u << BNF_CAT_LL | 1u << BNF_CAT_LT | 1u << BNF_CAT_LM | 1u << BNF_CAT_LO)
 #define BNF_IN_N (1u << BNF_CAT_ND | 1u << BNF_CAT_NL | 1u << BNF_CAT_NO)
 #define BNF_IN_P (1u << BNF_CAT_PC | 1u << BNF_CAT_PD | 1u << BNF_CAT_PS | 1u << BNF_CAT_PE | 1u << BNF_CAT_PI \
                   | 1u << BNF_CAT_PF | 1u << BNF_CAT_PO)
+#define BNF_IN_M (1u << BNF_CAT_MN | 1u << BNF_CAT_MC | 1u << BNF_CAT_ME)
+#define BNF_IN_SYMBOL (1u << BNF_CAT_SM | 1u << BNF_CAT_SC | 1u << BNF_CAT_SK | 1u << BNF_CAT_SO) /* \p{S} */
 #define BNF_IN_S (1u << BNF_CAT_ZS | 1u << BNF_CAT_ZL | 1u << BNF_CAT_ZP | 1u << BNF_CAT_CW)
 
 #define BNF_UNICODE_BLOCK_LEN 128
@@ -96,20 +99,26 @@ static inline size_t bnf_utf8_encode(uint32_t c, uint8_t *out)
     return 4;
 }
 
-/* The category set of the character at p, in clean text (bnf_utf8_is_clean); *next is the character after it. */
-static inline uint32_t bnf_utf8_set(const uint8_t *p, const uint8_t **next)
+/* The code point at p, in clean text (bnf_utf8_is_clean); *next is the character after it. */
+static inline uint32_t bnf_utf8_char(const uint8_t *p, const uint8_t **next)
 {
     uint32_t c = p[0];
-    if (c < 0x80) {
-        *next = p + 1;
-        return 1u << bnf_unicode_blocks[c];
-    }
     const size_t len = bnf_utf8_len((uint8_t)c);
-    c &= 0x7Fu >> len;
+    if (len > 1)
+        c &= 0x7Fu >> len;
     for (size_t i = 1; i < len; i++)
         c = c << 6 | (p[i] & 0x3Fu);
     *next = p + len;
-    return bnf_category_set(c);
+    return c;
+}
+
+/* The category set of the character at p, in clean text. */
+static inline uint32_t bnf_utf8_set(const uint8_t *p, const uint8_t **next)
+{
+    if (p[0] >= 0x80)
+        return bnf_category_set(bnf_utf8_char(p, next));
+    *next = p + 1;
+    return 1u << bnf_unicode_blocks[p[0]];
 }
 
 /* Is every character well-formed and in its shortest form? Then decoding and encoding gives the same bytes. */

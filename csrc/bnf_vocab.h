@@ -1,17 +1,16 @@
 /* The vocabulary as the tokenizers see it: struct bnf_vocab, its two hash tables, and the tables of names.
- * Private to _core/vocab*.pyx, split.pyx, tokenize.pyx, merge.pyx and api_vocab.pyx; mirrored by _core/bnf_vocab.pxd.
+ * Private to _core/vocab*.pyx, tokenize.pyx, merge.pyx and api_vocab.pyx; mirrored by _core/bnf_vocab.pxd.
  * A vocabulary is immutable after load and shared by threads, except for the bytes of `whole`, a memo (see below). */
 #ifndef BNF_VOCAB_H
 #define BNF_VOCAB_H
 
+#include "bnf_split.h"
 #include "bnf_types.h"
 #include "bnf_unicode.h"
 
 #include <string.h>
 
-/* ---- pre-tokenizers ---- */
-
-enum bnf_pre { BNF_PRE_DEFAULT = 0, BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM };
+/* ---- pre-tokenizers by name ---- */
 
 enum bnf_pre_flag {
     BNF_PRE_WHOLE_WORDS  = 1, /* a word that is in the vocabulary is one token, whatever the merges say */
@@ -227,14 +226,6 @@ struct bnf_merge_scratch {
 struct bnf_fragment { /* a stretch of the text, or the token that replaces it */
     size_t begin, len;
     uint32_t token;       /* BNF_NO_TOKEN: text */
-};
-
-/* A position in a text that is being cut into words: split.pyx. */
-struct bnf_split {
-    const uint8_t *pos;   /* where the next word begins; clean UTF-8 */
-    const uint8_t *end;
-    const uint8_t *stop;  /* rules that look ahead see the text end here; start with stop == pos */
-    int32_t pre;          /* bnf_pre */
 };
 
 /* Log a repair as a warning; under BITNET_STRICT_TOKENIZERS=1 refuse it: BITNET_ERROR_MODEL with the same sentence. */

@@ -2,20 +2,29 @@
  * Tables only; vocab.pyx and vocab_roles.pyx act on them. The facts are llama.cpp's (src/llama-vocab.cpp, 2026). */
 #include "bnf_vocab.h"
 
+/* Flags that go with many names. */
 #define LLAMA3 BNF_PRE_LLAMA3, BNF_PRE_WHOLE_WORDS | BNF_PRE_ADD_BOS
+#define KEEP BNF_PRE_KEEP_SPACES
 
 const struct bnf_pre_name bnf_pre_names[] = {
     {"default", BNF_PRE_DEFAULT, 0},
     {"gpt-2", BNF_PRE_GPT2, 0},
     {"llama-bpe", LLAMA3},
-    {"smollm", BNF_PRE_SMOLLM, BNF_PRE_KEEP_SPACES},
-    /* the same splitting under other names */
+    {"smollm", BNF_PRE_SMOLLM, KEEP},
+    {"qwen2", BNF_PRE_QWEN2, KEEP},
+    {"falcon", BNF_PRE_FALCON, 0},
+    {"gpt-4o", BNF_PRE_GPT4O, KEEP},
+    {"tekken", BNF_PRE_TEKKEN, BNF_PRE_WHOLE_WORDS | BNF_PRE_ADD_BOS | KEEP},
+    {"deepseek-llm", BNF_PRE_DEEPSEEK_LLM, KEEP},
+    {"deepseek-coder", BNF_PRE_DEEPSEEK_CODER, KEEP},
+    {"deepseek-v3", BNF_PRE_DEEPSEEK3, KEEP},
+    /* as GPT-2 */
     {"phi-2", BNF_PRE_GPT2, 0},
     {"mpt", BNF_PRE_GPT2, 0},
     {"olmo", BNF_PRE_GPT2, 0},
     {"jais", BNF_PRE_GPT2, 0},
-    {"trillion", BNF_PRE_GPT2, BNF_PRE_KEEP_SPACES},
-    {"granite-docling", BNF_PRE_GPT2, BNF_PRE_KEEP_SPACES},
+    {"trillion", BNF_PRE_GPT2, KEEP},
+    {"granite-docling", BNF_PRE_GPT2, KEEP},
     {"exaone4", BNF_PRE_GPT2, 0},
     {"gigachat", BNF_PRE_GPT2, 0},
     {"a.x-4.0", BNF_PRE_GPT2, 0},
@@ -28,6 +37,7 @@ const struct bnf_pre_name bnf_pre_names[] = {
     {"jina-v1-en", BNF_PRE_GPT2, BNF_PRE_ADD_SEP},
     {"jina-v2-code", BNF_PRE_GPT2, BNF_PRE_ADD_SEP},
     {"roberta-bpe", BNF_PRE_GPT2, BNF_PRE_ADD_SEP},
+    /* as Llama 3 */
     {"llama3", LLAMA3},
     {"llama-v3", LLAMA3},
     {"falcon3", LLAMA3},
@@ -40,13 +50,58 @@ const struct bnf_pre_name bnf_pre_names[] = {
     {"smaug-bpe", BNF_PRE_LLAMA3, 0},
     {"chatglm-bpe", BNF_PRE_LLAMA3, 0},
     {"glm4", BNF_PRE_LLAMA3, 0},
+    {"glm5", BNF_PRE_LLAMA3, 0},
+    /* as SmolLM */
     {"starcoder", BNF_PRE_SMOLLM, 0},
     {"refact", BNF_PRE_SMOLLM, 0},
-    {"command-r", BNF_PRE_SMOLLM, BNF_PRE_KEEP_SPACES},
+    {"command-r", BNF_PRE_SMOLLM, KEEP},
     {"codeshell", BNF_PRE_SMOLLM, 0},
     {"exaone", BNF_PRE_SMOLLM, 0},
     {"minerva-7b", BNF_PRE_SMOLLM, 0},
     {"mellum2", BNF_PRE_SMOLLM, 0},
+    /* as Qwen 2; [\r\n]+ behind \s* is as good as [\r\n], which is what BailingMoE says */
+    {"deepseek-r1-qwen", BNF_PRE_QWEN2, KEEP},
+    {"kormo", BNF_PRE_QWEN2, KEEP},
+    {"f2llmv2", BNF_PRE_QWEN2, KEEP},
+    {"stablelm2", BNF_PRE_QWEN2, 0},
+    {"megrez", BNF_PRE_QWEN2, 0},
+    {"hunyuan", BNF_PRE_QWEN2, KEEP},
+    {"grok-2", BNF_PRE_QWEN2, KEEP},
+    {"solar-open", BNF_PRE_QWEN2, KEEP},
+    {"bailingmoe", BNF_PRE_QWEN2, KEEP},
+    {"bailingmoe2", BNF_PRE_QWEN2, KEEP},
+    {"llada-moe", BNF_PRE_QWEN2, KEEP},
+    /* close to Llama 3 and Qwen 2 */
+    {"qwen35", BNF_PRE_QWEN35, KEEP},
+    {"ufakzeka", BNF_PRE_UFAKZEKA, KEEP},
+    {"seed-coder", BNF_PRE_SEED_CODER, KEEP},
+    {"minicpm5", BNF_PRE_MINICPM5, BNF_PRE_WHOLE_WORDS},
+    {"jais-2", BNF_PRE_JAIS2, 0},
+    {"laguna", BNF_PRE_LAGUNA, KEEP},
+    {"exaone-moe", BNF_PRE_EXAONE_MOE, 0},
+    /* o200k and its like */
+    {"llama4", BNF_PRE_GPT4O, KEEP},
+    {"kanana2", BNF_PRE_GPT4O, KEEP},
+    {"talkie", BNF_PRE_GPT4O, KEEP},
+    {"minimax-m2", BNF_PRE_GPT4O, KEEP},
+    {"granite-embed-multi-97m", BNF_PRE_GRANITE_EMB, BNF_PRE_WHOLE_WORDS | KEEP},
+    {"tiny_aya", BNF_PRE_TINY_AYA, KEEP},
+    {"cohere2moe", BNF_PRE_TINY_AYA, KEEP},
+    {"youtu", BNF_PRE_YOUTU, BNF_PRE_WHOLE_WORDS | KEEP},
+    {"kimi-k2", BNF_PRE_KIMI_K2, KEEP},
+    /* as DeepSeek V3 */
+    {"hunyuan-dense", BNF_PRE_DEEPSEEK3, KEEP},
+    {"hy_v4", BNF_PRE_DEEPSEEK3, KEEP},
+    {"joyai-llm", BNF_PRE_DEEPSEEK3, KEEP},
+    {"spark2_5", BNF_PRE_SPARK, KEEP},
+    {"afmoe", BNF_PRE_AFMOE, KEEP},
+    /* others */
+    {"poro-chat", BNF_PRE_PORO, KEEP},
+    {"bloom", BNF_PRE_PORO, 0},
+    {"gpt3-finnish", BNF_PRE_PORO, 0},
+    {"viking", BNF_PRE_VIKING, KEEP},
+    {"superbpe", BNF_PRE_SUPERBPE, KEEP},
+    {"chameleon", BNF_PRE_CHAMELEON, BNF_PRE_ADD_BOS | KEEP},
     {NULL, 0, 0},
 };
 

@@ -26,7 +26,7 @@ BLOCKS = [(0x20, 0x7E), (0x09, 0x0D), (0x80, 0x24F), (0x300, 0x36F), (0x391, 0x3
           (0x905, 0x939), (0xE01, 0xE3A), (0x2000, 0x206F), (0x20A0, 0x20BD), (0x2150, 0x218B), (0x2190, 0x23FA), (0x2460, 0x24FF),
           (0x3000, 0x303F), (0x3041, 0x3096), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0xE000, 0xE010), (0xFF01, 0xFF9F),
           (0x1D400, 0x1D7FF), (0x1F300, 0x1F5FF), (0x20000, 0x20100)]
-CHARS = st.sampled_from(BLOCKS).flatmap(lambda b: st.integers(*b)).map(chr).filter(lambda c: c != "\u017f")  # see (?i:'s) in split.pyx
+CHARS = st.sampled_from(BLOCKS).flatmap(lambda b: st.integers(*b)).map(chr).filter(lambda c: c != "\u017f")  # see (?i:'s) in csrc/bnf_split.c
 PARTS = st.sampled_from(["'s", "'LL", "'t", " '", " ", "  ", "\n", "\r\n", " \n ", "\t", "12", "1234567", " 9", "the", " The", "zebra", " and",
                          "...", " ?!", "\u00a0", "\u3000", "\u0301", "ing", "<|end|>", "<", "\u0bc1", "`", "$1", "a\u0327"])
 TEXT = st.lists(st.one_of(CHARS, PARTS), max_size=40).map("".join)

@@ -23,7 +23,6 @@ cdef extern from "bnf_unicode.h" nogil:
 
 cdef extern from "bnf_vocab.h" nogil:
     enum:
-        BNF_PRE_DEFAULT, BNF_PRE_GPT2, BNF_PRE_LLAMA3, BNF_PRE_SMOLLM
         BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS, BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES
         BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_NL
         BNF_FIM_PRE, BNF_FIM_SUF, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP, BNF_N_ROLES
@@ -124,12 +123,11 @@ cdef extern from "bnf_vocab.h" nogil:
     ctypedef struct bnf_split_t "struct bnf_split":
         const uint8_t *pos
         const uint8_t *end
-        const uint8_t *stop
-        int32_t pre
+    void bnf_split_start(bnf_split_t *split, int32_t pre, const uint8_t *text, size_t len)
+    const uint8_t *bnf_split_next(bnf_split_t *split)
     int bnf_vocab_repair(const char *format, ...)
 
 cdef extern from "bnf_calls.h" nogil:
-    const uint8_t *bnf_split_next(bnf_split_t *split)
     int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t len, bnf_merge_scratch *scratch, bnf_ids *ids)
     int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size)
     void bnf_merge_free(bnf_merge_scratch *scratch)

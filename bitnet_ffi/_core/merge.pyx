@@ -2,7 +2,7 @@
 # Merging: from the bytes of one word to its tokens, for byte-level BPE (lowest rank first) and for SentencePiece BPE
 # (highest score first); equal ones from left to right. Short words scan an array, long ones use a heap: n log n for a
 # megabyte of one letter. Knows nothing of special tokens or of where words end.
-# Next: split.pyx cuts the words, tokenize.pyx calls both, bnf_vocab.h has the tables.
+# Next: csrc/bnf_split.c cuts the words, tokenize.pyx calls both, bnf_vocab.h has the tables.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -2,7 +2,7 @@
 # From a text to tokens: special tokens are taken out first, the stretches between them are cut into words and merged.
 # Both steps give llama.cpp's tokens; malformed UTF-8 becomes U+FFFD for BPE and byte tokens for SPM, as there.
 # May not keep anything between calls: a vocabulary is shared by threads.
-# Next: split.pyx (words), merge.pyx (tokens), api_vocab.pyx (the public calls).
+# Next: csrc/bnf_split.c (words), merge.pyx (tokens), api_vocab.pyx (the public calls).
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
@@ -13,7 +13,7 @@ from bitnet_ffi._core.bnf cimport (
     bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
-    bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_len, bnf_split_next, bnf_merge_word, bnf_merge_reserve, bnf_merge_free,
+    bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_len, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_reserve, bnf_merge_free,
     BNF_NO_TOKEN, BNF_BOS, BNF_EOS)
 
 cdef extern from "<string.h>" nogil:
@@ -179,10 +179,7 @@ cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
         text = scratch.bytes
     if length > LONGEST:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647", length)
-    split.pos = text
-    split.stop = text
-    split.end = text + length
-    split.pre = v.pre
+    bnf_split_start(&split, v.pre, text, length)
     while split.pos < split.end and status == 0:
         word = split.pos
         bnf_split_next(&split)
