@@ -49,8 +49,8 @@ const struct bnf_pre_name bnf_pre_names[] = {
     {"dbrx", BNF_PRE_LLAMA3, 0},
     {"smaug-bpe", BNF_PRE_LLAMA3, 0},
     {"chatglm-bpe", BNF_PRE_LLAMA3, 0},
-    {"glm4", BNF_PRE_LLAMA3, 0},
-    {"glm5", BNF_PRE_LLAMA3, 0},
+    {"glm4", BNF_PRE_LLAMA3, BNF_PRE_WHOLE_WORDS},
+    {"glm5", BNF_PRE_LLAMA3, BNF_PRE_WHOLE_WORDS},
     /* as SmolLM */
     {"starcoder", BNF_PRE_SMOLLM, 0},
     {"refact", BNF_PRE_SMOLLM, 0},
