@@ -46,6 +46,8 @@ int bnf_vocab_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_t
 int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* vocab_tables.pyx: pieces, keys, bytes and merges, once roles are known. 0 or a negative code. */
 int bnf_vocab_tables(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
+/* vocab_merges.pyx: the merges of BPE, once the keys and bytes are there. 0 or a negative code. */
+int bnf_vocab_merges(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or
  * BITNET_ERROR_MEMORY. */
 int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,

@@ -61,10 +61,14 @@ struct bnf_key_slot { /* open addressing, linear probing; n_key_slots is a power
     uint32_t token;   /* token + 1, 0: empty */
 };
 
-struct bnf_merge_slot { /* likewise, by the pair of tokens */
-    uint32_t left, right; /* left == UINT32_MAX: empty */
-    uint32_t rank;        /* smaller merges first */
-    uint32_t token;       /* what the pair becomes */
+struct bnf_merge { /* a line of the merge list that can apply; its index is its rank, smaller first */
+    uint32_t left, right;
+    uint32_t token;   /* what the pair becomes */
+};
+
+struct bnf_merge_slot { /* by the pair of tokens; n_merge_slots is a power of two and at least 1.5 times the merges */
+    uint32_t tag;     /* lower half of the hash */
+    uint32_t merge;   /* its index + 1, 0: empty */
 };
 
 #define BNF_NO_TOKEN UINT32_MAX
@@ -87,13 +91,15 @@ struct bnf_vocab {
     float *score;               /* [n_tokens] */
     uint16_t *attr;             /* [n_tokens] llama_token_attr */
     uint8_t *eog;               /* [n_tokens] 1: ends generation */
-    uint8_t *whole;             /* [n_tokens] memo: does merging the token's own key give the token? bnf_whole */
+    uint8_t *whole;             /* [n_tokens] memo: does merging the token's own key give the token? bnf_whole;
+                                   NO from the beginning where no key leads to the token */
 
     struct bnf_key_slot *key_slots;
     uint32_t n_key_slots;
     uint32_t max_key_len;
+    struct bnf_merge *merges;   /* [n_merges] by rank */
     struct bnf_merge_slot *merge_slots;
-    uint32_t n_merge_slots;
+    uint32_t n_merges, n_merge_slots;
     uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. SPM: <0xHH> or BNF_NO_TOKEN */
 
     int32_t *specials;          /* tokens that are looked for in the text before it is cut into words, sorted by their bytes */
@@ -135,39 +141,97 @@ static inline void bnf_strings_end(struct bnf_strings *s, uint32_t i, size_t len
 /* The byte that a text like <0x0A> names, or -1. */
 int bnf_byte_of_text(const uint8_t *text, size_t len);
 
+/* One character of text in the GPT-2 byte alphabet, which takes one or two bytes of UTF-8: the byte that it stands for,
+ * and *next behind it; -1 when it is not in the alphabet. */
+static inline int bnf_alphabet_next(const uint8_t *text, const uint8_t *end, const uint8_t **next)
+{
+    uint32_t c = text[0];
+    if (c < 0x80) {
+        *next = text + 1;
+        return bnf_char_byte[c];
+    }
+    if (c < 0xC2 || c >= 0xC6 || end - text < 2 || (text[1] & 0xC0) != 0x80) /* beyond U+017F, or malformed */
+        return -1;
+    c = (c & 0x1Fu) << 6 | (text[1] & 0x3Fu);
+    *next = text + 2;
+    return c < BNF_ALPHABET_END ? bnf_char_byte[c] : -1;
+}
+
 static inline uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
 {
     h = (h ^ x) * 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio, odd */
     return h ^ h >> 29;
 }
 
-static inline uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
+/* The first BNF_SHORT_WORD bytes of a word at most, in up to three loads that may overlap. With the length they say
+ * which word it is; nothing is read beyond its end. */
+#define BNF_SHORT_WORD 24
+struct bnf_bits {
+    uint64_t x[3];
+};
+
+static inline uint64_t bnf_load_u64(const uint8_t *p)
 {
-    uint64_t h = seed ^ len, x;
-    for (; len > 8; len -= 8, bytes += 8) {
-        memcpy(&x, bytes, 8);
-        h = bnf_hash_mix(h, x);
-    }
-    /* The last 0 to 8 bytes in two loads that may overlap, or in three bytes that may repeat; the length tells them apart. */
-    x = 0;
-    if (len >= 4) {
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x;
+}
+
+static inline struct bnf_bits bnf_word_bits(const uint8_t *bytes, size_t len)
+{
+    struct bnf_bits bits = {{0, 0, 0}};
+    if (len > 8) {
+        bits.x[0] = bnf_load_u64(bytes);
+        bits.x[1] = bnf_load_u64(len > 16 ? bytes + 8 : bytes + len - 8);
+        if (len > 16)
+            bits.x[2] = bnf_load_u64(len > BNF_SHORT_WORD ? bytes + 16 : bytes + len - 8);
+    } else if (len >= 4) {
         uint32_t first, last;
         memcpy(&first, bytes, 4);
         memcpy(&last, bytes + len - 4, 4);
-        x = (uint64_t)last << 32 | first;
+        bits.x[0] = (uint64_t)last << 32 | first;
     } else if (len > 0) {
-        x = (uint64_t)bytes[0] | (uint64_t)bytes[len / 2] << 8 | (uint64_t)bytes[len - 1] << 16;
+        bits.x[0] = (uint64_t)bytes[0] | (uint64_t)bytes[len / 2] << 8 | (uint64_t)bytes[len - 1] << 16;
     }
-    h = bnf_hash_mix(h, x);
+    return bits;
+}
+
+/* Hash of the word that has these bits; the length keeps words apart whose loads overlap differently. */
+static inline uint64_t bnf_hash_word(uint64_t seed, const struct bnf_bits *bits, const uint8_t *bytes, size_t len)
+{
+    uint64_t h = bnf_hash_mix(seed ^ len, bits->x[0]);
+    if (len > 8)
+        h = bnf_hash_mix(h, bits->x[1]);
+    if (len > 16)
+        h = bnf_hash_mix(h, bits->x[2]);
+    if (len > BNF_SHORT_WORD) {
+        size_t at = BNF_SHORT_WORD;
+        for (; len - at > 8; at += 8)
+            h = bnf_hash_mix(h, bnf_load_u64(bytes + at));
+        h = bnf_hash_mix(h, bnf_load_u64(bytes + len - 8));
+    }
     return bnf_hash_mix(h, h >> 32);
 }
 
-/* The token whose key is these bytes, or BNF_NO_TOKEN. */
-static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
+static inline uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
+{
+    const struct bnf_bits bits = bnf_word_bits(bytes, len);
+    return bnf_hash_word(seed, &bits, bytes, len);
+}
+
+static inline bool bnf_same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    if (len > BNF_SHORT_WORD)
+        return memcmp(a, b, len) == 0;
+    const struct bnf_bits x = bnf_word_bits(a, len), y = bnf_word_bits(b, len); /* most words: no call, no loop */
+    return ((x.x[0] ^ y.x[0]) | (x.x[1] ^ y.x[1]) | (x.x[2] ^ y.x[2])) == 0;
+}
+
+/* The token whose key is these bytes, or BNF_NO_TOKEN; h is their hash. */
+static inline uint32_t bnf_key_find_hashed(const struct bnf_vocab *v, const uint8_t *bytes, size_t len, uint64_t h)
 {
     if (len > v->max_key_len)
         return BNF_NO_TOKEN;
-    const uint64_t h = bnf_hash_bytes(v->seed, bytes, len);
     const uint32_t tag = (uint32_t)(h >> 32), mask = v->n_key_slots - 1;
     for (uint32_t i = (uint32_t)h & mask; v->key_slots[i].token != 0; i = (i + 1) & mask) {
         if (v->key_slots[i].tag != tag)
@@ -175,21 +239,49 @@ static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *by
         const uint32_t token = v->key_slots[i].token - 1;
         uint32_t key_len;
         const uint8_t *key = bnf_strings_get(v->key, token, &key_len);
-        if (key_len == len && memcmp(key, bytes, len) == 0)
+        if (key_len == len && bnf_same_bytes(key, bytes, len))
             return token;
     }
     return BNF_NO_TOKEN;
 }
 
-/* Where the pair is, or the empty slot where it belongs. */
-static inline struct bnf_merge_slot *bnf_merge_slot(const struct bnf_vocab *v, uint32_t left, uint32_t right)
+static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
 {
-    const uint64_t h = bnf_hash_mix(v->seed, (uint64_t)left << 32 | right);
+    return bnf_key_find_hashed(v, bytes, len, bnf_hash_bytes(v->seed, bytes, len));
+}
+
+static inline uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
+{
+    return bnf_hash_mix(seed, (uint64_t)left << 32 | right);
+}
+
+/* The slot of a pair of tokens, or the empty one where it belongs; h is the pair's hash. */
+static inline struct bnf_merge_slot *bnf_merge_slot(const struct bnf_vocab *v, uint32_t left, uint32_t right, uint64_t h)
+{
     const uint32_t mask = v->n_merge_slots - 1;
     uint32_t i = (uint32_t)(h >> 32) & mask;
-    while (v->merge_slots[i].left != UINT32_MAX && (v->merge_slots[i].left != left || v->merge_slots[i].right != right))
-        i = (i + 1) & mask;
+    for (; v->merge_slots[i].merge != 0; i = (i + 1) & mask) {
+        if (v->merge_slots[i].tag != (uint32_t)h)
+            continue;
+        const struct bnf_merge *merge = v->merges + (v->merge_slots[i].merge - 1);
+        if (merge->left == left && merge->right == right)
+            break;
+    }
     return v->merge_slots + i;
+}
+
+/* The rank of merging two tokens, and what they become; BNF_NO_TOKEN twice when they do not merge. */
+static inline uint32_t bnf_merge_find(const struct bnf_vocab *v, uint32_t left, uint32_t right, uint32_t *token)
+{
+    const struct bnf_merge_slot *slot = bnf_merge_slot(v, left, right, bnf_hash_pair(v->seed, left, right));
+    const uint32_t rank = slot->merge - 1; /* of an empty slot BNF_NO_TOKEN */
+    *token = rank == BNF_NO_TOKEN ? BNF_NO_TOKEN : v->merges[rank].token;
+    return rank;
+}
+
+static inline void bnf_prefetch(const void *p)
+{
+    __builtin_prefetch(p);
 }
 
 /* ---- working memory of one call ---- */

@@ -51,11 +51,13 @@ cdef extern from "bnf_vocab.h" nogil:
     ctypedef struct bnf_key_slot "struct bnf_key_slot":
         uint32_t tag
         uint32_t token
-    ctypedef struct bnf_merge_slot_t "struct bnf_merge_slot":
+    ctypedef struct bnf_merge_t "struct bnf_merge":
         uint32_t left
         uint32_t right
-        uint32_t rank
         uint32_t token
+    ctypedef struct bnf_merge_slot_t "struct bnf_merge_slot":
+        uint32_t tag
+        uint32_t merge
     ctypedef struct bnf_vocab_t "struct bnf_vocab":
         int32_t type
         int32_t pre
@@ -79,7 +81,9 @@ cdef extern from "bnf_vocab.h" nogil:
         bnf_key_slot *key_slots
         uint32_t n_key_slots
         uint32_t max_key_len
+        bnf_merge_t *merges
         bnf_merge_slot_t *merge_slots
+        uint32_t n_merges
         uint32_t n_merge_slots
         uint32_t byte_token[256]
         int32_t *specials
@@ -93,9 +97,15 @@ cdef extern from "bnf_vocab.h" nogil:
     int bnf_strings_new(bnf_strings *strings, uint32_t n, size_t size)
     void bnf_strings_end(bnf_strings *s, uint32_t i, size_t len)
     int bnf_byte_of_text(const uint8_t *text, size_t len)
+    int bnf_alphabet_next(const uint8_t *text, const uint8_t *end, const uint8_t **next)
     uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
     uint32_t bnf_key_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t len)
-    bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right)
+    bool bnf_same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
+    uint32_t bnf_key_find_hashed(const bnf_vocab_t *v, const uint8_t *bytes, size_t len, uint64_t h)
+    uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
+    bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint64_t h)
+    uint32_t bnf_merge_find(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint32_t *token)
+    void bnf_prefetch(const void *p)
 
     ctypedef struct bnf_ids "struct bnf_ids":
         int32_t *out
@@ -137,3 +147,4 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_vocab_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
                         const bnf_gguf_kv **out)
     int bnf_vocab_tables(const bnf_gguf *gguf, bnf_vocab_t *vocab)
+    int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab)

@@ -192,6 +192,20 @@ cdef int read_alignment(bnf_gguf_part *p, const bnf_gguf_kv *kv) noexcept nogil:
     p.alignment = usable_alignment(p, found)
     return 0
 
+# Step over at most n strings, up to the first that does not fit; returns how many. A vocabulary has half a million.
+cdef uint64_t skip_strings(bnf_gguf_part *p, uint64_t n) noexcept nogil:
+    cdef const uint8_t *at = p.map.data + p.pos
+    cdef const uint8_t *end = p.map.data + p.map.size
+    cdef uint64_t i = 0, length = 0
+    while i < n and end - at >= 8:
+        memcpy(&length, at, 8)
+        if length > BNF_GGUF_MAX_STRING or length > <uint64_t>(end - at) - 8:
+            break
+        at += 8 + length
+        i += 1
+    p.pos = <uint64_t>(at - p.map.data)
+    return i
+
 cdef int read_array(bnf_gguf_part *p, bnf_gguf_kv *kv) noexcept nogil:
     cdef char shown[BNF_SHOWN_SIZE]
     cdef uint64_t i
@@ -210,7 +224,7 @@ cdef int read_array(bnf_gguf_part *p, bnf_gguf_kv *kv) noexcept nogil:
                         <unsigned long long>kv.count, bnf_gguf_type_name(kv.elem_type), <unsigned long long>left(p))
     kv.value = p.map.data + p.pos
     if kv.elem_type == BNF_GGUF_STRING:
-        for i in range(kv.count):
+        for i in range(kv.count - skip_strings(p, kv.count)):   # none, or the first is refused
             code = take_str(p, "a string", 0, BNF_GGUF_MAX_STRING, &text)
             if code != 0:
                 return code

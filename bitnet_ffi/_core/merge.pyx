@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
 from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_merge_slot_t, bnf_merge_slot, bnf_key_find,
+    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_merge_find, bnf_key_find,
     bnf_utf8_len, bnf_whole_get, bnf_whole_set, BNF_NO_TOKEN, BNF_UNK, BNF_WHOLE_YES, BNF_WHOLE_NO)
 
 cdef enum:
@@ -64,13 +64,10 @@ cdef inline uint32_t descending(float score) noexcept nogil:
 # Returns the rank, BNF_NO_TOKEN when they do not merge.
 cdef inline uint32_t pair(const bnf_vocab_t *v, const uint8_t *word, uint32_t left, uint32_t right,
                           uint32_t begin, uint32_t length, uint32_t *token) noexcept nogil:
-    cdef const bnf_merge_slot_t *slot
     if v.type == LLAMA_VOCAB_TYPE_SPM:
         token[0] = bnf_key_find(v, word + begin, length)
         return BNF_NO_TOKEN if token[0] == BNF_NO_TOKEN else descending(v.score[token[0]])
-    slot = bnf_merge_slot(v, left, right)
-    token[0] = slot.token
-    return slot.rank
+    return bnf_merge_find(v, left, right, token)
 
 
 # A symbol that is no token: its bytes one by one. A byte without a token is the unknown token in SPM; BPE leaves it out,

@@ -2,7 +2,8 @@
 # Loading a vocabulary from GGUF metadata: texts, attributes, scores, the pre-tokenizer. What a file lacks is repaired with
 # a warning (bnf_vocab_repair) or refused with a sentence; no file may crash, hang or make this allocate more than its own
 # size asks. Nothing of the mapped file is kept.
-# Next: vocab_roles.pyx (what tokens are for), then vocab_tables.pyx (what merging looks up); bnf_vocab.h has the struct.
+# Next: vocab_roles.pyx (what tokens are for), vocab_tables.pyx and vocab_merges.pyx (what merging looks up); bnf_vocab.h
+# has the struct.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t, uint64_t
@@ -332,6 +333,7 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
     bnf_release(v.eog)
     bnf_release(v.whole)
     bnf_release(v.key_slots)
+    bnf_release(v.merges)
     bnf_release(v.merge_slots)
     bnf_release(v.specials)
     bnf_release(v.special_order)

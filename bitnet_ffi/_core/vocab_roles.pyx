@@ -6,7 +6,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, memset, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
@@ -92,14 +92,24 @@ cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t[32] line                # of the best text for a role so far; BNF_N_ROLES fit
     cdef int32_t[32] best
     cdef int32_t i, k, role
-    cdef uint8_t first
+    cdef bool[256] begins                # the bytes that texts of the table begin and end with: few tokens have both
+    cdef bool[256] ends
+    cdef uint32_t length = 0
+    cdef const uint8_t *text
     cdef int status = 0
+    memset(begins, 0, sizeof(begins))
+    memset(ends, 0, sizeof(ends))
+    k = 0
+    while bnf_known_texts[k].text != NULL:
+        begins[<uint8_t>bnf_known_texts[k].text[0]] = True
+        ends[<uint8_t>bnf_known_texts[k].text[strlen(bnf_known_texts[k].text) - 1]] = True
+        k += 1
     for role in range(<int>BNF_N_ROLES):
         line[role] = NO_LINE
         best[role] = -1
     for i in range(v.n_tokens):
-        first = <uint8_t>v.text.bytes[v.text.at[i]]
-        if first != c'<' and first != c'[' and first != c'_' and first != 0xE2:   # how the texts in the table begin
+        text = bnf_strings_get(&v.text, <uint32_t>i, &length)
+        if not begins[text[0]] or not ends[text[length - 1]]:
             continue
         k = 0
         while bnf_known_texts[k].text != NULL and status == 0:

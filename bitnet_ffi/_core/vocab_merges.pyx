@@ -1,0 +1,223 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# The merges of a BPE vocabulary, from "left right" lines to token numbers, so that merging never looks at text. This is
+# most of the time that loading a vocabulary takes: 280 000 lines name 840 000 pieces, and every look-up is three cache
+# misses in a row. So the lines are read in batches, each step for the whole batch, and the misses overlap.
+# May not trust a line: it can be empty, megabytes long, repeated, or name what is no token.
+# Next: merge.pyx uses the table; bnf_vocab.h has its layout and look-ups.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+from bitnet_ffi._core.bnf cimport (
+    bool, bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY,
+    bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_vocab_t, bnf_merge_t, bnf_merge_slot_t, bnf_alphabet_next, bnf_hash_bytes, bnf_same_bytes, bnf_key_find,
+    bnf_key_find_hashed, bnf_strings_get, bnf_hash_pair, bnf_merge_slot, bnf_prefetch, bnf_vocab_array, bnf_vocab_repair,
+    BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO)
+
+cdef enum:
+    BATCH = 32    # lines; their pieces keep the miss queue full, and what they touch fits the first-level cache
+
+cdef struct Piece:
+    const uint8_t *bytes
+    size_t len
+    uint64_t hash
+
+cdef struct Line:
+    Piece left, right, both   # right.bytes follow left.bytes; lengths 0: the line is no merge
+
+cdef struct Batch:
+    Line[BATCH] lines
+    uint8_t *bytes            # where the pieces are decoded
+    size_t size
+
+
+cdef inline bnf_str next_line(const uint8_t **cursor) noexcept nogil:
+    cdef bnf_str s
+    memcpy(&s.len, cursor[0], 8)
+    s.data = <const char *>cursor[0] + 8
+    cursor[0] += 8 + s.len
+    return s
+
+
+# "left right" as bytes, one behind the other; the gap is a space, which spells no byte of the alphabet. Returns the bytes
+# of both; 0: this is no merge.
+cdef inline size_t decode_line(bnf_str s, uint8_t *out, size_t *n_left) noexcept nogil:
+    cdef const uint8_t *at = <const uint8_t *>s.data
+    cdef const uint8_t *end = at + s.len
+    cdef size_t n = 0
+    cdef int byte
+    n_left[0] = 0
+    while at < end:
+        if at[0] == c' ' and n > 0 and n_left[0] == 0:
+            n_left[0] = n
+            at += 1
+            continue
+        byte = bnf_alphabet_next(at, end, &at)
+        if byte < 0:
+            return 0
+        out[n] = <uint8_t>byte
+        n += 1
+    return n if n_left[0] > 0 and n > n_left[0] else 0
+
+
+cdef inline void hash_piece(const bnf_vocab_t *v, Piece *piece, const uint8_t *bytes, size_t length) noexcept nogil:
+    piece.bytes = bytes
+    piece.len = length
+    piece.hash = bnf_hash_bytes(v.seed, bytes, length)
+    bnf_prefetch(v.key_slots + (<uint32_t>piece.hash & (v.n_key_slots - 1)))
+
+
+# The next n lines as bytes and hashes; *cursor moves behind them. 0 or BITNET_ERROR_MEMORY.
+cdef int read_lines(const bnf_vocab_t *v, uint32_t n, const uint8_t **cursor, Batch *batch) noexcept nogil:
+    cdef const uint8_t *scan = cursor[0]
+    cdef uint8_t *out
+    cdef uint32_t i
+    cdef size_t size = 0, n_left = 0, n_both
+    for i in range(n):
+        size += next_line(&scan).len   # decoded they are shorter; the sum is less than the file
+    if size > batch.size:
+        bnf_release(batch.bytes)
+        batch.size = 2 * size
+        batch.bytes = <uint8_t *>bnf_alloc(batch.size)
+        if batch.bytes == NULL:
+            batch.size = 0
+            return BITNET_ERROR_MEMORY
+    out = batch.bytes
+    for i in range(n):
+        n_both = decode_line(next_line(cursor), out, &n_left)
+        if n_both == 0:
+            n_left = 0
+        hash_piece(v, &batch.lines[i].left, out, n_left)
+        hash_piece(v, &batch.lines[i].right, out + n_left, n_both - n_left)
+        batch.lines[i].both.bytes = out
+        batch.lines[i].both.len = n_both
+        out += n_both
+    return 0
+
+
+cdef inline uint32_t slot_token(const bnf_vocab_t *v, const Piece *piece) noexcept nogil:
+    return v.key_slots[<uint32_t>piece.hash & (v.n_key_slots - 1)].token
+
+
+cdef inline void prefetch_place(const bnf_vocab_t *v, uint32_t slot_token) noexcept nogil:
+    if slot_token:
+        bnf_prefetch(v.key.at + slot_token - 1)
+
+
+cdef inline void prefetch_key(const bnf_vocab_t *v, uint32_t slot_token) noexcept nogil:
+    if slot_token:
+        bnf_prefetch(v.key.bytes + v.key.at[slot_token - 1])
+
+
+# Ask for what finding the parts will read: first where their keys are, then the keys.
+cdef void prefetch_keys(const bnf_vocab_t *v, const Batch *batch, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        prefetch_place(v, slot_token(v, &batch.lines[i].left))
+        prefetch_place(v, slot_token(v, &batch.lines[i].right))
+    for i in range(n):
+        prefetch_key(v, slot_token(v, &batch.lines[i].left))
+        prefetch_key(v, slot_token(v, &batch.lines[i].right))
+
+
+# A single byte may be part of a merge even when it has no token: bnf_vocab.byte_token.
+cdef inline uint32_t part_token(const bnf_vocab_t *v, const Piece *piece) noexcept nogil:
+    if piece.len == 1:
+        return v.byte_token[piece.bytes[0]]
+    return bnf_key_find_hashed(v, piece.bytes, piece.len, piece.hash) if piece.len > 0 else BNF_NO_TOKEN
+
+
+cdef inline bool is_key(const bnf_vocab_t *v, uint32_t token, const Piece *piece) noexcept nogil:
+    cdef uint32_t length = 0
+    cdef const uint8_t *key
+    if token >= <uint32_t>v.n_tokens or v.whole[token] == BNF_WHOLE_NO:   # no key leads there: vocab_tables.pyx
+        return False
+    key = bnf_strings_get(v.key, token, &length)
+    return length == piece.len and bnf_same_bytes(key, piece.bytes, length)
+
+
+# The token that a merge makes. Merge lists are in the order of the tokens that they make, so it is nearly always the one
+# that the line before made (as another pair), or the next.
+cdef inline uint32_t merged_token(const bnf_vocab_t *v, uint32_t guess, const Piece *piece) noexcept nogil:
+    if is_key(v, guess, piece):
+        return guess
+    if is_key(v, guess + 1, piece):
+        return guess + 1
+    return bnf_key_find(v, piece.bytes, piece.len) if piece.len > 0 else BNF_NO_TOKEN
+
+
+# Put a batch of lines behind the merges that are there. Returns how many of the lines can apply, and in *first_bad the
+# first that cannot, if any.
+cdef uint32_t add(bnf_vocab_t *v, const Batch *batch, uint32_t n, uint32_t *first_bad) noexcept nogil:
+    cdef uint64_t[BATCH] hashes
+    cdef bnf_merge_t[BATCH] found
+    cdef bnf_merge_t *merge
+    cdef bnf_merge_slot_t *slot
+    cdef uint32_t guess = v.merges[v.n_merges - 1].token if v.n_merges else 256
+    cdef uint32_t i, n_found = 0
+    for i in range(n):
+        merge = found + n_found
+        merge.left = part_token(v, &batch.lines[i].left)
+        merge.right = part_token(v, &batch.lines[i].right)
+        merge.token = merged_token(v, guess, &batch.lines[i].both)
+        if merge.left == BNF_NO_TOKEN or merge.right == BNF_NO_TOKEN or merge.token == BNF_NO_TOKEN:
+            if n_found == i:
+                first_bad[0] = i
+            continue
+        guess = merge.token
+        hashes[n_found] = bnf_hash_pair(v.seed, merge.left, merge.right)
+        bnf_prefetch(v.merge_slots + (<uint32_t>(hashes[n_found] >> 32) & (v.n_merge_slots - 1)))
+        n_found += 1
+    for i in range(n_found):
+        slot = bnf_merge_slot(v, found[i].left, found[i].right, hashes[i])
+        if slot.merge == 0:   # of two equal lines the first counts
+            v.merges[v.n_merges] = found[i]
+            v.n_merges += 1
+            slot.merge = v.n_merges
+            slot.tag = <uint32_t>hashes[i]
+    return n_found
+
+
+cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexcept nogil:
+    cdef const bnf_gguf_kv *kv = NULL
+    cdef const uint8_t *cursor
+    cdef Batch batch
+    cdef uint32_t done = 0, n, n_lines, n_found, first_bad = 0, bad = 0
+    cdef int64_t n_unknown = 0, first_unknown = 0
+    cdef int status = 0
+    cdef int found = bnf_vocab_array(gguf, "tokenizer.ggml.merges", BNF_GGUF_STRING, BNF_GGUF_STRING, 0, &kv)
+    if found < 0:
+        return found
+    if found == 0:
+        return bnf_fail(BITNET_ERROR_MODEL, "key 'tokenizer.ggml.merges' is missing: a 'gpt2' vocabulary needs its merges")
+    if kv.count > BNF_MOST_TOKENS:
+        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.merges: %llu merges, expected at most %d",
+                        <unsigned long long>kv.count, <int>BNF_MOST_TOKENS)
+    n_lines = <uint32_t>kv.count
+    vocab.n_merge_slots = 16
+    while vocab.n_merge_slots < n_lines + (n_lines >> 1):
+        vocab.n_merge_slots *= 2
+    vocab.merges = <bnf_merge_t *>bnf_alloc_array(n_lines, sizeof(bnf_merge_t))
+    vocab.merge_slots = <bnf_merge_slot_t *>bnf_alloc_array(vocab.n_merge_slots, sizeof(bnf_merge_slot_t))
+    if vocab.merges == NULL or vocab.merge_slots == NULL:
+        return BITNET_ERROR_MEMORY
+    batch.bytes = NULL
+    batch.size = 0
+    cursor = kv.value
+    while done < n_lines and status == 0:
+        n = n_lines - done if n_lines - done < BATCH else BATCH
+        status = read_lines(vocab, n, &cursor, &batch)
+        if status == 0:
+            prefetch_keys(vocab, &batch, n)
+            n_found = add(vocab, &batch, n, &first_bad)
+            if n_found < n and n_unknown == 0:
+                first_unknown = done + first_bad
+            n_unknown += n - n_found
+            done += n
+    bnf_release(batch.bytes)
+    if status == 0 and n_unknown:
+        status = bnf_vocab_repair("tokenizer.ggml.merges: %lld merges name a piece that is no token, the first is number %lld; "
+                                  "they are left out", <long long>n_unknown, <long long>first_unknown)
+    return status
