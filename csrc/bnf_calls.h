@@ -48,10 +48,12 @@ int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 int bnf_vocab_tables(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 /* vocab_merges.pyx: the merges of BPE, once the keys and bytes are there. 0 or a negative code. */
 int bnf_vocab_merges(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
-/* merge.pyx: merge one word (a whole fragment, for SPM without leading spaces) into tokens. 0 or
+/* merge.pyx: merge one word (for SPM a stretch between which no token reaches) into tokens. 0 or
  * BITNET_ERROR_MEMORY. */
 int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,
                    struct bnf_ids *ids);
+/* Working memory for a text of this length, as much as it will repeat words; 0 or BITNET_ERROR_MEMORY. */
+int bnf_merge_begin(struct bnf_merge_scratch *scratch, size_t len);
 int bnf_merge_reserve(struct bnf_merge_scratch *scratch, size_t size); /* at least size bytes in scratch->bytes */
 void bnf_merge_free(struct bnf_merge_scratch *scratch);
 /* tokenize.pyx: tokens of a text, written while they fit and counted all; or a negative code. */

@@ -25,10 +25,19 @@ int bnf_vocab_repair(const char *format, ...)
 
 int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size)
 {
-    strings->bytes = bnf_alloc(size);
+    strings->bytes = bnf_alloc(size + BNF_SHORT_WORD);
     strings->at = bnf_alloc_array((size_t)n + 1, sizeof *strings->at);
     return strings->bytes == NULL || strings->at == NULL ? BITNET_ERROR_MEMORY : 0;
 }
+
+#define NO8 0, 0, 0, 0, 0, 0, 0, 0
+#define ALL UINT64_MAX
+#define ALL8 ALL, ALL, ALL, ALL, ALL, ALL, ALL, ALL
+const uint64_t bnf_masks[16 + BNF_SHORT_WORD + 1] = {
+    NO8, NO8,
+    0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF,
+    ALL8, ALL8, ALL,
+};
 
 static int hex_digit(uint8_t c)
 {

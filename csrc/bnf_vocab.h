@@ -82,7 +82,6 @@ struct bnf_vocab {
     bool add_bos, add_eos, add_sep, add_space_prefix;
     bool whole_words;           /* see BNF_PRE_WHOLE_WORDS */
     bool clean_spaces;
-    bool spaces_lead;           /* SPM: in no token does a space follow another character, so words can be merged one by one */
     int32_t special[BNF_N_ROLES]; /* token or LLAMA_TOKEN_NULL */
 
     struct bnf_strings text;    /* as the file has them */
@@ -94,6 +93,7 @@ struct bnf_vocab {
     uint8_t *whole;             /* [n_tokens] memo: does merging the token's own key give the token? bnf_whole;
                                    NO from the beginning where no key leads to the token */
 
+    uint8_t *joins;             /* SPM: [65536] bits, see bnf_joins */
     struct bnf_key_slot *key_slots;
     uint32_t n_key_slots;
     uint32_t max_key_len;
@@ -128,7 +128,7 @@ static inline const uint8_t *bnf_strings_get(const struct bnf_strings *s, uint32
     return (const uint8_t *)s->bytes + s->at[i];
 }
 
-/* Room for n strings of `size` bytes together, their NULs included; 0 or BITNET_ERROR_MEMORY (what there is still counts). */
+/* Room for n strings of `size` bytes together, their NULs included, and BNF_SHORT_WORD more that may be read; 0 or BITNET_ERROR_MEMORY (what there is still counts). */
 int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size);
 
 /* Close string i, whose len bytes were written from bytes[at[i]] on. Strings are closed in order. */
@@ -163,91 +163,123 @@ static inline uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
     return h ^ h >> 29;
 }
 
-/* The first BNF_SHORT_WORD bytes of a word at most, in up to three loads that may overlap. With the length they say
- * which word it is; nothing is read beyond its end. */
+/* May a token hold a character that ends with byte `last` and behind it one that begins with `first`? Where none does, no
+ * merge can cross, so a text is merged in short stretches. The space, U+2581, counts as the byte 0x20. */
+static inline bool bnf_joins(const struct bnf_vocab *v, uint8_t last, uint8_t first)
+{
+    return v->joins[(uint32_t)last << 5 | first >> 3] >> (first & 7) & 1;
+}
+
+static inline void bnf_joins_set(struct bnf_vocab *v, uint8_t last, uint8_t first)
+{
+    v->joins[(uint32_t)last << 5 | first >> 3] |= (uint8_t)(1 << (first & 7));
+}
+
+/* Length of the character at text[0], of which `left` bytes are there, with its first and last byte as bnf_joins wants them. */
+static inline size_t bnf_join_bytes(const uint8_t *text, size_t left, uint8_t *first, uint8_t *last)
+{
+    const size_t n = bnf_utf8_len(text[0]) < left ? bnf_utf8_len(text[0]) : left;
+    const bool space = n == 3 && text[0] == 0xE2 && text[1] == 0x96 && text[2] == 0x81;
+    *first = space ? ' ' : text[0];
+    *last = space ? ' ' : text[n - 1];
+    return n;
+}
+
+/* The first BNF_SHORT_WORD bytes of a word, zero behind its end. With the length they say which word it is. No branch
+ * depends on the length, which no branch predictor could guess: it takes reading beyond the word, up to `end`. */
 #define BNF_SHORT_WORD 24
 struct bnf_bits {
     uint64_t x[3];
 };
 
-static inline uint64_t bnf_load_u64(const uint8_t *p)
-{
-    uint64_t x;
-    memcpy(&x, p, 8);
-    return x;
-}
+/* bnf_masks[16 + n]: the lower n bytes, for n of -16 (none) to 24 (all). */
+extern const uint64_t bnf_masks[16 + BNF_SHORT_WORD + 1];
 
-static inline struct bnf_bits bnf_word_bits(const uint8_t *bytes, size_t len)
+static inline struct bnf_bits bnf_word_bits(const uint8_t *bytes, size_t len, const uint8_t *end)
 {
     struct bnf_bits bits = {{0, 0, 0}};
-    if (len > 8) {
-        bits.x[0] = bnf_load_u64(bytes);
-        bits.x[1] = bnf_load_u64(len > 16 ? bytes + 8 : bytes + len - 8);
-        if (len > 16)
-            bits.x[2] = bnf_load_u64(len > BNF_SHORT_WORD ? bytes + 16 : bytes + len - 8);
-    } else if (len >= 4) {
-        uint32_t first, last;
-        memcpy(&first, bytes, 4);
-        memcpy(&last, bytes + len - 4, 4);
-        bits.x[0] = (uint64_t)last << 32 | first;
-    } else if (len > 0) {
-        bits.x[0] = (uint64_t)bytes[0] | (uint64_t)bytes[len / 2] << 8 | (uint64_t)bytes[len - 1] << 16;
+    const size_t n = len < BNF_SHORT_WORD ? len : BNF_SHORT_WORD;
+    if (end - bytes < BNF_SHORT_WORD) { /* only at the end of a text */
+        memcpy(bits.x, bytes, n);
+        return bits;
     }
+    const uint64_t *mask = bnf_masks + 16 + n;
+    memcpy(bits.x, bytes, sizeof bits.x);
+    bits.x[0] &= mask[0];
+    bits.x[1] &= mask[-8];
+    bits.x[2] &= mask[-16];
     return bits;
 }
 
-/* Hash of the word that has these bits; the length keeps words apart whose loads overlap differently. */
+static inline bool bnf_same_bits(const struct bnf_bits *a, const struct bnf_bits *b)
+{
+    return ((a->x[0] ^ b->x[0]) | (a->x[1] ^ b->x[1]) | (a->x[2] ^ b->x[2])) == 0;
+}
+
+/* Hash of the word that has these bits. */
 static inline uint64_t bnf_hash_word(uint64_t seed, const struct bnf_bits *bits, const uint8_t *bytes, size_t len)
 {
-    uint64_t h = bnf_hash_mix(seed ^ len, bits->x[0]);
-    if (len > 8)
-        h = bnf_hash_mix(h, bits->x[1]);
-    if (len > 16)
-        h = bnf_hash_mix(h, bits->x[2]);
+    uint64_t h = bnf_hash_mix(bnf_hash_mix(bnf_hash_mix(seed ^ len, bits->x[0]), bits->x[1]), bits->x[2]), x;
     if (len > BNF_SHORT_WORD) {
         size_t at = BNF_SHORT_WORD;
-        for (; len - at > 8; at += 8)
-            h = bnf_hash_mix(h, bnf_load_u64(bytes + at));
-        h = bnf_hash_mix(h, bnf_load_u64(bytes + len - 8));
+        for (; len - at > 8; at += 8) {
+            memcpy(&x, bytes + at, 8);
+            h = bnf_hash_mix(h, x);
+        }
+        memcpy(&x, bytes + len - 8, 8); /* overlaps what went before */
+        h = bnf_hash_mix(h, x);
     }
     return bnf_hash_mix(h, h >> 32);
 }
 
-static inline uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
+struct bnf_key { /* a word that is looked up */
+    const uint8_t *bytes;
+    size_t len;
+    struct bnf_bits bits;
+    uint64_t hash;
+};
+
+/* bytes up to `end` may be read. */
+static inline struct bnf_key bnf_key_of(const struct bnf_vocab *v, const uint8_t *bytes, size_t len, const uint8_t *end)
 {
-    const struct bnf_bits bits = bnf_word_bits(bytes, len);
-    return bnf_hash_word(seed, &bits, bytes, len);
+    struct bnf_key key = {bytes, len, bnf_word_bits(bytes, len, end), 0};
+    key.hash = bnf_hash_word(v->seed, &key.bits, bytes, len);
+    return key;
 }
 
-static inline bool bnf_same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
+/* Is this the key of the token? Keys lie in a block that bnf_strings_new made longer than they are. */
+static inline bool bnf_key_is(const struct bnf_vocab *v, uint32_t token, const struct bnf_key *key)
 {
-    if (len > BNF_SHORT_WORD)
-        return memcmp(a, b, len) == 0;
-    const struct bnf_bits x = bnf_word_bits(a, len), y = bnf_word_bits(b, len); /* most words: no call, no loop */
-    return ((x.x[0] ^ y.x[0]) | (x.x[1] ^ y.x[1]) | (x.x[2] ^ y.x[2])) == 0;
+    uint32_t len;
+    const uint8_t *bytes = bnf_strings_get(v->key, token, &len);
+    if (len != key->len)
+        return false;
+    const struct bnf_bits bits = bnf_word_bits(bytes, len, bytes + BNF_SHORT_WORD);
+    return bnf_same_bits(&bits, &key->bits)
+           && (len <= BNF_SHORT_WORD || memcmp(bytes + BNF_SHORT_WORD, key->bytes + BNF_SHORT_WORD, len - BNF_SHORT_WORD) == 0);
 }
 
-/* The token whose key is these bytes, or BNF_NO_TOKEN; h is their hash. */
-static inline uint32_t bnf_key_find_hashed(const struct bnf_vocab *v, const uint8_t *bytes, size_t len, uint64_t h)
+static inline const struct bnf_key_slot *bnf_key_slot(const struct bnf_vocab *v, uint64_t hash)
 {
-    if (len > v->max_key_len)
+    return v->key_slots + ((uint32_t)hash & (v->n_key_slots - 1));
+}
+
+/* The token with this key, or BNF_NO_TOKEN. */
+static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const struct bnf_key *key)
+{
+    if (key->len > v->max_key_len)
         return BNF_NO_TOKEN;
-    const uint32_t tag = (uint32_t)(h >> 32), mask = v->n_key_slots - 1;
-    for (uint32_t i = (uint32_t)h & mask; v->key_slots[i].token != 0; i = (i + 1) & mask) {
-        if (v->key_slots[i].tag != tag)
-            continue;
-        const uint32_t token = v->key_slots[i].token - 1;
-        uint32_t key_len;
-        const uint8_t *key = bnf_strings_get(v->key, token, &key_len);
-        if (key_len == len && bnf_same_bytes(key, bytes, len))
-            return token;
-    }
+    const uint32_t tag = (uint32_t)(key->hash >> 32), mask = v->n_key_slots - 1;
+    for (uint32_t i = (uint32_t)key->hash & mask; v->key_slots[i].token != 0; i = (i + 1) & mask)
+        if (v->key_slots[i].tag == tag && bnf_key_is(v, v->key_slots[i].token - 1, key))
+            return v->key_slots[i].token - 1;
     return BNF_NO_TOKEN;
 }
 
-static inline uint32_t bnf_key_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
+static inline uint32_t bnf_key_find_bytes(const struct bnf_vocab *v, const uint8_t *bytes, size_t len, const uint8_t *end)
 {
-    return bnf_key_find_hashed(v, bytes, len, bnf_hash_bytes(v->seed, bytes, len));
+    const struct bnf_key key = bnf_key_of(v, bytes, len, end);
+    return bnf_key_find(v, &key);
 }
 
 static inline uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
@@ -307,7 +339,18 @@ struct bnf_symbol { /* a part of a word being merged; a list in text order */
     uint32_t pair_token;  /* what that gives */
 };
 
+#define BNF_WORD_IDS 9
+struct bnf_word { /* what a short word became the last time, in one cache line */
+    struct bnf_bits bits;
+    uint8_t len;          /* 0: empty */
+    uint8_t n_ids;
+    int32_t ids[BNF_WORD_IDS];
+};
+
 struct bnf_merge_scratch {
+    const uint8_t *end;   /* the words of now lie in memory that may be read up to here */
+    struct bnf_word *words; /* by the upper bits of the hash; the last one stays */
+    uint32_t n_words;     /* 0, or a power of two */
     struct bnf_symbol *symbols;
     uint64_t *heap;       /* rank << 32 | index of the left symbol */
     size_t cap_symbols;   /* the heap holds three times as many entries */

@@ -69,7 +69,6 @@ cdef extern from "bnf_vocab.h" nogil:
         bool add_space_prefix
         bool whole_words
         bool clean_spaces
-        bool spaces_lead
         int32_t special[15]
         bnf_strings text
         bnf_strings piece
@@ -78,6 +77,7 @@ cdef extern from "bnf_vocab.h" nogil:
         uint16_t *attr
         uint8_t *eog
         uint8_t *whole
+        uint8_t *joins
         bnf_key_slot *key_slots
         uint32_t n_key_slots
         uint32_t max_key_len
@@ -98,10 +98,24 @@ cdef extern from "bnf_vocab.h" nogil:
     void bnf_strings_end(bnf_strings *s, uint32_t i, size_t len)
     int bnf_byte_of_text(const uint8_t *text, size_t len)
     int bnf_alphabet_next(const uint8_t *text, const uint8_t *end, const uint8_t **next)
-    uint64_t bnf_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t len)
-    uint32_t bnf_key_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t len)
-    bool bnf_same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
-    uint32_t bnf_key_find_hashed(const bnf_vocab_t *v, const uint8_t *bytes, size_t len, uint64_t h)
+    bool bnf_joins(const bnf_vocab_t *v, uint8_t last, uint8_t first)
+    void bnf_joins_set(bnf_vocab_t *v, uint8_t last, uint8_t first)
+    size_t bnf_join_bytes(const uint8_t *text, size_t left, uint8_t *first, uint8_t *last)
+    const int BNF_SHORT_WORD
+    const int BNF_WORD_IDS
+    ctypedef struct bnf_bits "struct bnf_bits":
+        uint64_t[3] x
+    ctypedef struct bnf_key "struct bnf_key":
+        const uint8_t *bytes
+        size_t len
+        bnf_bits bits
+        uint64_t hash
+    bool bnf_same_bits(const bnf_bits *a, const bnf_bits *b)
+    bnf_key bnf_key_of(const bnf_vocab_t *v, const uint8_t *bytes, size_t len, const uint8_t *end)
+    bool bnf_key_is(const bnf_vocab_t *v, uint32_t token, const bnf_key *key)
+    const bnf_key_slot *bnf_key_slot_of "bnf_key_slot"(const bnf_vocab_t *v, uint64_t hash)
+    uint32_t bnf_key_find(const bnf_vocab_t *v, const bnf_key *key)
+    uint32_t bnf_key_find_bytes(const bnf_vocab_t *v, const uint8_t *bytes, size_t len, const uint8_t *end)
     uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
     bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint64_t h)
     uint32_t bnf_merge_find(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint32_t *token)
@@ -120,7 +134,15 @@ cdef extern from "bnf_vocab.h" nogil:
         uint32_t token
         uint32_t rank
         uint32_t pair_token
+    ctypedef struct bnf_word "struct bnf_word":
+        bnf_bits bits
+        uint8_t len
+        uint8_t n_ids
+        int32_t[9] ids
     ctypedef struct bnf_merge_scratch "struct bnf_merge_scratch":
+        const uint8_t *end
+        bnf_word *words
+        uint32_t n_words
         bnf_symbol *symbols
         uint64_t *heap
         size_t cap_symbols
@@ -139,6 +161,7 @@ cdef extern from "bnf_vocab.h" nogil:
 
 cdef extern from "bnf_calls.h" nogil:
     int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t len, bnf_merge_scratch *scratch, bnf_ids *ids)
+    int bnf_merge_begin(bnf_merge_scratch *scratch, size_t length)
     int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size)
     void bnf_merge_free(bnf_merge_scratch *scratch)
     int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,

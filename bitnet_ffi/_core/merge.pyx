@@ -5,15 +5,18 @@
 # Next: csrc/bnf_split.c cuts the words, tokenize.pyx calls both, bnf_vocab.h has the tables.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
 from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_merge_find, bnf_key_find,
-    bnf_utf8_len, bnf_whole_get, bnf_whole_set, BNF_NO_TOKEN, BNF_UNK, BNF_WHOLE_YES, BNF_WHOLE_NO)
+    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_word, bnf_key, bnf_key_of, bnf_key_find,
+    bnf_key_find_bytes, bnf_same_bits, bnf_merge_find, bnf_utf8_len, bnf_whole_get, bnf_whole_set, BNF_NO_TOKEN, BNF_UNK,
+    BNF_WHOLE_YES, BNF_WHOLE_NO, BNF_SHORT_WORD, BNF_WORD_IDS)
 
 cdef enum:
     SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap
+    LEAST_WORDS = 64    # remembered: 4 KiB
+    MOST_WORDS = 8192   # 512 KiB, half of the second-level cache
 
 
 # ---- working memory ----
@@ -45,7 +48,23 @@ cdef public int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size) noexc
     return 0
 
 
+# Short words are remembered while a text is read, when it is long enough to repeat some: words are like that.
+cdef public int bnf_merge_begin(bnf_merge_scratch *scratch, size_t length) noexcept nogil:
+    cdef uint32_t n = LEAST_WORDS
+    memset(scratch, 0, sizeof(bnf_merge_scratch))
+    if length < 16 * LEAST_WORDS:
+        return 0
+    while n < MOST_WORDS and n * 16 < length:
+        n *= 2
+    scratch.words = <bnf_word *>bnf_alloc_array(n, sizeof(bnf_word))
+    if scratch.words == NULL:
+        return BITNET_ERROR_MEMORY
+    scratch.n_words = n
+    return 0
+
+
 cdef public void bnf_merge_free(bnf_merge_scratch *scratch) noexcept nogil:
+    bnf_release(scratch.words)
     bnf_release(scratch.symbols)
     bnf_release(scratch.heap)
     bnf_release(scratch.bytes)
@@ -63,9 +82,9 @@ cdef inline uint32_t descending(float score) noexcept nogil:
 # What `left` and `right`, the first of which begins at word[begin] and which are `length` bytes together, become.
 # Returns the rank, BNF_NO_TOKEN when they do not merge.
 cdef inline uint32_t pair(const bnf_vocab_t *v, const uint8_t *word, uint32_t left, uint32_t right,
-                          uint32_t begin, uint32_t length, uint32_t *token) noexcept nogil:
+                          uint32_t begin, uint32_t length, const uint8_t *end, uint32_t *token) noexcept nogil:
     if v.type == LLAMA_VOCAB_TYPE_SPM:
-        token[0] = bnf_key_find(v, word + begin, length)
+        token[0] = bnf_key_find_bytes(v, word + begin, length, end)
         return BNF_NO_TOKEN if token[0] == BNF_NO_TOKEN else descending(v.score[token[0]])
     return bnf_merge_find(v, left, right, token)
 
@@ -98,14 +117,15 @@ cdef inline uint32_t symbol_len(const bnf_vocab_t *v, const uint8_t *word, size_
     return <uint32_t>(n if n < length - i else length - i)
 
 
-cdef inline uint32_t symbol_token(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n) noexcept nogil:
-    return bnf_key_find(v, bytes, n) if v.type == LLAMA_VOCAB_TYPE_SPM else v.byte_token[bytes[0]]
+cdef inline uint32_t symbol_token(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n, const uint8_t *end) noexcept nogil:
+    return bnf_key_find_bytes(v, bytes, n, end) if v.type == LLAMA_VOCAB_TYPE_SPM else v.byte_token[bytes[0]]
 
 
 # ---- short words: arrays, best pair by scanning ----
 
 # Returns the number of tokens; *only is the token when it is one.
-cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t length, bnf_ids *ids, uint32_t *only) noexcept nogil:
+cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t length, const uint8_t *end, bnf_ids *ids,
+                          uint32_t *only) noexcept nogil:
     cdef uint32_t[SHORT + 1] begin      # symbol i is word[begin[i] : begin[i + 1]]
     cdef uint32_t[SHORT] token
     cdef uint32_t[SHORT] rank           # of the pair (i, i + 1)
@@ -114,12 +134,12 @@ cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t le
     while at < length:
         begin[n] = at
         i = symbol_len(v, word, at, length)
-        token[n] = symbol_token(v, word + at, i)
+        token[n] = symbol_token(v, word + at, i, end)
         n += 1
         at += i
     begin[n] = length
     for i in range(n - 1):
-        rank[i] = pair(v, word, token[i], token[i + 1], begin[i], begin[i + 2] - begin[i], &pair_token[i])
+        rank[i] = pair(v, word, token[i], token[i + 1], begin[i], begin[i + 2] - begin[i], end, &pair_token[i])
     while n > 1:
         best = 0
         best_rank = rank[0]
@@ -138,10 +158,11 @@ cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t le
             pair_token[i - 1] = pair_token[i]
         begin[n] = length
         if best + 1 < n:
-            rank[best] = pair(v, word, token[best], token[best + 1], begin[best], begin[best + 2] - begin[best], &pair_token[best])
+            rank[best] = pair(v, word, token[best], token[best + 1], begin[best], begin[best + 2] - begin[best], end,
+                              &pair_token[best])
         if best > 0:
             i = best - 1
-            rank[i] = pair(v, word, token[i], token[best], begin[i], begin[best + 1] - begin[i], &pair_token[i])
+            rank[i] = pair(v, word, token[i], token[best], begin[i], begin[best + 1] - begin[i], end, &pair_token[i])
     for i in range(n):
         emit(v, token[i], word + begin[i], begin[i + 1] - begin[i], ids)
     only[0] = token[0]
@@ -179,14 +200,15 @@ cdef inline void sift_down(uint64_t *heap, size_t n, size_t i) noexcept nogil:
 
 
 # Look up the pair that symbol i begins. True when it merges: then symbols[i].rank is its rank.
-cdef inline bool find_pair(const bnf_vocab_t *v, const uint8_t *word, bnf_symbol *symbols, uint32_t i) noexcept nogil:
+cdef inline bool find_pair(const bnf_vocab_t *v, const uint8_t *word, const uint8_t *end, bnf_symbol *symbols,
+                           uint32_t i) noexcept nogil:
     cdef bnf_symbol *left = symbols + i
     cdef bnf_symbol *right
     if left.next == BNF_NO_TOKEN:
         left.rank = BNF_NO_TOKEN
         return False
     right = symbols + left.next
-    left.rank = pair(v, word, left.token, right.token, left.begin, left.len + right.len, &left.pair_token)
+    left.rank = pair(v, word, left.token, right.token, left.begin, left.len + right.len, end, &left.pair_token)
     return left.rank != BNF_NO_TOKEN
 
 
@@ -200,7 +222,7 @@ cdef void merge_long(const bnf_vocab_t *v, const uint8_t *word, uint32_t n, bnf_
     cdef bnf_symbol *left
     cdef bnf_symbol *right
     for i in range(n):
-        if find_pair(v, word, symbols, i):
+        if find_pair(v, word, scratch.end, symbols, i):
             heap[n_heap] = <uint64_t>symbols[i].rank << 32 | i
             n_heap += 1
     for k in range(n_heap >> 1, 0, -1):
@@ -221,52 +243,89 @@ cdef void merge_long(const bnf_vocab_t *v, const uint8_t *word, uint32_t n, bnf_
         right.len = 0
         if left.next != BNF_NO_TOKEN:
             symbols[left.next].prev = i
-        if find_pair(v, word, symbols, i):
+        if find_pair(v, word, scratch.end, symbols, i):
             heap[n_heap] = <uint64_t>left.rank << 32 | i
             sift_up(heap, n_heap)
             n_heap += 1
-        if left.prev != BNF_NO_TOKEN and find_pair(v, word, symbols, left.prev):
+        if left.prev != BNF_NO_TOKEN and find_pair(v, word, scratch.end, symbols, left.prev):
             heap[n_heap] = <uint64_t>symbols[left.prev].rank << 32 | left.prev
             sift_up(heap, n_heap)
             n_heap += 1
 
 
-cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
-                               bnf_ids *ids) noexcept nogil:
-    cdef uint32_t whole, only = BNF_NO_TOKEN, n, i
-    cdef size_t at
+# Merge a word of up to 2^31 - 1 bytes; *only is its token when it is one. Returns the number of parts, or
+# BITNET_ERROR_MEMORY.
+cdef int64_t merge(const bnf_vocab_t *v, const uint8_t *word, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids,
+                   uint32_t *only) noexcept nogil:
+    cdef uint32_t n = 0, i = 0
+    cdef size_t at = 0
     cdef bnf_symbol *s
-    if length == 0:
-        return 0
-    whole = bnf_key_find(vocab, word, length)
-    if whole != BNF_NO_TOKEN and (vocab.whole_words or bnf_whole_get(vocab, whole) == BNF_WHOLE_YES):
+    if length <= SHORT:
+        return merge_short(v, word, <uint32_t>length, scratch.end, ids, only)
+    if reserve_symbols(scratch, length) < 0:
+        return BITNET_ERROR_MEMORY
+    while at < length:
+        s = scratch.symbols + n
+        s.begin = <uint32_t>at
+        s.len = symbol_len(v, word, at, length)
+        s.prev = n - 1 if n > 0 else BNF_NO_TOKEN
+        s.token = symbol_token(v, word + at, s.len, scratch.end)
+        at += s.len
+        n += 1
+        s.next = n if at < length else BNF_NO_TOKEN
+    merge_long(v, word, n, scratch)
+    n = 0
+    only[0] = scratch.symbols[0].token
+    while i != BNF_NO_TOKEN:
+        s = scratch.symbols + i
+        emit(v, s.token, word + s.begin, s.len, ids)
+        i = s.next
+        n += 1
+    return n
+
+
+# A word that may be a token: looked up whole first, and merged unless that is known to give the token.
+cdef int merge_key(const bnf_vocab_t *v, const bnf_key *key, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
+    cdef uint32_t whole = bnf_key_find(v, key), only = BNF_NO_TOKEN
+    cdef int64_t n
+    if whole != BNF_NO_TOKEN and (v.whole_words or bnf_whole_get(v, whole) == BNF_WHOLE_YES):
         bnf_ids_add(ids, whole)
         return 0
-    if length <= SHORT:
-        n = merge_short(vocab, word, <uint32_t>length, ids, &only)
-    else:
-        if reserve_symbols(scratch, length) < 0:
-            return BITNET_ERROR_MEMORY
-        n = 0
-        at = 0
-        while at < length:
-            s = scratch.symbols + n
-            s.begin = <uint32_t>at
-            s.len = symbol_len(vocab, word, at, length)
-            s.prev = n - 1 if n > 0 else BNF_NO_TOKEN
-            s.token = symbol_token(vocab, word + at, s.len)
-            at += s.len
-            n += 1
-            s.next = n if at < length else BNF_NO_TOKEN
-        merge_long(vocab, word, n, scratch)
-        n = 0
-        i = 0
-        only = scratch.symbols[0].token
-        while i != BNF_NO_TOKEN:
-            s = scratch.symbols + i
-            emit(vocab, s.token, word + s.begin, s.len, ids)
-            i = s.next
-            n += 1
+    n = merge(v, key.bytes, key.len, scratch, ids, &only)
+    if n < 0:
+        return <int>n
     if whole != BNF_NO_TOKEN:
-        bnf_whole_set(vocab, whole, BNF_WHOLE_YES if n == 1 and only == whole else BNF_WHOLE_NO)
+        bnf_whole_set(v, whole, BNF_WHOLE_YES if n == 1 and only == whole else BNF_WHOLE_NO)
     return 0
+
+
+cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
+                               bnf_ids *ids) noexcept nogil:
+    cdef int32_t[24] found   # a token is a byte at least
+    cdef bnf_ids local
+    cdef bnf_word *known
+    cdef bnf_key key
+    cdef int64_t i
+    cdef int status
+    if length == 0:
+        return 0
+    key = bnf_key_of(vocab, word, length, scratch.end)
+    if scratch.n_words == 0 or length > BNF_SHORT_WORD:
+        return merge_key(vocab, &key, scratch, ids)
+    known = scratch.words + (<uint32_t>(key.hash >> 40) & (scratch.n_words - 1))
+    if known.len == length and bnf_same_bits(&known.bits, &key.bits):
+        for i in range(known.n_ids):
+            bnf_ids_add(ids, <uint32_t>known.ids[i])
+        return 0
+    local.out = found
+    local.cap = BNF_SHORT_WORD
+    local.n = 0
+    status = merge_key(vocab, &key, scratch, &local)
+    for i in range(local.n):
+        bnf_ids_add(ids, <uint32_t>found[i])
+    if status == 0 and local.n <= BNF_WORD_IDS:
+        known.bits = key.bits
+        known.len = <uint8_t>length
+        known.n_ids = <uint8_t>local.n
+        memcpy(known.ids, found, <size_t>local.n * sizeof(int32_t))
+    return status

@@ -13,7 +13,7 @@ from bitnet_ffi._core.bnf cimport (
     bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
-    bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_len, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_reserve, bnf_merge_free,
+    bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
     BNF_NO_TOKEN, BNF_BOS, BNF_EOS)
 
 cdef extern from "<string.h>" nogil:
@@ -179,6 +179,7 @@ cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
         text = scratch.bytes
     if length > LONGEST:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647", length)
+    scratch.end = text + length
     bnf_split_start(&split, v.pre, text, length)
     while split.pos < split.end and status == 0:
         word = split.pos
@@ -187,27 +188,24 @@ cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
     return status
 
 
-cdef inline bool is_escaped_space(const uint8_t *text, size_t left) noexcept nogil:
-    return left >= 3 and text[0] == 0xE2 and text[1] == 0x96 and text[2] == 0x81
-
-
-# Spaces become U+2581 and one may be put in front; then the whole stretch is one word, or, when no token has a space
-# after another character, every word is merged by itself: no merge can cross from one to the next.
+# Spaces become U+2581 and one may be put in front. The stretch is one word for SentencePiece; it is merged in parts, cut
+# where no token reaches from one character to the next.
 cdef int tokenize_spm(const bnf_vocab_t *v, const uint8_t *text, size_t length, bool lead, bnf_merge_scratch *scratch,
                       bnf_ids *ids) noexcept nogil:
     cdef size_t i, n = 0, begin = 0, n_spaces = 1 if lead else 0
     cdef uint8_t *out
-    cdef bool space, was_space = True
+    cdef uint8_t first = 0, last = 0, before
     cdef int status
     for i in range(length):
         n_spaces += text[i] == c' '
     n = length + 2 * n_spaces + (1 if lead else 0)
     if n > LONGEST:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes with its spaces escaped, expected at most 2147483647", n)
-    status = bnf_merge_reserve(scratch, n)
+    status = bnf_merge_reserve(scratch, n + BNF_SHORT_WORD)
     if status < 0:
         return status
     out = scratch.bytes
+    scratch.end = out + scratch.cap_bytes
     n = 0
     if lead:
         memcpy(out, "\xe2\x96\x81", 3)
@@ -219,15 +217,14 @@ cdef int tokenize_spm(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
         else:
             out[n] = text[i]
             n += 1
-    if v.spaces_lead:
-        i = 0
-        while i < n and status == 0:
-            space = is_escaped_space(out + i, n - i)
-            if space and not was_space:
-                status = bnf_merge_word(v, out + begin, i - begin, scratch, ids)
-                begin = i
-            was_space = space
-            i += bnf_utf8_len(out[i])
+    i = 0
+    while i < n and status == 0:
+        before = last
+        length = bnf_join_bytes(out + i, n - i, &first, &last)
+        if i > begin and not bnf_joins(v, before, first):
+            status = bnf_merge_word(v, out + begin, i - begin, scratch, ids)
+            begin = i
+        i += length
     if status == 0:
         status = bnf_merge_word(v, out + begin, n - begin, scratch, ids)
     return status
@@ -257,17 +254,14 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     list.items = NULL
     list.n = 0
     list.cap = 0
-    scratch.symbols = NULL
-    scratch.heap = NULL
-    scratch.bytes = NULL
-    scratch.cap_symbols = 0
-    scratch.cap_bytes = 0
     ids.out = tokens
     ids.cap = n_tokens_max
     ids.n = 0
     if add_special and vocab.add_bos:
         bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_BOS])
-    status = partition(vocab, text, length, parse_special, &list)
+    status = bnf_merge_begin(&scratch, length)
+    if status == 0:
+        status = partition(vocab, text, length, parse_special, &list)
     i = 0
     while i < list.n and status == 0:
         part = list.items + i

@@ -18,7 +18,7 @@ from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_pre_names, bnf_vocab_repair,
-    bnf_vocab_roles, bnf_vocab_tables, bnf_utf8_len, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
+    bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
     BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES)
 
 cdef enum:
@@ -165,27 +165,6 @@ cdef int read_scores(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     return 0
 
 
-# ---- SPM ----
-
-# Does a space (U+2581) never follow another character inside a token? True of Llama's vocabulary.
-cdef bool spaces_lead(const bnf_vocab_t *v) noexcept nogil:
-    cdef int32_t i
-    cdef uint32_t length = 0, at
-    cdef const uint8_t *text
-    cdef bool space, was_space
-    for i in range(v.n_tokens):
-        text = bnf_strings_get(&v.text, <uint32_t>i, &length)
-        at = 0
-        was_space = True
-        while at < length:
-            space = length - at >= 3 and memcmp(text + at, "\xe2\x96\x81", 3) == 0
-            if space and not was_space:
-                return False
-            was_space = space
-            at += <uint32_t>bnf_utf8_len(text[at])
-    return True
-
-
 # ---- the pre-tokenizer ----
 
 cdef int unknown_pre(bnf_str name) noexcept nogil:
@@ -269,7 +248,6 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if status == 0 and v.type == LLAMA_VOCAB_TYPE_SPM:
         v.add_bos = True
         v.add_space_prefix = True
-        v.spaces_lead = spaces_lead(v)
     elif status == 0:
         status = read_pre(gguf, v)
     if status == 0:
@@ -332,6 +310,7 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
     bnf_release(v.attr)
     bnf_release(v.eog)
     bnf_release(v.whole)
+    bnf_release(v.joins)
     bnf_release(v.key_slots)
     bnf_release(v.merges)
     bnf_release(v.merge_slots)

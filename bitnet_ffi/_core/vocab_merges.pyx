@@ -7,25 +7,20 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY,
     bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_merge_t, bnf_merge_slot_t, bnf_alphabet_next, bnf_hash_bytes, bnf_same_bytes, bnf_key_find,
-    bnf_key_find_hashed, bnf_strings_get, bnf_hash_pair, bnf_merge_slot, bnf_prefetch, bnf_vocab_array, bnf_vocab_repair,
-    BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO)
+    bnf_vocab_t, bnf_key, bnf_merge_t, bnf_merge_slot_t, bnf_alphabet_next, bnf_key_of, bnf_key_slot_of, bnf_key_find,
+    bnf_key_find_bytes, bnf_strings_get, bnf_hash_pair, bnf_merge_slot, bnf_prefetch, bnf_vocab_array, bnf_vocab_repair,
+    BNF_SHORT_WORD, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO)
 
 cdef enum:
     BATCH = 32    # lines; their pieces keep the miss queue full, and what they touch fits the first-level cache
 
-cdef struct Piece:
-    const uint8_t *bytes
-    size_t len
-    uint64_t hash
-
 cdef struct Line:
-    Piece left, right, both   # right.bytes follow left.bytes; lengths 0: the line is no merge
+    bnf_key left, right       # right.bytes follow left.bytes; lengths 0: the line is no merge
 
 cdef struct Batch:
     Line[BATCH] lines
@@ -62,19 +57,14 @@ cdef inline size_t decode_line(bnf_str s, uint8_t *out, size_t *n_left) noexcept
     return n if n_left[0] > 0 and n > n_left[0] else 0
 
 
-cdef inline void hash_piece(const bnf_vocab_t *v, Piece *piece, const uint8_t *bytes, size_t length) noexcept nogil:
-    piece.bytes = bytes
-    piece.len = length
-    piece.hash = bnf_hash_bytes(v.seed, bytes, length)
-    bnf_prefetch(v.key_slots + (<uint32_t>piece.hash & (v.n_key_slots - 1)))
-
-
 # The next n lines as bytes and hashes; *cursor moves behind them. 0 or BITNET_ERROR_MEMORY.
 cdef int read_lines(const bnf_vocab_t *v, uint32_t n, const uint8_t **cursor, Batch *batch) noexcept nogil:
     cdef const uint8_t *scan = cursor[0]
     cdef uint8_t *out
+    cdef const uint8_t *end
+    cdef Line *line
     cdef uint32_t i
-    cdef size_t size = 0, n_left = 0, n_both
+    cdef size_t size = BNF_SHORT_WORD, n_left = 0, n_both
     for i in range(n):
         size += next_line(&scan).len   # decoded they are shorter; the sum is less than the file
     if size > batch.size:
@@ -85,67 +75,70 @@ cdef int read_lines(const bnf_vocab_t *v, uint32_t n, const uint8_t **cursor, Ba
             batch.size = 0
             return BITNET_ERROR_MEMORY
     out = batch.bytes
+    end = out + batch.size
     for i in range(n):
         n_both = decode_line(next_line(cursor), out, &n_left)
         if n_both == 0:
             n_left = 0
-        hash_piece(v, &batch.lines[i].left, out, n_left)
-        hash_piece(v, &batch.lines[i].right, out + n_left, n_both - n_left)
-        batch.lines[i].both.bytes = out
-        batch.lines[i].both.len = n_both
+        line = batch.lines + i
+        line.left = bnf_key_of(v, out, n_left, end)
+        line.right = bnf_key_of(v, out + n_left, n_both - n_left, end)
+        bnf_prefetch(bnf_key_slot_of(v, line.left.hash))
+        bnf_prefetch(bnf_key_slot_of(v, line.right.hash))
         out += n_both
     return 0
 
 
-cdef inline uint32_t slot_token(const bnf_vocab_t *v, const Piece *piece) noexcept nogil:
-    return v.key_slots[<uint32_t>piece.hash & (v.n_key_slots - 1)].token
+cdef inline void prefetch_place(const bnf_vocab_t *v, const bnf_key *key) noexcept nogil:
+    cdef uint32_t token = bnf_key_slot_of(v, key.hash).token
+    if token:
+        bnf_prefetch(v.key.at + token - 1)
 
 
-cdef inline void prefetch_place(const bnf_vocab_t *v, uint32_t slot_token) noexcept nogil:
-    if slot_token:
-        bnf_prefetch(v.key.at + slot_token - 1)
-
-
-cdef inline void prefetch_key(const bnf_vocab_t *v, uint32_t slot_token) noexcept nogil:
-    if slot_token:
-        bnf_prefetch(v.key.bytes + v.key.at[slot_token - 1])
+cdef inline void prefetch_bytes(const bnf_vocab_t *v, const bnf_key *key) noexcept nogil:
+    cdef uint32_t token = bnf_key_slot_of(v, key.hash).token
+    if token:
+        bnf_prefetch(v.key.bytes + v.key.at[token - 1])
 
 
 # Ask for what finding the parts will read: first where their keys are, then the keys.
 cdef void prefetch_keys(const bnf_vocab_t *v, const Batch *batch, uint32_t n) noexcept nogil:
     cdef uint32_t i
     for i in range(n):
-        prefetch_place(v, slot_token(v, &batch.lines[i].left))
-        prefetch_place(v, slot_token(v, &batch.lines[i].right))
+        prefetch_place(v, &batch.lines[i].left)
+        prefetch_place(v, &batch.lines[i].right)
     for i in range(n):
-        prefetch_key(v, slot_token(v, &batch.lines[i].left))
-        prefetch_key(v, slot_token(v, &batch.lines[i].right))
+        prefetch_bytes(v, &batch.lines[i].left)
+        prefetch_bytes(v, &batch.lines[i].right)
 
 
 # A single byte may be part of a merge even when it has no token: bnf_vocab.byte_token.
-cdef inline uint32_t part_token(const bnf_vocab_t *v, const Piece *piece) noexcept nogil:
-    if piece.len == 1:
-        return v.byte_token[piece.bytes[0]]
-    return bnf_key_find_hashed(v, piece.bytes, piece.len, piece.hash) if piece.len > 0 else BNF_NO_TOKEN
+cdef inline uint32_t part_token(const bnf_vocab_t *v, const bnf_key *key) noexcept nogil:
+    if key.len == 1:
+        return v.byte_token[key.bytes[0]]
+    return bnf_key_find(v, key) if key.len > 0 else BNF_NO_TOKEN
 
 
-cdef inline bool is_key(const bnf_vocab_t *v, uint32_t token, const Piece *piece) noexcept nogil:
-    cdef uint32_t length = 0
+# Is its key these bytes? Not when no key leads to it: vocab_tables.pyx.
+cdef inline bool is_made(const bnf_vocab_t *v, uint32_t token, const uint8_t *bytes, size_t length) noexcept nogil:
+    cdef uint32_t n = 0
     cdef const uint8_t *key
-    if token >= <uint32_t>v.n_tokens or v.whole[token] == BNF_WHOLE_NO:   # no key leads there: vocab_tables.pyx
+    if token >= <uint32_t>v.n_tokens or v.whole[token] == BNF_WHOLE_NO:
         return False
-    key = bnf_strings_get(v.key, token, &length)
-    return length == piece.len and bnf_same_bytes(key, piece.bytes, length)
+    key = bnf_strings_get(v.key, token, &n)
+    return n == length and memcmp(key, bytes, n) == 0
 
 
 # The token that a merge makes. Merge lists are in the order of the tokens that they make, so it is nearly always the one
-# that the line before made (as another pair), or the next.
-cdef inline uint32_t merged_token(const bnf_vocab_t *v, uint32_t guess, const Piece *piece) noexcept nogil:
-    if is_key(v, guess, piece):
+# that the line before made (of another pair), or the next.
+cdef inline uint32_t merged_token(const bnf_vocab_t *v, uint32_t guess, const Line *line, const uint8_t *end) noexcept nogil:
+    cdef const uint8_t *bytes = line.left.bytes
+    cdef size_t length = line.left.len + line.right.len
+    if is_made(v, guess, bytes, length):
         return guess
-    if is_key(v, guess + 1, piece):
+    if is_made(v, guess + 1, bytes, length):
         return guess + 1
-    return bnf_key_find(v, piece.bytes, piece.len) if piece.len > 0 else BNF_NO_TOKEN
+    return bnf_key_find_bytes(v, bytes, length, end) if length > 0 else BNF_NO_TOKEN
 
 
 # Put a batch of lines behind the merges that are there. Returns how many of the lines can apply, and in *first_bad the
@@ -161,7 +154,7 @@ cdef uint32_t add(bnf_vocab_t *v, const Batch *batch, uint32_t n, uint32_t *firs
         merge = found + n_found
         merge.left = part_token(v, &batch.lines[i].left)
         merge.right = part_token(v, &batch.lines[i].right)
-        merge.token = merged_token(v, guess, &batch.lines[i].both)
+        merge.token = merged_token(v, guess, &batch.lines[i], batch.bytes + batch.size)
         if merge.left == BNF_NO_TOKEN or merge.right == BNF_NO_TOKEN or merge.token == BNF_NO_TOKEN:
             if n_found == i:
                 first_bad[0] = i

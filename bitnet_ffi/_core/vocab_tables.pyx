@@ -9,11 +9,11 @@ from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO, BNF_SHOWN_SIZE,
-    bnf_show, bnf_alloc_array, bnf_log)
+    bnf_show, bnf_alloc, bnf_alloc_array, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_key_slot, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_alphabet_next,
-    bnf_hash_bytes, bnf_key_find, bnf_key_find_hashed, bnf_prefetch, bnf_vocab_merges, bnf_vocab_repair, bnf_tokenize,
-    BNF_NO_TOKEN, BNF_NL, BNF_PAD, BNF_WHOLE_NO)
+    bnf_key, bnf_key_of, bnf_joins_set, bnf_join_bytes, bnf_key_slot_of, bnf_key_find, bnf_key_find_bytes, bnf_prefetch, bnf_vocab_merges,
+    bnf_vocab_repair, bnf_tokenize, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_NL, BNF_PAD, BNF_WHOLE_NO)
 
 cdef enum:
     BATCH = 32   # tokens whose slots are asked for together
@@ -94,31 +94,26 @@ cdef uint32_t slots_for(uint32_t n) noexcept nogil:
     return size
 
 
-cdef inline const uint8_t *key_of(const bnf_vocab_t *v, int32_t i, uint32_t *length) noexcept nogil:
-    return bnf_strings_get(v.key, <uint32_t>i, length)
-
-
-# Token i under its key, unless an earlier token has it. A token that no key leads to can be no word: BNF_WHOLE_NO.
-cdef bool add_key(bnf_vocab_t *v, int32_t i, uint64_t h) noexcept nogil:
-    cdef uint32_t length = 0, slot = <uint32_t>h & (v.n_key_slots - 1)
-    cdef const uint8_t *key = key_of(v, i, &length)
-    if bnf_key_find_hashed(v, key, length, h) != BNF_NO_TOKEN:
-        v.whole[i] = BNF_WHOLE_NO
+# Token i under its key, unless an earlier token has it.
+cdef bool add_key(bnf_vocab_t *v, int32_t i, const bnf_key *key) noexcept nogil:
+    cdef uint32_t slot = <uint32_t>key.hash & (v.n_key_slots - 1)
+    if bnf_key_find(v, key) != BNF_NO_TOKEN:
         return False
     while v.key_slots[slot].token:
         slot = (slot + 1) & (v.n_key_slots - 1)
-    v.key_slots[slot].tag = <uint32_t>(h >> 32)
+    v.key_slots[slot].tag = <uint32_t>(key.hash >> 32)
     v.key_slots[slot].token = <uint32_t>i + 1
     return True
 
 
 # Pieces and keys, a few tokens at a time, so that the misses in the table of keys overlap.
+# A token that no key leads to can be no word: BNF_WHOLE_NO.
 cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
     cdef char[BNF_SHOWN_SIZE] shown
-    cdef uint64_t[BATCH] h
+    cdef bnf_key[BATCH] keys
     cdef int32_t i, k, n, begin = 0, n_repeated = 0, first_repeated = 0
     cdef uint32_t length = 0, longest = 0
-    cdef const uint8_t *key
+    cdef const uint8_t *bytes
     if bnf_strings_new(&v.piece, v.n_tokens, v.text.at[v.n_tokens]) < 0:   # a piece is never longer than its text
         return BITNET_ERROR_MEMORY
     v.key = &v.text if v.type == LLAMA_VOCAB_TYPE_SPM else &v.piece
@@ -134,13 +129,14 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
             if not build_piece(v, i):
                 v.whole[i] = BNF_WHOLE_NO
                 continue
-            key = key_of(v, i, &length)
+            bytes = bnf_strings_get(v.key, <uint32_t>i, &length)
             longest = length if length > longest else longest
-            h[k] = bnf_hash_bytes(v.seed, key, length)
-            bnf_prefetch(v.key_slots + (<uint32_t>h[k] & (v.n_key_slots - 1)))
+            keys[k] = bnf_key_of(v, bytes, length, bytes + BNF_SHORT_WORD)
+            bnf_prefetch(bnf_key_slot_of(v, keys[k].hash))
         for k in range(n):
             i = begin + k
-            if v.whole[i] != BNF_WHOLE_NO and not add_key(v, i, h[k]):
+            if v.whole[i] != BNF_WHOLE_NO and not add_key(v, i, keys + k):
+                v.whole[i] = BNF_WHOLE_NO
                 if n_repeated == 0:
                     first_repeated = i
                 n_repeated += 1
@@ -151,6 +147,27 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
                                 "text becomes the first of them", n_repeated, first_repeated,
                                 bnf_show(v.text.bytes + v.text.at[first_repeated],
                                          v.text.at[first_repeated + 1] - v.text.at[first_repeated] - 1, shown))
+    return 0
+
+
+# Which characters stand side by side in a token of SPM.
+cdef int build_joins(bnf_vocab_t *v) noexcept nogil:
+    cdef int32_t i
+    cdef uint32_t length = 0
+    cdef const uint8_t *text
+    cdef const uint8_t *end
+    cdef uint8_t first = 0, last = 0, before
+    v.joins = <uint8_t *>bnf_alloc(1 << 13)
+    if v.joins == NULL:
+        return BITNET_ERROR_MEMORY
+    for i in range(v.n_tokens):
+        text = bnf_strings_get(&v.text, <uint32_t>i, &length)
+        end = text + length
+        text += bnf_join_bytes(text, length, &first, &last)
+        while text < end:
+            before = last
+            text += bnf_join_bytes(text, <size_t>(end - text), &first, &last)
+            bnf_joins_set(v, before, first)
     return 0
 
 
@@ -167,9 +184,9 @@ cdef int build_bytes(bnf_vocab_t *v) noexcept nogil:
             memcpy(text, "<0x00>", 6)
             text[3] = <uint8_t>digits[byte >> 4]
             text[4] = <uint8_t>digits[byte & 15]
-            v.byte_token[byte] = bnf_key_find(v, text, 6)
+            v.byte_token[byte] = bnf_key_find_bytes(v, text, 6, text + 6)
         if v.type != LLAMA_VOCAB_TYPE_SPM or v.byte_token[byte] == BNF_NO_TOKEN:
-            v.byte_token[byte] = bnf_key_find(v, &c, 1)
+            v.byte_token[byte] = bnf_key_find_bytes(v, &c, 1, &c + 1)
         if v.byte_token[byte] == BNF_NO_TOKEN:
             if n_missing == 0:
                 first_missing = byte
@@ -203,6 +220,8 @@ cdef public int bnf_vocab_tables(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexc
     cdef int status = build_keys(vocab)
     if status == 0:
         status = build_bytes(vocab)
+    if status == 0 and vocab.type == LLAMA_VOCAB_TYPE_SPM:
+        status = build_joins(vocab)
     if status == 0 and vocab.type == LLAMA_VOCAB_TYPE_BPE:
         status = bnf_vocab_merges(gguf, vocab)
     return find_newline(vocab) if status == 0 else status
