@@ -102,10 +102,16 @@ int64_t bnf_output_row(const struct llama_context *ctx, int32_t i);
 /* ---- head.pyx: from hidden states to logits and tokens, when they are asked for ---- */
 /* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */
 int bnf_head_logits(struct llama_context *ctx);
+/* Memory for choosing, in a context whose model has a screen. 0, or BITNET_ERROR_MEMORY. */
+int bnf_head_init(struct llama_context *ctx);
 /* The token with the largest logit of row i (as llama_get_logits_ith), ties to the smaller id. LLAMA_TOKEN_NULL: it takes
- * the full logits to say (no screen, several rows, they are there already, or nothing is finite) or there is no such row;
- * no error is set. Enters the context. */
+ * the full logits to say (no screen, they are there already, or nothing is finite) or there is no such row; no error is
+ * set. Enters the context. */
 int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
+/* The tokens with the k largest logits of row i, and perhaps others, in any order; all with their logits. Tokens `more` are among them too.
+ * data: room for n_vocab. How many there are; 0 where bnf_head_greedy would say LLAMA_TOKEN_NULL. Enters the context. */
+int64_t bnf_head_shortlist(struct llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more,
+                           llama_token_data *data);
 
 /* ---- attention.pyx: phases of a layer; none holds a barrier ---- */
 /* Sets step->attention, for a run of nth threads: before it starts. */

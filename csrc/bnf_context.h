@@ -50,7 +50,12 @@ struct llama_context {
     struct bnf_scratch scratch;
     float *hidden;                       /* [n_outputs][E] normed states of the rows that asked for logits */
     uint64_t hidden_size;                /* bytes */
-    float *approximate;                  /* [n_vocab] logits from the model's screen, while a token is chosen */
+    struct bnf_screen_cols screened;     /* operands of the rows of hidden from first_screened on; n 0: none since the last decode */
+    int64_t first_screened;
+    void *screen_memory;                 /* of screened; NULL: the model has no screen */
+    float *upper;                        /* [BNF_SCREEN_COLS][vocab_stride] bounds of their logits */
+    float *exact;                        /* [vocab_stride] logits that were computed alone */
+    int64_t vocab_stride;                /* n_vocab rounded up to 16 */
     int32_t logits_ready;                /* logits hold the rows of hidden: they are computed when somebody reads them */
     float *logits;                       /* [logits_cap][n_vocab]; rows [0, batch.n_outputs) are valid */
     uint64_t logits_size;                /* bytes */

@@ -24,6 +24,9 @@
     BNF_MATMUL_PROTOTYPE(q2_k, isa) BNF_MATMUL_PROTOTYPE(q3_k, isa) BNF_MATMUL_PROTOTYPE(q4_k, isa)                      \
     BNF_MATMUL_PROTOTYPE(q5_k, isa) BNF_MATMUL_PROTOTYPE(q6_k, isa)                                                      \
     BNF_MATMUL_PROTOTYPE(tq1_0, isa) BNF_MATMUL_PROTOTYPE(tq2_0, isa) BNF_MATMUL_PROTOTYPE(i2_s, isa)                    \
+    void bnf_screen_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, const struct bnf_screen *screen); \
+    void bnf_screen_bounds_##isa(const struct bnf_screen *screen, const struct bnf_screen_cols *x, float *upper,         \
+                                 int64_t stride, int64_t row0, int64_t row1);                                            \
     void bnf_rmsnorm_##isa(const float *x, const float *w, int64_t n, float eps, float *y);                              \
     void bnf_add_##isa(float *x, const float *y, int64_t n);                                                             \
     void bnf_scale_##isa(float *x, float a, int64_t n);                                                                  \
@@ -54,6 +57,13 @@
     .packed_layout = bnf_packed_layout_##isa, .packed_size = bnf_packed_size_##isa, .pack = bnf_pack_##isa,              \
     .panel_cols = n_panel_cols, .to_panel = bnf_to_panel_##isa
 
+/* Tables that hold float heads in twelve bits. */
+#define BNF_F12_PROTOTYPES(isa)                                                                                          \
+    bool bnf_pack_f12_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                    \
+    BNF_MATMUL_PROTOTYPE(f12_r4, isa)
+
+#define BNF_F12_MEMBERS(isa) .matmul[BNF_TYPE_F12_R4] = bnf_matmul_f12_r4_##isa, .pack_f12 = bnf_pack_f12_##isa
+
 #define BNF_KERNEL_TABLE(isa, cpu_features, ...)                                                                         \
     const struct bnf_ops bnf_ops_##isa = {                                                                               \
         .name = #isa,                                                                                                    \
@@ -72,6 +82,8 @@
             [GGML_TYPE_TQ1_0] = bnf_matmul_tq1_0_##isa, [GGML_TYPE_TQ2_0] = bnf_matmul_tq2_0_##isa,                      \
             [GGML_TYPE_I2_S] = bnf_matmul_i2_s_##isa,                                                                    \
         },                                                                                                               \
+        .screen_pack = bnf_screen_pack_##isa,                                                                            \
+        .screen_bounds = bnf_screen_bounds_##isa,                                                                        \
         .rmsnorm = bnf_rmsnorm_##isa,                                                                                    \
         .add = bnf_add_##isa,                                                                                            \
         .scale = bnf_scale_##isa,                                                                                        \

@@ -95,7 +95,23 @@
  *      2 low bits     2 planes   plane i: g = i, i + 2, i + 4, i + 6 from bit 0 up        (Q2_K, Q3_K)
  *      1 high bit     1 plane    g at bit g                                              (Q5_0, Q5_1, Q3_K, Q5_K)
  *      2 high bits    2 planes   as the 2 low bits                                       (Q6_K) */
+
+/* F12_R4: float weights with eight significant bits, as every number that was once a bfloat16 has, without loss. The upper half of such a
+ * float is s eeeeeeee mmmmmmm; its upper byte s eeeeeee becomes a nibble, s and the upper exponent less the tile's base, 1 to 7. Nibble 0: an
+ * exception (zero, a number outside these 14 powers of two, or one with more bits), whose low byte is its place in the tile's list.
+ * Rows in tiles of 4; a tile is k / 64 steps of 384 bytes:
+ *   low     [4 rows][64]   byte 16 q + 8 h + 2 t + o of a row: element 16 (2 h + o) + 4 q + t  (what interleaving bytes, then words, undoes)
+ *   nibble  [2][64]        rows 2 p (low four bits) and 2 p + 1 (high), in the order of the low bytes
+ * and after the last tile, for each of them, a struct bnf_f12_tile. k % 64 == 0; rows beyond m repeat the last one. */
+#define BNF_F12_ROWS 4
+#define BNF_F12_EXCEPTIONS 127
+struct bnf_f12_tile {
+    int32_t base;
+    float exceptions[BNF_F12_EXCEPTIONS];
+};
+
 enum bnf_packed_type {
+    BNF_TYPE_F12_R4 = 42,   /* from F16, BF16, F32: csrc/bnf_ops.h, pack_f12 */
     BNF_TYPE_I2_S_R16 = 44, /* one scale, in struct bnf_matrix */
     BNF_TYPE_BLOCKS_R16 = 43, /* from the block formats, Q4_0 to Q6_K */
     BNF_TYPE_TQ_R16 = 45,   /* from TQ1_0 and TQ2_0: after each 16 blocks (256 elements) the 16 rows' scales as f32 */

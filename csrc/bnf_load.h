@@ -3,7 +3,7 @@
  *   load_hparams.pyx  architecture and hyper-parameters from the metadata, cross-checked
  *   load_tensors.pyx  weights by name, shape and type; norms and biases as floats; the RoPE table
  *   load_pack.pyx     weights into the layout that the kernels multiply fastest
- *   load_screen.pyx   a smaller copy of a float head, for choosing a token
+ *   load_head.pyx     copies of a float head: twelve bits without loss, and bounds for choosing a token
  *   load_check.pyx    the contents of every tensor, when check_tensors asks */
 #ifndef BNF_LOAD_H
 #define BNF_LOAD_H
@@ -36,7 +36,7 @@ int bnf_load_hparams(struct bnf_loader *loader);
 int bnf_load_tensors(struct bnf_loader *loader);
 int bnf_load_check(struct bnf_loader *loader);
 int bnf_load_pack(struct bnf_loader *loader);
-int bnf_load_screen(struct bnf_loader *loader);
+int bnf_load_head(struct bnf_loader *loader);
 
 /* Give memory to the model, which frees it at the end of its life. On failure it is freed at once. */
 int bnf_load_own(struct bnf_loader *loader, void *memory);

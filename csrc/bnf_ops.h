@@ -12,6 +12,7 @@
 #define BNF_OPS_H
 
 #include "bnf_layout.h"
+#include "bnf_screen.h"
 
 /* Weights of one product: m rows of k elements in a GGUF layout. */
 struct bnf_matrix {
@@ -103,6 +104,18 @@ struct bnf_ops {
     /* Column `lane` of a panel from one column of q: k elements and the pad up to 64. */
     void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);
 
+    /* Float weights in twelve bits (BNF_TYPE_F12_R4), k % 64 == 0: rows [row0, row1), multiples of 4 (row1 may be m), into
+     * `packed`, bnf_f12_size bytes. False: a tile has too many exceptions, keep the floats. The product's rows are multiples
+     * of 4 too. NULL: this table has none. */
+    bool (*pack_f12)(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);
+
+    /* The screen (bnf_screen.h). pack: rows [row0, row1) of float weights, multiples of 16 (row1 may be m), into the screen's arrays.
+     * bounds: upper[c * stride + row], at least the logit that matmul computes, or NaN, for rows [row0, row1), multiples of 16 (row1 may
+     * be m; the rest of its tile is written too). The integers are exact; what they become is not the same in all tables. */
+    void (*screen_pack)(const struct bnf_matrix *w, int64_t row0, int64_t row1, const struct bnf_screen *screen);
+    void (*screen_bounds)(const struct bnf_screen *screen, const struct bnf_screen_cols *x, float *upper, int64_t stride,
+                          int64_t row0, int64_t row1);
+
     /* y = (x * r) * w, each; r = 1 / sqrt(mean + eps), mean = lanes16(x, x) / (float)n. y may be x. */
     void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y);
     /* each: x += y */
@@ -127,6 +140,27 @@ struct bnf_ops {
     void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
                        int64_t dv);
 };
+
+/* BNF_TYPE_F12_R4 (bnf_layout.h): bytes of a tile, of all, and where a row's tile is described. */
+static inline uint64_t bnf_f12_tile_size(const struct bnf_matrix *w)
+{
+    return (uint64_t)(w->k / 64) * (BNF_F12_ROWS * 96);
+}
+
+static inline uint64_t bnf_f12_n_tiles(const struct bnf_matrix *w)
+{
+    return (uint64_t)(w->m + BNF_F12_ROWS - 1) / BNF_F12_ROWS;
+}
+
+static inline uint64_t bnf_f12_size(const struct bnf_matrix *w)
+{
+    return bnf_f12_n_tiles(w) * (bnf_f12_tile_size(w) + sizeof(struct bnf_f12_tile));
+}
+
+static inline struct bnf_f12_tile *bnf_f12_tile(const struct bnf_matrix *w, uint8_t *packed, int64_t row)
+{
+    return (struct bnf_f12_tile *)(void *)(packed + bnf_f12_n_tiles(w) * bnf_f12_tile_size(w)) + row / BNF_F12_ROWS;
+}
 
 /* Row to float, any supported type: the statement of what the bits mean; elements [begin, begin + n) of the flat tensor,
  * begin a multiple of the block length (I2_S: any). Scalar only. */

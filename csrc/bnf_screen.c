@@ -1,81 +1,77 @@
-/* The screen of the head: see bnf_screen.h. By Cauchy and Schwarz, for a row w, its copy w^, an operand x and its copy x^:
- *   |w x - w^ x^| <= |w - w^| |x| + |w^| |x - x^|
- * and the float sums on both sides round: lanes16 over k / 16 elements a lane and five more additions, k / 32 blocks with three
- * roundings each. Norms are summed in double and rounded up to float. */
+/* Operands of the screen: see bnf_screen.h. */
 #include "bnf_screen.h"
-
-#include "bnf_bytes.h"
-#include "bnf_math.h"
 
 #include <math.h>
 #include <string.h>
 
-#define LANES 8 /* independent sums, so that the compiler may use vectors without reordering any */
+#define RADIX 255
+#define LARGEST (127 * RADIX + 127)
+#define CUT 2.25 /* times the root mean square is the largest number without a high part: of normal numbers one in forty is larger, and
+                  * one group of four in ten */
 
-static double sum_lanes(const double lanes[LANES])
+void bnf_screen_cols_init(struct bnf_screen_cols *cols, int64_t n, int64_t k, void *memory)
 {
-    double sum = 0;
-    for (int i = 0; i < LANES; i++)
-        sum += lanes[i];
-    return sum;
+    cols->n = n;
+    cols->k = k;
+    cols->high = memory;
+    cols->group = (uint16_t *)(void *)(cols->high + n * k / 4);
+    cols->low = (int8_t *)(void *)(cols->group + n * k / 4);
 }
 
-static float round_up(double x)
+bool bnf_screen_operand(struct bnf_screen_cols *cols, int64_t c, const float *x)
 {
-    return (float)(x * (1 + 1e-6)); /* half an ulp of float is 6e-8 */
-}
-
-void bnf_screen_rows(const struct bnf_matrix *head, int64_t row0, int64_t row1, const struct bnf_screen *screen, float *row)
-{
-    const int64_t k = head->k;
-    for (int64_t r = row0; r < row1; r++) {
-        double residual[LANES] = {0}, own[LANES] = {0}, copy[LANES] = {0};
-        uint8_t *block = (uint8_t *)(uintptr_t)screen->q8.data + (uint64_t)r * screen->q8.row_size;
-        bnf_dequantize(head->type, head->data, head->scale, r * k, k, row);
-        for (int64_t b = 0; b < k; b += 32, block += 34) {
-            float largest = 0;
-            for (int i = 0; i < 32; i++) {
-                const float a = fabsf(row[b + i]);
-                largest = a > largest ? a : largest;
-            }
-            const uint16_t half = bnf_f32_to_f16(largest / 127);
-            const float d = bnf_f16_to_f32(half), inverse = d > 0 ? 1 / d : 0;
-            float copied[32];
-            for (int i = 0; i < 32; i++) {
-                float q = row[b + i] * inverse;
-                q = q > -127 ? q : -127;
-                q = q < 127 ? q : 127;
-                q = (q + 12582912.0f) - 12582912.0f; /* to the nearest integer: 1.5 * 2^23 has no fraction bits */
-                block[2 + i] = (uint8_t)(int8_t)q;
-                copied[i] = q * d;
-            }
-            memcpy(block, &half, sizeof half);
-            for (int i = 0; i < 32; i++) {
-                const double w = row[b + i], c = copied[i];
-                residual[i % LANES] += (w - c) * (w - c);
-                own[i % LANES] += w * w;
-                copy[i % LANES] += c * c;
-            }
-        }
-        const double norm2 = fmax(sum_lanes(own), sum_lanes(copy));
-        ((float *)(uintptr_t)screen->residual)[r] = round_up(sqrt(sum_lanes(residual)));
-        ((float *)(uintptr_t)screen->norm)[r] = round_up(sqrt(norm2));
-    }
-}
-
-struct bnf_screen_error bnf_screen_operand(const float *x, int64_t k, const int8_t *q, const float *d)
-{
-    double x2 = 0, copy2 = 0, error2 = 0;
+    const int64_t k = cols->k;
+    double square = 0, copy_square = 0, error = 0, low_square = 0, high_square = 0;
+    float most = 0;
     for (int64_t i = 0; i < k; i++) {
-        const double copy = (double)q[i] * d[i / 32];
-        x2 += (double)x[i] * x[i];
-        copy2 += copy * copy;
-        error2 += (x[i] - copy) * (x[i] - copy);
+        const float a = fabsf(x[i]);
+        most = a > most ? a : most;
+        square += (double)x[i] * x[i];
     }
-    const double u = 0x1p-24;
-    const double exact_rounding = ((double)k / 16 + 8) * u * sqrt(x2), approximate_rounding = ((double)k / 32 + 4) * u * sqrt(copy2);
-    return (struct bnf_screen_error){
-        .x_norm = sqrt(x2) * (1 + 1e-9),
-        .x_error = (sqrt(error2) + exact_rounding + approximate_rounding) * (1 + 1e-6),
-    };
+    if (!isfinite(square) || (most > 0 && most < 1e-30f))
+        return false;
+    const double wanted = fmax(CUT / 127 * sqrt(square / (double)k), most * (1.0 / LARGEST));
+    const float step = most > 0 ? (float)wanted : 1, inverse = 1 / step;
+
+    uint16_t *group = cols->group + c * k / 4;
+    int32_t *high = cols->high + c * k / 4;
+    int32_t n_high = 0, low_sum = 0, high_sum = 0;
+    for (int64_t i = 0; i < k; i += 4) {
+        int8_t h4[4], l4[4];
+        bool any = false;
+        for (int j = 0; j < 4; j++) {
+            float scaled = x[i + j] * inverse;
+            scaled = scaled > -LARGEST ? scaled : -LARGEST;
+            scaled = scaled < LARGEST ? scaled : LARGEST;
+            /* 1.5 * 2^23 has no fraction bits: adding it rounds to the nearest integer. */
+            const int q = (int)((scaled + 12582912.0f) - 12582912.0f);
+            const int h = (q + (q < 0 ? -127 : 127)) / RADIX, l = q - h * RADIX;
+            h4[j] = (int8_t)h;
+            l4[j] = (int8_t)l;
+            any |= h != 0;
+            low_sum += l;
+            high_sum += h;
+            const double copy = (double)step * q, e = x[i + j] - copy;
+            copy_square += copy * copy;
+            error += e * e;
+            low_square += l * l;
+            high_square += h * h;
+        }
+        memcpy(cols->low + i * cols->n + 4 * c, l4, 4);
+        if (any) {
+            group[n_high] = (uint16_t)(i / 4);
+            memcpy(&high[n_high++], h4, 4);
+        }
+    }
+    cols->n_high[c] = n_high;
+    cols->low_sum[c] = low_sum;
+    cols->high_sum[c] = high_sum;
+    cols->step[c] = step;
+
+    /* The exact logit: lanes16, k / 16 fused operations and five additions. The approximate one: the two sums become floats and are
+     * joined, scaled twice, and two bounds are added: under 16 roundings of numbers no larger than |w| (255 |high| + |low|) step. */
+    const double u = 0x1p-24, parts = step * (RADIX * sqrt(high_square) + sqrt(low_square));
+    cols->by_residual[c] = (float)(sqrt(copy_square) * (1 + 1e-5));
+    cols->by_norm[c] = (float)((sqrt(error) + ((double)k / 16 + 8) * u * sqrt(square) + 16 * u * parts) * (1 + 1e-5));
+    return true;
 }

@@ -1,25 +1,49 @@
-/* A second, smaller copy of the output head in Q8_0, with two bounds per row: enough to say which rows may hold the
- * largest logit without reading the head itself. The rows that remain are then computed exactly (head.pyx), so the choice is the
- * one of the full head, to the last bit. */
+/* The screen: a copy of the output head in one byte a weight, with bounds. It says which tokens may have the largest logits
+ * for half of the bytes or less; those that remain are computed from the head itself (head.pyx), so what is chosen is what
+ * all logits would choose, to the last bit.
+ *
+ * A row w is scale * q + r, |q_i| <= 127; an operand x is step * (255 * high + low) + e, |high_i|, |low_i| <= 127. By Cauchy and Schwarz
+ *   |w x - scale step (q (255 high + low))| <= |r| |x^| + |w| |e|,        x^ = x - e
+ * and float rounding adds multiples of |w| |x|; norms are rounded up. The step is so large that most of `high` is zero: groups of
+ * four elements whose high part is not are listed, and cost a tenth of a product instead of a second one. */
 #ifndef BNF_SCREEN_H
 #define BNF_SCREEN_H
 
-#include "bnf_types.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Rows [row0, row1) of head (float types) into screen: its q8.data, residual and norm. row: float[k] of the calling thread. */
-void bnf_screen_rows(const struct bnf_matrix *head, int64_t row0, int64_t row1, const struct bnf_screen *screen, float *row);
+#define BNF_SCREEN_ROWS 16     /* rows of a tile */
+#define BNF_SCREEN_COLS 12     /* most operands at once */
+#define BNF_SCREEN_MAX_K 65536 /* 255 * 127 * k < 2^31 */
 
-/* What an operand adds to every row's bound. x: float[k]; q, d: x as bnf_ops.quantize_block left it. */
-struct bnf_screen_error {
-    double x_norm;   /* |x|: multiplies a row's residual */
-    double x_error;  /* |x - x^| and all float rounding: multiplies a row's norm */
+struct bnf_screen {
+    int64_t k, m;             /* k % 64 == 0; tiles beyond m are filled with rows of zeros */
+    uint8_t *q;               /* [m / 16][k / 4][16 rows][4]: q + 128; NULL: there is no screen */
+    float *scale;             /* [m rounded up to 16], as the next two */
+    float *residual;          /* |r|, rounded up */
+    float *norm;              /* the larger of |w| and |w - r|, rounded up */
 };
-struct bnf_screen_error bnf_screen_operand(const float *x, int64_t k, const int8_t *q, const float *d);
 
-/* |logit - approximate logit| of a row is at most this. */
-static inline double bnf_screen_bound(const struct bnf_screen *screen, int64_t row, struct bnf_screen_error e)
+struct bnf_screen_cols {
+    int64_t n, k;
+    int8_t *low;              /* [k / 4][n][4] */
+    uint16_t *group;          /* [n][k / 4] numbers of the groups in `high` */
+    int32_t *high;            /* [n][k / 4] four numbers each */
+    int32_t n_high[BNF_SCREEN_COLS];   /* groups listed */
+    int32_t low_sum[BNF_SCREEN_COLS], high_sum[BNF_SCREEN_COLS];
+    float step[BNF_SCREEN_COLS];
+    float by_residual[BNF_SCREEN_COLS], by_norm[BNF_SCREEN_COLS]; /* what the bound takes of a row's residual and norm */
+};
+
+/* Bytes of memory that the arrays of n operands take. */
+static inline uint64_t bnf_screen_cols_size(int64_t n, int64_t k)
 {
-    return ((double)screen->residual[row] * e.x_norm + (double)screen->norm[row] * e.x_error) * (1 + 1e-9);
+    return (uint64_t)(n * k) * 5 / 2;
 }
+
+/* Cut memory into the arrays for n operands. */
+void bnf_screen_cols_init(struct bnf_screen_cols *cols, int64_t n, int64_t k, void *memory);
+/* x as operand c. Threads may prepare different ones at once. False: x has numbers that are not finite or too small to divide by. */
+bool bnf_screen_operand(struct bnf_screen_cols *cols, int64_t c, const float *x);
 
 #endif

@@ -7,6 +7,7 @@
 #include "bnf_ops.h"
 #include "bnf_platform.h"
 #include "bnf_pool.h"
+#include "bnf_screen.h"
 
 /* ---- GGUF: views into the mapped files; nothing is copied, strings are not NUL-terminated ---- */
 
@@ -91,13 +92,6 @@ struct bnf_layer {
     struct bnf_linear q, k, v, out, gate, up, down;
 };
 
-/* A smaller copy of the head, for choosing a token without reading all of the head: bnf_screen.h. */
-struct bnf_screen {
-    struct bnf_matrix q8;     /* data NULL: there is none */
-    const float *residual;    /* [m] |row - its copy|, rounded up */
-    const float *norm;        /* [m] the larger of both norms, rounded up */
-};
-
 struct bnf_vocab; /* private to the vocabulary rooms: csrc/bnf_vocab.h */
 
 /* One of the file's chat templates, copied because llama_model_chat_template gives out C strings. */
@@ -114,7 +108,7 @@ struct llama_model {
     struct bnf_layer *layers;   /* [n_layer] */
     struct bnf_matrix token_embd;
     struct bnf_matrix output;   /* the head; tied: equal to token_embd */
-    struct bnf_screen screen;   /* of output */
+    struct bnf_screen screen;   /* of output; q NULL: none */
     const float *output_norm;   /* [E] */
     const double *rope_freqs;   /* [n_rot / 2] radians per position, every scaling applied */
     struct bnf_template *templates;

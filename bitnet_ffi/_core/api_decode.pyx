@@ -66,6 +66,7 @@ cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noex
     cdef int rc
     ctx.n_outputs = 0
     ctx.logits_ready = 0
+    ctx.screened.n = 0
     rc = bnf_batch_prepare(ctx, client, follow, &ctx.batch)
     if rc != 0:
         return rc

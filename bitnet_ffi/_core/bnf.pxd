@@ -263,6 +263,23 @@ cdef extern from "bnf_layout.h" nogil:
     const char *bnf_type_name(int32_t type)
     uint64_t bnf_tensor_size(int32_t type, int64_t k, int64_t m)
 
+cdef extern from "bnf_screen.h" nogil:
+    enum:
+        BNF_SCREEN_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_MAX_K
+    ctypedef struct bnf_screen "struct bnf_screen":
+        int64_t k
+        int64_t m
+        uint8_t *q
+        float *scale
+        float *residual
+        float *norm
+    ctypedef struct bnf_screen_cols "struct bnf_screen_cols":
+        int64_t n
+        int64_t k
+    uint64_t bnf_screen_cols_size(int64_t n, int64_t k)
+    void bnf_screen_cols_init(bnf_screen_cols *cols, int64_t n, int64_t k, void *memory)
+    bool bnf_screen_operand(bnf_screen_cols *cols, int64_t c, const float *x)
+
 cdef extern from "bnf_ops.h" nogil:
     enum:
         BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE
@@ -303,6 +320,10 @@ cdef extern from "bnf_ops.h" nogil:
         void (*pack)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil
         int64_t panel_cols
         void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel) noexcept nogil
+        bool (*pack_f12)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil
+        void (*screen_pack)(const bnf_matrix *w, int64_t row0, int64_t row1, const bnf_screen *screen) noexcept nogil
+        void (*screen_bounds)(const bnf_screen *screen, const bnf_screen_cols *x, float *upper, int64_t stride,
+                              int64_t row0, int64_t row1) noexcept nogil
         void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y) noexcept nogil
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float a, int64_t n) noexcept nogil
@@ -314,6 +335,9 @@ cdef extern from "bnf_ops.h" nogil:
         bnf_attn_page_fn *attn_page
         void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,
                            int64_t g, int64_t dv) noexcept nogil
+    enum:
+        BNF_F12_ROWS, BNF_TYPE_F12_R4
+    uint64_t bnf_f12_size(const bnf_matrix *w)
     void bnf_dequantize(int32_t type, const uint8_t *data, float scale, int64_t begin, int64_t n, float *y)
     int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *data)
     const bnf_ops_t *bnf_ops()
@@ -392,10 +416,6 @@ cdef extern from "bnf_types.h" nogil:
         bnf_linear gate
         bnf_linear up
         bnf_linear down
-    ctypedef struct bnf_screen "struct bnf_screen":
-        bnf_matrix q8
-        const float *residual
-        const float *norm
     ctypedef struct bnf_vocab "struct bnf_vocab":
         pass
     ctypedef struct bnf_template "struct bnf_template":
@@ -524,7 +544,12 @@ cdef extern from "bnf_context.h" nogil:
         bnf_scratch scratch
         float *hidden
         uint64_t hidden_size
-        float *approximate
+        bnf_screen_cols screened
+        int64_t first_screened
+        void *screen_memory
+        float *upper
+        float *exact
+        int64_t vocab_stride
         int32_t logits_ready
         float *logits
         uint64_t logits_size
@@ -551,14 +576,6 @@ cdef extern from "bnf_forward.h" nogil:
         int32_t attention
         int32_t aborted
     size_t BNF_ATTENTION_WORK(int64_t g, int64_t dk, int64_t dv)
-
-cdef extern from "bnf_screen.h" nogil:
-    ctypedef struct bnf_screen_error "struct bnf_screen_error":
-        double x_norm
-        double x_error
-    bnf_screen_error bnf_screen_operand(const float *x, int64_t k, const int8_t *q, const float *d)
-    double bnf_screen_bound(const bnf_screen *screen, int64_t row, bnf_screen_error e)
-    void bnf_screen_rows(const bnf_matrix *head, int64_t row0, int64_t row1, const bnf_screen *screen, float *row)
 
 # ---- functions that another engine module defines (csrc/bnf_calls.h) ----
 
@@ -598,9 +615,11 @@ cdef extern from "bnf_calls.h" nogil:
     bnf_act bnf_operand(const bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n)
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
     int bnf_head_logits(llama_context *ctx)
+    int bnf_head_init(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
     void bnf_attention_plan(bnf_step *step, int nth)
     void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t t)
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
     void bnf_attention_output(const bnf_step *step, int64_t t, int nth, float *work, float *o)
+    int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more, llama_token_data *data)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -18,7 +18,7 @@ cdef extern from "bnf_load.h" nogil:
     int bnf_load_tensors(bnf_loader *loader)
     int bnf_load_check(bnf_loader *loader)
     int bnf_load_pack(bnf_loader *loader)
-    int bnf_load_screen(bnf_loader *loader)
+    int bnf_load_head(bnf_loader *loader)
     int bnf_load_own(bnf_loader *loader, void *memory)
     int bnf_load_step(bnf_loader *loader)
     void bnf_ref_take(int32_t *refs)

@@ -8,7 +8,7 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_hparams, bnf_kv_free,
+    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_head_init, bnf_hparams, bnf_kv_free,
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
@@ -229,9 +229,8 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     if rc == 0:
         ctx.next_pos = <int32_t *>bnf_alloc_array(ctx.params.n_seq_max, sizeof(int32_t))
         rc = BITNET_ERROR_MEMORY if ctx.next_pos == NULL else 0
-    if rc == 0 and ctx.model.screen.q8.data != NULL:
-        ctx.approximate = <float *>bnf_alloc_array(<size_t>ctx.model.hp.n_vocab, sizeof(float))
-        rc = BITNET_ERROR_MEMORY if ctx.approximate == NULL else 0
+    if rc == 0 and ctx.model.screen.q != NULL:
+        rc = bnf_head_init(ctx)
     ctx.perf.t_start_us = bnf_time_us()
     return rc
 
@@ -269,7 +268,9 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.next_pos)
     bnf_release(ctx.scratch.memory)
     bnf_release(ctx.hidden)
-    bnf_release(ctx.approximate)
+    bnf_release(ctx.screen_memory)
+    bnf_release(ctx.upper)
+    bnf_release(ctx.exact)
     bnf_release(ctx.logits)
     for i in range(ctx.n_outgrown):
         bnf_release(ctx.outgrown[i])

@@ -1,25 +1,30 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
 # The output head, when somebody asks: a decode leaves the normed states of the rows that wanted logits. Reading logits
-# multiplies them by the whole head; choosing the largest reads a smaller copy first, keeps the rows whose bound reaches the
-# best one, and computes only those with the head itself: the token is the one of the full head, to the last bit.
+# multiplies them by the whole head; choosing among the largest reads the screen first, a copy of the head in one byte a weight that
+# bounds every logit, and computes only the logits that may be among them: they are those of the full head, to the last bit.
 # May not: change a state. Next: csrc/bnf_screen.h, the copy and its bounds.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memmove
 from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_alloc, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_operand, bnf_operand_row, bnf_ops_t,
-    bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_scratch, bnf_screen, bnf_screen_bound,
-    bnf_screen_error, bnf_screen_operand, bnf_time_us, bnf_type_traits, llama_context, llama_model,
-    BITNET_ERROR_MEMORY, BNF_ACT_Q8_BLOCK, LLAMA_TOKEN_NULL)
+    bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_operand, bnf_operand_row,
+    bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand,
+    bnf_time_us, bnf_type_traits, llama_context, llama_model, llama_token_data,
+    BITNET_ERROR_MEMORY, BNF_ACT_F32, BNF_F12_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, LLAMA_TOKEN_NULL)
 
 cdef extern from "bnf_calls.h":
     pass
 
+cdef extern from "bnf_sampler.h" nogil:
+    void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k)
+
 cdef extern from "<math.h>" nogil:
-    bint isfinite(double x)
+    float INFINITY
 
 cdef enum:
-    ROW_GRAIN = 16        # rows of the head are cut at multiples of a cache line of output
+    ROW_GRAIN = 16        # rows of the head are cut at multiples of a cache line of output, and of a tile of the screen
+    MAX_THREADS = 256     # that choose
 
 cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
     if ctx.batch.n_tokens == 1:
@@ -95,94 +100,235 @@ cdef public int bnf_head_logits(llama_context *ctx) noexcept nogil:
     count(ctx, bnf_time_us() - start)
     return 0
 
+# ---- upper bounds of all logits ----
+
+cdef public int bnf_head_init(llama_context *ctx) noexcept nogil:
+    ctx.vocab_stride = (ctx.model.hp.n_vocab + BNF_SCREEN_ROWS - 1) // BNF_SCREEN_ROWS * BNF_SCREEN_ROWS
+    ctx.screen_memory = bnf_alloc(<size_t>bnf_screen_cols_size(BNF_SCREEN_COLS, ctx.model.hp.n_embd))
+    ctx.upper = <float *>bnf_alloc_array(<size_t>(BNF_SCREEN_COLS * ctx.vocab_stride), sizeof(float))
+    ctx.exact = <float *>bnf_alloc_array(<size_t>ctx.vocab_stride, sizeof(float))
+    if ctx.screen_memory == NULL or ctx.upper == NULL or ctx.exact == NULL:
+        return BITNET_ERROR_MEMORY
+    return 0
+
+ctypedef struct bounds_t:
+    llama_context *ctx
+    bint usable[BNF_SCREEN_COLS]
+
+cdef void bound(void *arg, int ith, int nth) noexcept nogil:
+    cdef bounds_t *job = <bounds_t *>arg
+    cdef llama_context *ctx = job.ctx
+    cdef const llama_model *model = ctx.model
+    cdef int64_t c = ith
+    cdef long row0, row1
+    while c < ctx.screened.n:
+        job.usable[c] = bnf_screen_operand(&ctx.screened, c, ctx.hidden + (ctx.first_screened + c) * model.hp.n_embd)
+        c += nth
+    bnf_pool_barrier(ctx.pool)
+    for c in range(ctx.screened.n):
+        if not job.usable[c]:
+            return
+    bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
+    if row0 < row1:
+        model.ops.screen_bounds(&model.screen, &ctx.screened, ctx.upper, ctx.vocab_stride, row0, row1)
+
+# Bounds for this row of the states, and for its neighbours: a reading of the screen serves as many as it can. NULL: there are none.
+cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
+    cdef bounds_t job
+    cdef int64_t c, first
+    if ctx.model.screen.q == NULL or ctx.logits_ready:
+        return NULL
+    if row < ctx.first_screened or row >= ctx.first_screened + ctx.screened.n:
+        first = row // BNF_SCREEN_COLS * BNF_SCREEN_COLS
+        bnf_screen_cols_init(&ctx.screened, min(<int64_t>BNF_SCREEN_COLS, ctx.n_outputs - first), ctx.model.hp.n_embd, ctx.screen_memory)
+        ctx.first_screened = first
+        job.ctx = ctx
+        bnf_pool_run(ctx.pool, ctx.n_threads, bound, &job)
+        for c in range(ctx.screened.n):
+            if not job.usable[c]:
+                ctx.screened.n = 0
+                return NULL
+    return ctx.upper + (row - ctx.first_screened) * ctx.vocab_stride
+
+# The logit of one token, computed with the rows that share a tile of the head: rows of this thread, which are cut at tiles too.
+cdef float exact_logit(llama_context *ctx, const bnf_act *act, int64_t token, int ith) noexcept nogil:
+    cdef const llama_model *model = ctx.model
+    cdef int64_t tile = BNF_F12_ROWS if model.output.layout == BNF_TYPE_F12_R4 else 1
+    cdef int64_t begin = token // tile * tile
+    model.ops.matmul[model.output.layout](&model.output, act, ctx.exact, ctx.vocab_stride, begin, min(begin + tile, model.output.m),
+                                          thread_scratch(ctx, ith))
+    return ctx.exact[token]
+
 # ---- the largest logit ----
 
-# The best a thread has found; cache lines of their own, at the start of the thread's scratch.
+# The best a thread has found.
 ctypedef struct best_t:
-    double lower          # the largest lower bound of its rows
     float logit
     int32_t token         # LLAMA_TOKEN_NULL: none
 
 ctypedef struct choice_t:
     llama_context *ctx
     const float *state
-    bnf_screen_error error
-    best_t *best          # [nth]
+    const float *upper
+    best_t best[MAX_THREADS]
 
 cdef void consider(best_t *best, float logit, int32_t token) noexcept nogil:
-    if logit == logit and (best.token == LLAMA_TOKEN_NULL or logit > best.logit):
+    if logit == logit and (best.token == LLAMA_TOKEN_NULL or logit > best.logit or (logit == best.logit and token < best.token)):
         best.logit = logit
         best.token = token
 
+# Each thread computes the logit of its most promising row; then, every one whose bound reaches the best of these.
 cdef void choose(void *arg, int ith, int nth) noexcept nogil:
     cdef choice_t *job = <choice_t *>arg
     cdef llama_context *ctx = job.ctx
-    cdef const llama_model *model = ctx.model
-    cdef const bnf_ops_t *ops = model.ops
-    cdef const bnf_screen *screen = &model.screen
-    cdef int64_t n_embd = model.hp.n_embd
-    cdef int kind = bnf_type_traits(model.output.type).act
+    cdef const float *upper = job.upper
     cdef best_t *own = &job.best[ith]
-    cdef double lower, best_lower
-    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_Q8_BLOCK, job.state, n_embd, 1)
-    cdef long row, row0, row1
+    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef float least = -INFINITY
+    cdef long row, row0, row1, first
     cdef int i
-    bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
+    bnf_pool_range(ctx.model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     own.token = LLAMA_TOKEN_NULL
-    own.lower = -1e300
-    if row0 < row1:
-        ops.matmul[screen.q8.layout](&screen.q8, &act, ctx.approximate, model.output.m, row0, row1, thread_scratch(ctx, ith))
+    first = row0
     for row in range(row0, row1):
-        lower = ctx.approximate[row] - bnf_screen_bound(screen, row, job.error)
-        if lower > own.lower:
-            own.lower = lower
+        if upper[row] > upper[first]:
+            first = row
+    if row0 < row1:
+        consider(own, exact_logit(ctx, &act, first, ith), <int32_t>first)
     bnf_pool_barrier(ctx.pool)
-    best_lower = own.lower
     for i in range(nth):
-        if job.best[i].lower > best_lower:
-            best_lower = job.best[i].lower
-    act = bnf_operand(&ctx.scratch, kind, job.state, n_embd, 1)
+        if job.best[i].token != LLAMA_TOKEN_NULL and job.best[i].logit > least:
+            least = job.best[i].logit
+    bnf_pool_barrier(ctx.pool)        # everyone has read the bests before anyone finds a better one
     for row in range(row0, row1):
         # Written so that a row whose bound is not a number is kept.
-        if not (ctx.approximate[row] + bnf_screen_bound(screen, row, job.error) < best_lower):
-            ops.matmul[model.output.layout](&model.output, &act, ctx.approximate, model.output.m, row, row + 1, thread_scratch(ctx, ith))
-            consider(own, ctx.approximate[row], <int32_t>row)
+        if not (upper[row] < least) and row != first:
+            consider(own, exact_logit(ctx, &act, row, ith), <int32_t>row)
+            if own.token != LLAMA_TOKEN_NULL and own.logit > least:
+                least = own.logit
 
 cdef int32_t greedy(llama_context *ctx, int64_t row) noexcept nogil:
-    cdef const bnf_ops_t *ops = ctx.model.ops
-    cdef int64_t n_embd = ctx.model.hp.n_embd
-    cdef int n_threads = ctx.n_threads
     cdef int64_t start = bnf_time_us()
-    cdef best_t best[256]
+    cdef int n_threads = min(ctx.n_threads, MAX_THREADS)
     cdef choice_t job
     cdef int i
-    if n_threads > 256:
-        n_threads = 256
-    job.ctx = ctx
-    job.state = ctx.hidden + row * n_embd
-    job.best = best
-    bnf_operand_row(ops, &ctx.scratch, BNF_ACT_Q8_BLOCK, job.state, n_embd, 0, 1)
-    job.error = bnf_screen_operand(job.state, n_embd, ctx.scratch.act_q[BNF_ACT_Q8_BLOCK], ctx.scratch.act_scale[BNF_ACT_Q8_BLOCK])
-    if not isfinite(job.error.x_norm) or not isfinite(job.error.x_error):
+    job.upper = bounds_of(ctx, row)
+    if job.upper == NULL:
         return LLAMA_TOKEN_NULL
+    job.ctx = ctx
+    job.state = ctx.hidden + row * ctx.model.hp.n_embd
     for i in range(n_threads):
-        best[i].token = LLAMA_TOKEN_NULL
+        job.best[i].token = LLAMA_TOKEN_NULL
     bnf_pool_run(ctx.pool, n_threads, choose, &job)
-    for i in range(1, n_threads):     # rows ascend with the threads, so a tie stays with the smaller id
-        if best[i].token != LLAMA_TOKEN_NULL:
-            consider(&best[0], best[i].logit, best[i].token)
+    for i in range(1, n_threads):
+        if job.best[i].token != LLAMA_TOKEN_NULL:
+            consider(&job.best[0], job.best[i].logit, job.best[i].token)
     count(ctx, bnf_time_us() - start)
-    return best[0].token
+    return job.best[0].token
 
 cdef public int32_t bnf_head_greedy(llama_context *ctx, int32_t i) noexcept nogil:
     cdef int32_t token = LLAMA_TOKEN_NULL
     cdef int64_t row
-    if ctx.model.screen.q8.data == NULL or not bnf_context_enter(ctx):
+    if not bnf_context_enter(ctx):
         return LLAMA_TOKEN_NULL
     row = bnf_output_row(ctx, i)
-    # One row only: several share one reading of the head, but each would read the copy for itself. Eight rows of a
-    # 128,256 x 2,560 head took 16 ms a row instead of 11.
-    if row >= 0 and ctx.n_outputs == 1 and not ctx.logits_ready:
+    if row >= 0:
         token = greedy(ctx, row)
     bnf_context_leave(ctx)
     return token
+
+# ---- the k largest logits ----
+
+ctypedef struct shortlist_t:
+    llama_context *ctx
+    const float *state
+    const float *upper
+    llama_token_data *data          # [n_vocab]; a thread works on the part of its own rows
+    int64_t k
+    int64_t begin[MAX_THREADS]      # a thread's part, and how many candidates it has left at its front
+    int64_t n[MAX_THREADS]
+    float least[MAX_THREADS]        # the smallest logit of a thread's first ones
+
+# The threads' most promising rows, k together, become exact; then, every one whose bound reaches the smallest of these.
+cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
+    cdef shortlist_t *job = <shortlist_t *>arg
+    cdef llama_context *ctx = job.ctx
+    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef int64_t share = (job.k + nth - 1) // nth
+    cdef llama_token_data *data
+    cdef long row, row0, row1
+    cdef int64_t i, n
+    cdef float least = INFINITY
+    cdef int t
+    bnf_pool_range(ctx.model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
+    data = job.data + row0
+    for row in range(row0, row1):
+        data[row - row0].id = <int32_t>row
+        data[row - row0].logit = job.upper[row]
+        data[row - row0].p = 0
+    n = min(share, <int64_t>(row1 - row0))
+    bnf_candidates_sort(data, <size_t>(row1 - row0), <size_t>n)
+    for i in range(n):
+        data[i].logit = exact_logit(ctx, &act, data[i].id, ith)
+        if not (data[i].logit >= least):
+            least = data[i].logit
+    if n < share or least != least:   # too few rows, or one that is not a number: everything counts
+        least = -INFINITY
+    job.least[ith] = least
+    bnf_pool_barrier(ctx.pool)
+    for t in range(nth):
+        least = min(least, job.least[t])
+    for i in range(n, row1 - row0):
+        # Written so that a row whose bound is not a number is kept.
+        if not (data[i].logit < least):
+            data[n] = data[i]
+            data[n].logit = exact_logit(ctx, &act, data[n].id, ith)
+            n += 1
+    job.begin[ith] = row0
+    job.n[ith] = n
+
+cdef int64_t shortlist(llama_context *ctx, int64_t row, int64_t k, const int32_t *more, int64_t n_more, llama_token_data *data) noexcept nogil:
+    cdef int64_t start = bnf_time_us()
+    cdef int n_threads = min(ctx.n_threads, MAX_THREADS)
+    cdef shortlist_t job
+    cdef bnf_act act
+    cdef int64_t i, j, n
+    cdef int t
+    job.upper = bounds_of(ctx, row)
+    if job.upper == NULL:
+        return 0
+    job.ctx = ctx
+    job.state = ctx.hidden + row * ctx.model.hp.n_embd
+    job.data = data
+    job.k = k
+    for t in range(n_threads):
+        job.n[t] = 0
+    bnf_pool_run(ctx.pool, n_threads, list_rows, &job)
+    n = 0
+    for t in range(n_threads):
+        memmove(data + n, data + job.begin[t], <size_t>job.n[t] * sizeof(llama_token_data))
+        n += job.n[t]
+    act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    for i in range(n_more):
+        j = 0
+        while j < n and data[j].id != more[i]:
+            j += 1
+        if j == n and more[i] >= 0 and more[i] < ctx.model.hp.n_vocab:
+            data[n].id = more[i]
+            data[n].logit = exact_logit(ctx, &act, more[i], 0)
+            data[n].p = 0
+            n += 1
+    count(ctx, bnf_time_us() - start)
+    return n
+
+cdef public int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more,
+                                       llama_token_data *data) noexcept nogil:
+    cdef int64_t n = 0
+    cdef int64_t row
+    if not bnf_context_enter(ctx):
+        return 0
+    row = bnf_output_row(ctx, i)
+    if row >= 0:
+        n = shortlist(ctx, row, k, more, n_more, data)
+    bnf_context_leave(ctx)
+    return n

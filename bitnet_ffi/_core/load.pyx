@@ -12,7 +12,7 @@ from bitnet_ffi._core.bnf cimport (
     bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
     bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
-    bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_screen, bnf_ref_take, bnf_ref_drop)
+    bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
 
 cdef extern from "<sys/mman.h>" nogil:
     int mlock(const void *address, size_t size)
@@ -135,7 +135,7 @@ cdef int load_weights(bnf_loader *loader) noexcept nogil:
     if code == 0:
         code = bnf_load_pack(loader)
     if code == 0:
-        code = bnf_load_screen(loader)
+        code = bnf_load_head(loader)
     if code == 0:
         compare_vocabularies(loader)
         honour_load_mode(loader)

@@ -2,4 +2,5 @@
 #include "bnf_cpu.h"
 #include "kernels_avx512vnni.h"
 
-BNF_KERNEL_TABLE(avx512vnni, BNF_CPU_AVX2 | BNF_CPU_AVX512VNNI, BNF_PACKED_MEMBERS(avx512vnni, 12));
+BNF_KERNEL_TABLE(avx512vnni, BNF_CPU_AVX2 | BNF_CPU_AVX512VNNI, BNF_PACKED_MEMBERS(avx512vnni, 12),
+                 BNF_F12_MEMBERS(avx512vnni));
