@@ -220,6 +220,12 @@ void bnf_logit_bias_apply(struct llama_sampler *smpl, llama_token_data_array *cu
 struct llama_sampler *bnf_logit_bias_clone(const struct llama_sampler *smpl);
 void bnf_logit_bias_free(struct llama_sampler *smpl);
 
+/* sampler_shortlist.pyx */
+#define BNF_SHORTLIST_MORE 256 /* most tokens that penalties and biases may change */
+/* How many of the tokens with the largest logits this sampler needs, and which others (more[0..*n_more)), so that it chooses as it would from
+ * all; 0: it takes all. */
+int64_t bnf_shortlist(const struct llama_sampler *smpl, int32_t *more, int32_t *n_more);
+
 /* sampler_chain.pyx */
 /* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. Clears the last error first. */
 struct bnf_sampler_chain *bnf_chain_of(const struct llama_sampler *smpl, const char *caller);

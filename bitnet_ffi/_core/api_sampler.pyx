@@ -4,16 +4,16 @@
 # name begins with "?", as in llama.cpp. Next: sampler.pyx for what each one does, sampler_chain.pyx for the chain.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy,
-    bnf_release, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t, llama_sampler_i, llama_token,
-    llama_token_data, llama_token_data_array)
+    bnf_head_shortlist, bnf_release, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t,
+    llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
     bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist,
-    bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i,
-    bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i)
+    bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_shortlist, bnf_softmax_i, bnf_tail_free_i,
+    bnf_temp_ext_i, BNF_SHORTLIST_MORE, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i)
 
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)
@@ -246,10 +246,12 @@ cdef public llama_sampler *llama_sampler_init_logit_bias(int32_t n_vocab, int32_
 
 # ---- sampling ----
 
+cdef enum:
+    LEAST_SHARE = 64  # a shortlist of more than this part of the vocabulary is not worth making
+
 # Logits of row idx -> candidates -> apply -> accept -> token. LLAMA_TOKEN_NULL with a sentence when the row has no logits or
 # nothing was selected; then nothing was accepted either.
 cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context *ctx, int32_t idx) noexcept nogil:
-    cdef const float *logits
     cdef llama_token_data *data
     cdef llama_token token
     cdef int32_t n_vocab
@@ -262,19 +264,37 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
         if token != LLAMA_TOKEN_NULL:
             llama_sampler_accept(smpl, token)
             return token
-    logits = llama_get_logits_ith(ctx, idx)
-    if logits == NULL:
-        return LLAMA_TOKEN_NULL
     n_vocab = llama_get_model(ctx).hp.n_vocab
     if smpl.iface == &bnf_chain_i:
         data = bnf_chain_candidates(<bnf_sampler_chain *>smpl.ctx, <size_t>n_vocab)
-        return LLAMA_TOKEN_NULL if data == NULL else choose(smpl, data, logits, n_vocab)
+        return LLAMA_TOKEN_NULL if data == NULL else sample_from(smpl, ctx, idx, data, n_vocab)
     data = <llama_token_data *>bnf_alloc_array(<size_t>n_vocab, sizeof(llama_token_data))
     if data == NULL:
         return LLAMA_TOKEN_NULL
-    token = choose(smpl, data, logits, n_vocab)
+    token = sample_from(smpl, ctx, idx, data, n_vocab)
     bnf_release(data)
     return token
+
+
+# The candidates are a few of the best where no more are looked at, and all otherwise.
+cdef llama_token sample_from(llama_sampler *smpl, llama_context *ctx, int32_t idx, llama_token_data *data, int32_t n_vocab) noexcept nogil:
+    cdef int32_t more[BNF_SHORTLIST_MORE]
+    cdef int32_t i, n_more
+    cdef int64_t k = bnf_shortlist(smpl, more, &n_more)
+    cdef int64_t n = 0
+    cdef const float *logits
+    if k > 0 and k <= n_vocab // LEAST_SHARE:
+        n = bnf_head_shortlist(ctx, idx, k, more, n_more, data)
+    if n == 0:
+        logits = llama_get_logits_ith(ctx, idx)
+        if logits == NULL:
+            return LLAMA_TOKEN_NULL
+        for i in range(n_vocab):
+            data[i].id = i
+            data[i].logit = logits[i]
+            data[i].p = 0
+        n = n_vocab
+    return choose(smpl, data, <size_t>n)
 
 
 # Does it choose the largest logit, and look at nothing else? A greedy sampler, or a chain whose first member is one.
@@ -286,16 +306,11 @@ cdef bint is_greedy(const llama_sampler *smpl) noexcept nogil:
     return chain.n == 1 and chain.members[0].iface == &bnf_greedy_i
 
 
-cdef llama_token choose(llama_sampler *smpl, llama_token_data *data, const float *logits, int32_t n_vocab) noexcept nogil:
+cdef llama_token choose(llama_sampler *smpl, llama_token_data *data, size_t n) noexcept nogil:
     cdef llama_token_data_array cur
     cdef llama_token token
-    cdef int32_t i
-    for i in range(n_vocab):
-        data[i].id = i
-        data[i].logit = logits[i]
-        data[i].p = 0
     cur.data = data
-    cur.size = <size_t>n_vocab
+    cur.size = n
     cur.selected = -1
     cur.sorted = False
     llama_sampler_apply(smpl, &cur)

@@ -121,4 +121,7 @@ cdef extern from "bnf_sampler.h" nogil:
     void bnf_dist_draw(bnf_sampler_dist *dist, llama_token_data_array *cur)
     void bnf_dist_reset(llama_sampler *smpl)
     bnf_sampler_chain *bnf_chain_of(const llama_sampler *smpl, const char *caller)
+    enum:
+        BNF_SHORTLIST_MORE
+    int64_t bnf_shortlist(const llama_sampler *smpl, int32_t *more, int32_t *n_more)
     llama_token_data *bnf_chain_candidates(bnf_sampler_chain *chain, size_t n)
