@@ -47,13 +47,18 @@
     uint64_t bnf_packed_size_##isa(const struct bnf_matrix *w);                                                          \
     void bnf_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                        \
     void bnf_to_panel_##isa(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);                                    \
+    BNF_MATMUL_PROTOTYPE(i2_s_r16, isa) BNF_MATMUL_PROTOTYPE(tq_r16, isa)
+
+/* Packed block formats (bnf_blocks.h), for tables that pack those: layout, size and pack as in struct bnf_ops; the layout of
+ * everything else is its type, and the size 0. */
+#define BNF_BLOCKS_PROTOTYPES(isa)                                                                                       \
+    int32_t bnf_blocks_layout_##isa(const struct bnf_matrix *w);                                                         \
     uint64_t bnf_blocks_size_##isa(const struct bnf_matrix *w);                                                          \
     void bnf_blocks_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                 \
-    BNF_MATMUL_PROTOTYPE(i2_s_r16, isa) BNF_MATMUL_PROTOTYPE(tq_r16, isa) BNF_MATMUL_PROTOTYPE(blocks_r16, isa)
+    BNF_MATMUL_PROTOTYPE(blocks_r16, isa)
 
 #define BNF_PACKED_MEMBERS(isa, n_panel_cols)                                                                            \
     .matmul[BNF_TYPE_I2_S_R16] = bnf_matmul_i2_s_r16_##isa, .matmul[BNF_TYPE_TQ_R16] = bnf_matmul_tq_r16_##isa,          \
-    .matmul[BNF_TYPE_BLOCKS_R16] = bnf_matmul_blocks_r16_##isa,                                                          \
     .packed_layout = bnf_packed_layout_##isa, .packed_size = bnf_packed_size_##isa, .pack = bnf_pack_##isa,              \
     .panel_cols = n_panel_cols, .to_panel = bnf_to_panel_##isa
 

@@ -94,9 +94,10 @@ TEST_CASE("test_blocks_same_bits_for_any_rows")
             const Weights w = random_weights(type, 256, m, seed++, true);
             for (const int64_t n_cols : {1, 5}) {
                 const Activations x = random_activations(type, 256, n_cols, seed++);
-                for (int64_t row0 = 0; row0 < m; row0 += 16)
-                    for (int64_t row1 = row0; row1 < m; row1 += 16)
-                        require_same(w, x, row0, std::min(row1 + 16, m));
+                for (const int64_t row0 : {0, 1, 15, 16, 33})
+                    for (const int64_t row1 : {1, 2, 15, 16, 17, 31, 32, 40})
+                        if (row0 < row1 && row1 <= m)
+                            require_same(w, x, row0, row1);
             }
         }
 }

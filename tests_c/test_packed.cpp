@@ -10,11 +10,13 @@ namespace {
 
 constexpr int64_t ROWS = 16; /* that a packed layout keeps together */
 
+/* Those that pack ternary weights; block formats: test_blocks.cpp. */
 std::vector<const Table *> packing_tables()
 {
+    const bnf_matrix w{nullptr, 256, 16, 0, GGML_TYPE_TQ2_0, GGML_TYPE_TQ2_0, 1.0f};
     std::vector<const Table *> out;
     for (const Table *ops : other_tables())
-        if (ops->packed_layout)
+        if (ops->packed_layout && ops->packed_layout(&w) != w.type)
             out.push_back(ops);
     return out;
 }

@@ -5,5 +5,6 @@
 #include "bnf_kernels.h"
 
 BNF_KERNEL_PROTOTYPES(avx2)
+BNF_BLOCKS_PROTOTYPES(avx2)
 
 #endif

@@ -22,7 +22,7 @@ BNF_ALWAYS_INLINE void add_products_of(__m512i *sum, __m512i code, const int8_t 
 }
 
 /* code[g]: the bytes of group g, elements 4 g .. 4 g + 3 of 16 rows, from the planes at s. */
-BNF_ALWAYS_INLINE void unpack_part(const uint8_t *s, struct bnf_r16 p, __m512i code[8])
+BNF_ALWAYS_INLINE void unpack_part(const uint8_t *s, struct bnf_planes p, __m512i code[8])
 {
     __m512i plane[8];
     UNROLL for (int i = 0; i < p.low_bits; i++)
@@ -58,7 +58,7 @@ BNF_ALWAYS_INLINE __m512 load_i8(__m128i v)
 }
 
 /* Sub-scales and minima of a part: sub[i] and min[i] hold for elements 16 i .. of it, or [0] for all. */
-BNF_ALWAYS_INLINE void load_subs(const uint8_t *s, struct bnf_tile_format f, struct bnf_r16 p, __m512 sub[2], __m512 min[2])
+BNF_ALWAYS_INLINE void load_subs(const uint8_t *s, struct bnf_tile_format f, struct bnf_planes p, __m512 sub[2], __m512 min[2])
 {
     const __m128i low = _mm_set1_epi8(15);
     UNROLL for (int i = 0; i < p.n_sub; i++) {
@@ -72,7 +72,7 @@ BNF_ALWAYS_INLINE void load_subs(const uint8_t *s, struct bnf_tile_format f, str
 }
 
 /* (float)sum of (sub-scale *) code * q of a part and a column. */
-BNF_ALWAYS_INLINE __m512 dot_part(const __m512i code[8], const int8_t *q, const int32_t *minus, struct bnf_r16 p, const __m512 sub[2])
+BNF_ALWAYS_INLINE __m512 dot_part(const __m512i code[8], const int8_t *q, const int32_t *minus, struct bnf_planes p, const __m512 sub[2])
 {
     __m512i d[2];
     d[0] = _mm512_set1_epi32(minus[0]);
@@ -88,26 +88,27 @@ BNF_ALWAYS_INLINE __m512 dot_part(const __m512i code[8], const int8_t *q, const 
     }
 }
 
-/* The columns of x times a tile at w: acc[column] holds 16 rows. n: x->n, a constant where it is 1. */
-BNF_ALWAYS_INLINE void multiply_tile(const uint8_t *w, const struct bnf_r16_operand *x, int64_t k, const int n,
-                                     struct bnf_tile_format f, struct bnf_r16 p, __m512 *acc)
+BNF_ALWAYS_INLINE void bnf_blocks_multiply_tile(const uint8_t *w, const struct bnf_blocks_operand *x, int64_t k, const int n,
+                                             struct bnf_tile_format f, struct bnf_planes p, float *y, int64_t y_stride, int first,
+                                             int end)
 {
+    __m512 acc[BNF_BLOCKS_COLS];
     const int8_t *q = x->q;
     const float *da = x->da, *sum = x->sum;
     const int32_t *minus = x->minus;
-    const int n_sums = bnf_r16_n_sums(p);
+    const int n_sums = bnf_blocks_n_sums(p);
     for (int c = 0; c < n; c++)
         acc[c] = _mm512_setzero_ps();
     for (int64_t e = 0; e < k; e += f.block_len) {
         const __m512 d = load_f16(w), m = f.min == BNF_MIN_NONE ? d : load_f16(w + 32);
-        w += bnf_r16_head_size(f);
-        for (int part = 0; part < f.block_len / 32; part++, w += bnf_r16_part_size(f, p)) {
+        w += bnf_blocks_head_size(f);
+        for (int part = 0; part < f.block_len / 32; part++, w += bnf_blocks_part_size(f, p)) {
             __m512i code[8];
             __m512 sub[2], min[2];
             load_subs(w, f, p, sub, min);
-            unpack_part(w + bnf_r16_sub_size(f, p), p, code);
-            for (int ahead = 0; ahead < bnf_r16_part_size(f, p); ahead += 64)
-                __builtin_prefetch(w + BNF_R16_AHEAD + ahead, 0, 3);
+            unpack_part(w + bnf_blocks_sub_size(f, p), p, code);
+            for (int ahead = 0; ahead < bnf_blocks_part_size(f, p); ahead += 64)
+                __builtin_prefetch(w + BNF_BLOCKS_AHEAD + ahead, 0, 3);
             for (int c = 0; c < n; c++, q += 32, da++, minus += n_sums, sum += n_sums) {
                 const __m512 scale = _mm512_set1_ps(*da);
                 acc[c] = _mm512_fmadd_ps(dot_part(code, q, minus, p, sub), _mm512_mul_ps(d, scale), acc[c]);
@@ -122,63 +123,8 @@ BNF_ALWAYS_INLINE void multiply_tile(const uint8_t *w, const struct bnf_r16_oper
             }
         }
     }
+    for (int c = 0; c < n; c++)
+        _mm512_mask_storeu_ps(y + c * y_stride, (__mmask16)((1 << end) - (1 << first)), acc[c]);
 }
 
-/* Rows [row0, row0 + 16) or those of them before row1, from a tile at `tile`. */
-BNF_ALWAYS_INLINE void multiply_rows(const uint8_t *tile, const struct bnf_r16_operand *x, int64_t k, struct bnf_tile_format f,
-                                     struct bnf_r16 p, float *y, int64_t y_stride, __mmask16 rows)
-{
-    __m512 acc[BNF_R16_COLS];
-    if (x->n == 1)
-        multiply_tile(tile, x, k, 1, f, p, acc);
-    else
-        multiply_tile(tile, x, k, x->n, f, p, acc);
-    for (int c = 0; c < x->n; c++)
-        _mm512_mask_storeu_ps(y + c * y_stride, rows, acc[c]);
-}
-
-/* Rows [row0, row1), row0 a multiple of 16, times all columns. */
-BNF_ALWAYS_INLINE void multiply(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride, int64_t row0,
-                                int64_t row1, uint8_t *scratch, struct bnf_tile_format f, struct bnf_r16 p)
-{
-    const uint64_t tile_size = (uint64_t)(w->k / f.block_len * bnf_r16_block_size(f, p));
-    for (int64_t c = 0; c < x->n_cols; c += BNF_R16_COLS) {
-        const int n = (int)(x->n_cols - c < BNF_R16_COLS ? x->n_cols - c : BNF_R16_COLS);
-        const struct bnf_r16_operand operand = bnf_r16_prepare(x, c, n, f, p, scratch);
-        for (int64_t row = row0; row < row1; row += 16)
-            multiply_rows(w->data + (uint64_t)(row / 16) * tile_size, &operand, w->k, f, p, y + c * y_stride + row, y_stride,
-                          (__mmask16)(row1 - row < 16 ? (1 << (row1 - row)) - 1 : 0xffff));
-    }
-}
-
-#define MULTIPLY(name, ggml)                                                                                             \
-    static void multiply_##name(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,         \
-                                int64_t row0, int64_t row1, void *scratch)                                               \
-    {                                                                                                                    \
-        multiply(w, x, y, y_stride, row0, row1, scratch, bnf_tile_##name, bnf_r16_##name);                               \
-    }
-BNF_R16_TYPES(MULTIPLY)
-
-void bnf_matmul_blocks_r16_avx512vnni(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
-                                      int64_t row0, int64_t row1, void *scratch)
-{
-#define CALL(name, ggml)                                                                                                 \
-    case ggml: multiply_##name(w, x, y, y_stride, row0, row1, scratch); return;
-    switch (w->type) {
-        BNF_R16_TYPES(CALL)
-    }
-}
-
-/* ---- packing ---- */
-
-uint64_t bnf_blocks_size_avx512vnni(const struct bnf_matrix *w)
-{
-    return (uint64_t)((w->m + 15) / 16) * bnf_r16_tile_size(w->type, w->k);
-}
-
-void bnf_blocks_pack_avx512vnni(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)
-{
-    for (int64_t row = row0; row < row1; row += 16)
-        bnf_r16_pack(w, row, (int)(row1 - row < 16 ? row1 - row : 16),
-                     packed + (uint64_t)(row / 16) * bnf_r16_tile_size(w->type, w->k));
-}
+BNF_BLOCKS_FUNCTIONS(avx512vnni)

@@ -3,4 +3,5 @@
 #include "kernels_avx512vnni.h"
 
 BNF_KERNEL_TABLE(avx512vnni, BNF_CPU_AVX2 | BNF_CPU_AVX512VNNI, BNF_PACKED_MEMBERS(avx512vnni, 12),
-                 BNF_F12_MEMBERS(avx512vnni));
+                 BNF_F12_MEMBERS(avx512vnni),
+                 .matmul[BNF_TYPE_BLOCKS_R16] = bnf_matmul_blocks_r16_avx512vnni);
