@@ -13,7 +13,11 @@
                                    int64_t row0, int64_t row1, void *scratch);
 #define BNF_ATTN_PAGE_PROTOTYPE(type, isa)                                                                               \
     void bnf_attn_page_##type##_##isa(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,   \
-                                      uint64_t mask, float scale, float *m, float *l, float *o);
+                                      uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,      \
+                                      const void *next_v);
+#define BNF_UNPACK_PROTOTYPE(type, isa)                                                                                  \
+    void bnf_unpack_k_##type##_##isa(const void *k, int64_t dk, uint64_t mask, float *keys);                             \
+    void bnf_unpack_v_##type##_##isa(const void *v, int64_t dv, uint64_t mask, float *values);
 
 #define BNF_KERNEL_PROTOTYPES(isa)                                                                                       \
     void bnf_quantize_row_##isa(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);           \
@@ -37,6 +41,8 @@
     void bnf_store_kv_f16_##isa(const float *x, int64_t n, void *y);                                                     \
     void bnf_store_kv_f32_##isa(const float *x, int64_t n, void *y);                                                     \
     BNF_ATTN_PAGE_PROTOTYPE(f16, isa) BNF_ATTN_PAGE_PROTOTYPE(f32, isa)                                                  \
+    BNF_UNPACK_PROTOTYPE(f16, isa) BNF_UNPACK_PROTOTYPE(f32, isa)                                                        \
+    void bnf_attn_tile_##isa(const struct bnf_attn_tile *tile);                                                          \
     void bnf_attn_merge_##isa(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,           \
                               int64_t g, int64_t dv);                                                                    \
     extern const struct bnf_ops bnf_ops_##isa;
@@ -98,6 +104,9 @@
         .rope = bnf_rope_##isa,                                                                                          \
         .store_kv = { [BNF_KV_F16] = bnf_store_kv_f16_##isa, [BNF_KV_F32] = bnf_store_kv_f32_##isa },                    \
         .attn_page = { [BNF_KV_F16] = bnf_attn_page_f16_##isa, [BNF_KV_F32] = bnf_attn_page_f32_##isa },                 \
+        .unpack_k = { [BNF_KV_F16] = bnf_unpack_k_f16_##isa, [BNF_KV_F32] = bnf_unpack_k_f32_##isa },                    \
+        .unpack_v = { [BNF_KV_F16] = bnf_unpack_v_f16_##isa, [BNF_KV_F32] = bnf_unpack_v_f32_##isa },                    \
+        .attn_tile = bnf_attn_tile_##isa,                                                                                \
         .attn_merge = bnf_attn_merge_##isa,                                                                              \
         __VA_ARGS__                                                                                                      \
     }

@@ -68,15 +68,49 @@ typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *
 enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
 #define BNF_KV_PAGE 64 /* positions in a page of the KV cache; also the attention chunk, aligned to absolute position */
 
+/* Bytes of one position's d numbers. */
+static inline uint64_t bnf_kv_row_size(enum bnf_kv_type type, int64_t d)
+{
+    return (uint64_t)d * (type == BNF_KV_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
+/* Rows [row, row + n) of a page, to L2: what a page kernel does for the next page while it works through the rows of its own.
+ * The hardware follows a page's lines, but not from one page to the next, and not as far ahead as DRAM is away. */
+static inline void bnf_read_ahead(const void *page, int64_t row, int64_t n, int64_t d, enum bnf_kv_type type)
+{
+    const uint64_t row_size = bnf_kv_row_size(type, d), end = (uint64_t)(row + n) * row_size;
+    if (page)
+        for (uint64_t at = (uint64_t)row * row_size; at < end; at += 64)
+            __builtin_prefetch((const char *)page + at, 0, 2);
+}
+
 /* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (both of the kv type),
  * o[g][dv]. Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
  *   s_j = lanes16(q, k_j) * scale;
  *   m = max s_j, starting at -inf, NaN passed over; then m + 0, so never -0 (which zero wins would depend on the
  *       order);
  *   p_j = exp(s_j - m);   l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
- *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c). */
+ *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c).
+ * next_k, next_v: the page that this thread will want next, to be read ahead of its time, or NULL. */
 typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                 uint64_t mask, float scale, float *m, float *l, float *o);
+                                 uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
+                                 const void *next_v);
+
+/* Many tokens of one sequence over one page: attn_page for each of them, to the last bit, but the page is read once. Keys and
+ * values come as floats in the table's own arrangement, from unpack_k and unpack_v. */
+struct bnf_attn_tile {
+    int64_t n, g, dk, dv;
+    const float *q;       /* [n][g][dk], q_stride floats from token to token */
+    int64_t q_stride;
+    const uint64_t *mask; /* [n] visible slots of each token; 0: none, then l[token][0] = -1 and its m and o mean nothing */
+    float scale;
+    const float *keys;    /* [64 * dk], 64-aligned */
+    const float *values;  /* [64 * dv rounded up to 16], 64-aligned */
+    float *weights;       /* [n * g rounded up to 8][64], 64-aligned: work */
+    float *m, *l;         /* [n][g] */
+    float *o;             /* [n][g][dv], o_stride floats from token to token */
+    int64_t o_stride;
+};
 
 struct bnf_ops {
     const char *name;          /* "avx512vnni" */
@@ -135,6 +169,11 @@ struct bnf_ops {
 
     void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* convert to the kv type (F16: rne) */
     bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
+    /* The slots of `mask` of a page, [64][d] of the kv type, as floats for attn_tile. Slots beyond the mask may be read; what
+     * they hold changes no result. */
+    void (*unpack_k[BNF_N_KV_TYPES])(const void *k, int64_t dk, uint64_t mask, float *keys);
+    void (*unpack_v[BNF_N_KV_TYPES])(const void *v, int64_t dv, uint64_t mask, float *values);
+    void (*attn_tile)(const struct bnf_attn_tile *tile);
     /* Fold a later page's (m2, l2, o2) into (m, l, o): n = m2 > m ? m2 : m; a = exp(m - n); b = exp(m2 - n);
      * l = fma(l2, b, l * a); o_c = fma(o2_c, b, o_c * a); m = n. Per head of g; o[g][dv]. */
     void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,

@@ -77,7 +77,7 @@ Result one_page(const Table &ops, const Cache &cache, size_t page, uint64_t mask
     Result r(cache.g, cache.dv);
     ops.attn_page[cache.type](cache.q.data(), static_cast<int64_t>(cache.g), static_cast<int64_t>(cache.dk),
                               static_cast<int64_t>(cache.dv), cache.k_page(page), cache.v_page(page), mask, cache.scale, r.m.data(),
-                              r.l.data(), r.o.data());
+                              r.l.data(), r.o.data(), cache.k_page(page), cache.v_page(page));
     return r;
 }
 
@@ -183,7 +183,7 @@ TEST_CASE("test_attn_page_writes_nothing_behind_its_results")
         Cache cache(BNF_KV_F16, 3, 20, 37, 1);
         Result wide(cache.g + 1, cache.dv); /* the head too many keeps its -7 */
         ops->attn_page[BNF_KV_F16](cache.q.data(), 3, 20, 37, cache.k_page(0), cache.v_page(0), FULL, cache.scale, wide.m.data(),
-                                   wide.l.data(), wide.o.data());
+                                   wide.l.data(), wide.o.data(), nullptr, nullptr);
         REQUIRE(wide.m[3] == -7.0f);
         REQUIRE(wide.l[3] == -7.0f);
         REQUIRE(std::all_of(wide.o.begin() + 3 * 37, wide.o.end(), [](float value) { return value == -7.0f; }));
@@ -216,7 +216,7 @@ TEST_CASE("test_attn_page_heads_together_equal_heads_apart")
             for (size_t h = 0; h < g; h++) {
                 Result alone(1, cache.dv);
                 ops->attn_page[BNF_KV_F16](cache.q.data() + h * cache.dk, 1, 100, 68, cache.k_page(0), cache.v_page(0), FULL >> 5,
-                                           cache.scale, alone.m.data(), alone.l.data(), alone.o.data());
+                                           cache.scale, alone.m.data(), alone.l.data(), alone.o.data(), nullptr, nullptr);
                 REQUIRE(same_bits(alone.m.data(), together.m.data() + h, 1));
                 REQUIRE(same_bits(alone.l.data(), together.l.data() + h, 1));
                 REQUIRE(same_bits(alone.o.data(), together.o.data() + h * cache.dv, cache.dv));
@@ -269,6 +269,137 @@ TEST_CASE("test_attn_pages_do_not_depend_on_who_computed_them")
             merge(*ops, cache, parts[0], parts[page]);
         REQUIRE(parts[0] == in_order);
     }
+}
+
+/* ---- tiles: one token at a time by scalar says what is right ---- */
+
+namespace {
+
+/* n tokens of g heads over one page; q and o have gaps between tokens, and what lies there must stay. */
+struct Tile {
+    Cache cache;
+    int64_t n, q_stride, o_stride;
+    std::vector<float> q;
+    std::vector<uint64_t> mask;
+
+    Tile(enum bnf_kv_type type, size_t tokens, size_t g, size_t dk, size_t dv, bool hostile = false)
+        : cache(type, g, dk, dv, 1, hostile), n(static_cast<int64_t>(tokens)), q_stride(static_cast<int64_t>(g * dk + 5)),
+          o_stride(static_cast<int64_t>(g * dv + 3)), q(normal_floats(tokens * (g * dk + 5), 6, 2.0f))
+    {
+        std::mt19937_64 random(tokens + dk);
+        for (size_t i = 0; i < tokens; i++)
+            mask.push_back(i % 7 == 3   ? 0
+                           : i % 5 == 1 ? random() & random()
+                           : i % 3 == 2 ? FULL >> (63 - (17 * i) % 64)
+                                        : FULL);
+    }
+};
+
+struct TileResult {
+    std::vector<float> m, l, o;
+    bool operator==(const TileResult &other) const
+    {
+        return same_bits(m, other.m) && same_bits(l, other.l) && same_bits(o, other.o);
+    }
+};
+
+/* What a token that sees nothing leaves behind means nothing: both sides get the same there. */
+void forget_blind(const Tile &t, TileResult &r)
+{
+    const size_t g = t.cache.g;
+    for (size_t i = 0; i < t.mask.size(); i++)
+        if (t.mask[i] == 0) {
+            REQUIRE(r.l[i * g] == -1.0f);
+            std::fill_n(r.m.begin() + static_cast<ptrdiff_t>(i * g), g, 0.0f);
+            std::fill_n(r.l.begin() + static_cast<ptrdiff_t>(i * g), g, 0.0f);
+            std::fill_n(r.o.begin() + static_cast<ptrdiff_t>(i) * t.o_stride, g * t.cache.dv, 0.0f);
+        }
+}
+
+TileResult empty_result(const Tile &t)
+{
+    const size_t rows = t.mask.size() * t.cache.g;
+    return {std::vector<float>(rows, -7.0f), std::vector<float>(rows, -7.0f),
+            std::vector<float>(t.mask.size() * static_cast<size_t>(t.o_stride), -7.0f)};
+}
+
+TileResult one_by_one(const Tile &t)
+{
+    TileResult r = empty_result(t);
+    const Cache &c = t.cache;
+    for (size_t i = 0; i < t.mask.size(); i++) {
+        if (t.mask[i] == 0) {
+            r.l[i * c.g] = -1.0f;
+            continue;
+        }
+        table("scalar").attn_page[c.type](t.q.data() + static_cast<int64_t>(i) * t.q_stride, static_cast<int64_t>(c.g),
+                                          static_cast<int64_t>(c.dk), static_cast<int64_t>(c.dv), c.k_page(0), c.v_page(0), t.mask[i],
+                                          c.scale, r.m.data() + i * c.g, r.l.data() + i * c.g,
+                                          r.o.data() + static_cast<int64_t>(i) * t.o_stride, nullptr, nullptr);
+    }
+    forget_blind(t, r);
+    return r;
+}
+
+TileResult together(const Table &ops, const Tile &t)
+{
+    struct alignas(64) Line {
+        float x[16];
+    };
+    const Cache &c = t.cache;
+    const size_t rows = t.mask.size() * c.g;
+    std::vector<Line> keys(c.dk * 4), values((c.dv + 15) / 16 * 64), weights((rows + 7) / 8 * 8 * 4);
+    std::fill_n(keys[0].x, keys.size() * 16, std::numeric_limits<float>::quiet_NaN()); /* as a page before may have left it */
+    std::fill_n(values[0].x, values.size() * 16, std::numeric_limits<float>::quiet_NaN());
+    std::fill_n(weights[0].x, weights.size() * 16, std::numeric_limits<float>::quiet_NaN());
+    uint64_t any = 0;
+    for (const uint64_t mask : t.mask)
+        any |= mask;
+    TileResult r = empty_result(t);
+    ops.unpack_k[c.type](c.k_page(0), static_cast<int64_t>(c.dk), any, keys[0].x);
+    ops.unpack_v[c.type](c.v_page(0), static_cast<int64_t>(c.dv), any, values[0].x);
+    const struct bnf_attn_tile tile = {t.n, static_cast<int64_t>(c.g), static_cast<int64_t>(c.dk), static_cast<int64_t>(c.dv),
+                                       t.q.data(), t.q_stride, t.mask.data(), c.scale, keys[0].x, values[0].x, weights[0].x,
+                                       r.m.data(), r.l.data(), r.o.data(), t.o_stride};
+    ops.attn_tile(&tile);
+    forget_blind(t, r);
+    return r;
+}
+
+void check_tile(const Tile &t)
+{
+    const TileResult expected = one_by_one(t);
+    std::vector<const Table *> tables = other_tables();
+    tables.push_back(&table("scalar"));
+    for (const Table *ops : tables) {
+        INFO(ops->name << ", type " << t.cache.type << ", " << t.n << " tokens, g = " << t.cache.g << ", dk = " << t.cache.dk
+                       << ", dv = " << t.cache.dv);
+        REQUIRE(together(*ops, t) == expected);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("test_attn_tile_same_bits_for_model_shapes")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (const size_t g : {1u, 3u, 4u, 5u, 8u})
+            for (const size_t d : {64u, 96u, 100u, 128u})
+                check_tile(Tile(type, 32, g, d, d));
+}
+
+TEST_CASE("test_attn_tile_same_bits_for_any_shape")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (size_t d = 1; d <= 70; d++)
+            check_tile(Tile(type, 1 + d % 11, 1 + d % 6, d, 71 - d));
+}
+
+TEST_CASE("test_attn_tile_same_bits_for_hostile_values")
+{
+    for (const enum bnf_kv_type type : KV_TYPES)
+        for (const size_t g : {1u, 2u, 3u, 4u, 5u})
+            check_tile(Tile(type, 19, g, 72, 100, true));
 }
 
 /* ---- scalar against the definition in double ---- */

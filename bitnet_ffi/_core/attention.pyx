@@ -2,14 +2,17 @@
 #
 # Attention of one layer: rotate, store into the pages of the KV cache, and sum over the pages that each token sees. An item is
 # (token, kv head), with the g query heads that share it. Pages fold in order of position whoever computed them, hence to the
-# same bits. Two ways to share the work (enum bnf_attention_plan): few items are cut into pages, many are dealt out whole.
+# same bits. Two ways to share the work (enum bnf_attention_plan): few items are cut into pages; of many tokens, those that
+# follow each other in a sequence make tiles, so that a page is read and widened once for all of them.
 # May not: allocate, or choose pages (kv_cache.pyx did). Next: csrc/bnf_ops.h states the sums, csrc/bnf_types.h draws the pages.
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bnf_batch, bnf_hparams, bnf_kv, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_step, llama_context,
-    BNF_ATTN_ITEMS, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_KV_PAGE, BNF_MAX_SEQUENCES)
+    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_step, bnf_tile_cut,
+    bnf_tile_work, llama_context,
+    BNF_ATTN_TILES, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_KV_PAGE, BNF_MAX_SEQUENCES,
+    BNF_TILE_TOKENS)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -61,11 +64,11 @@ cdef public void bnf_attention_plan(bnf_step *step, int nth) noexcept nogil:
         most = max(most, n_visible_pages(step, t))
         s.first_pair[t + 1] = s.first_pair[t] + n_head_kv * n_visible_pages(step, t)
     if nth > 1 and most > s.n_partial:
-        step.attention = BNF_ATTN_ITEMS
+        step.attention = BNF_ATTN_TILES
     elif tokens_are_apart(step):
         step.attention = BNF_ATTN_PAGES_ALONE
     else:
-        step.attention = BNF_ATTN_PAGES if nth > 1 and step.n * n_head_kv < 4 * nth else BNF_ATTN_ITEMS
+        step.attention = BNF_ATTN_PAGES if nth > 1 and step.n * n_head_kv < 4 * nth else BNF_ATTN_TILES
 
 # ---- stores ----
 
@@ -106,27 +109,54 @@ cdef public void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t
 
 # ---- one item ----
 
+# Slots of page `index` that token t sees.
+cdef inline uint64_t visible_slots(const bnf_step *step, int64_t t, int64_t index) noexcept nogil:
+    cdef const bnf_batch *batch = step.batch
+    cdef int64_t i = step.begin + t
+    cdef int32_t pos = batch.pos[i]
+    cdef uint64_t mask
+    if index > pos // BNF_KV_PAGE:
+        return 0
+    mask = step.ctx.kv.seqs[batch.seq[i * batch.seq_stride]].pages[index].mask
+    if index == pos // BNF_KV_PAGE:
+        mask &= ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - pos % BNF_KV_PAGE)
+    return mask
+
+# Keys and values of a page of token t's sequence, for one kv head.
+cdef inline const uint8_t *page_k(const bnf_step *step, int64_t layer, int64_t t, int64_t head, int64_t index) noexcept nogil:
+    cdef const bnf_kv *kv = &step.ctx.kv
+    cdef const bnf_seq *seq = &kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
+    return kv.k + layer * kv.layer_stride_k + (<int64_t>seq.pages[index].page * kv.n_head_kv + head) * kv.head_stride_k
+
+cdef inline const uint8_t *page_v(const bnf_step *step, int64_t layer, int64_t t, int64_t head, int64_t index) noexcept nogil:
+    cdef const bnf_kv *kv = &step.ctx.kv
+    cdef const bnf_seq *seq = &kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
+    return kv.v + layer * kv.layer_stride_v + (<int64_t>seq.pages[index].page * kv.n_head_kv + head) * kv.head_stride_v
+
 # Page `index` for the query heads q[g][dk] of (token t, kv head); l[0] is -1 when the token sees nothing there: a sum of
 # exponentials is never negative.
 cdef void attend_page(const bnf_step *step, int64_t layer, int64_t t, int64_t head, const float *q, int64_t index,
                       float *m, float *l, float *o) noexcept nogil:
-    cdef llama_context *ctx = step.ctx
-    cdef const bnf_hparams *hp = &ctx.model.hp
-    cdef bnf_kv *kv = &ctx.kv
-    cdef int64_t i = step.begin + t
-    cdef int32_t pos = step.batch.pos[i]
-    cdef const bnf_seq *seq = &kv.seqs[step.batch.seq[i * step.batch.seq_stride]]
-    cdef uint64_t mask = seq.pages[index].mask
-    cdef int64_t at
-    if index == pos // BNF_KV_PAGE:
-        mask &= ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - pos % BNF_KV_PAGE)
+    cdef const bnf_hparams *hp = &step.ctx.model.hp
+    cdef uint64_t mask = visible_slots(step, t, index)
+    cdef const uint8_t *next_k = NULL
+    cdef const uint8_t *next_v = NULL
+    cdef int64_t next = index
+    cdef int64_t next_head = head
     if mask == 0:
         l[0] = -1
         return
-    at = <int64_t>seq.pages[index].page * hp.n_head_kv + head
-    ctx.model.ops.attn_page[kv.type_k](q, group(hp), hp.dk, hp.dv,
-        kv.k + layer * kv.layer_stride_k + at * kv.head_stride_k,
-        kv.v + layer * kv.layer_stride_v + at * kv.head_stride_v, mask, softmax_scale(hp), m, l, o)
+    # This thread's next page: of the same item, or the first of the next one.
+    if index + 1 < n_visible_pages(step, t):
+        next += 1
+    else:
+        next = 0
+        next_head += 1
+    if next_head < hp.n_head_kv and step.ctx.kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]].pages[next].page >= 0:
+        next_k = page_k(step, layer, t, next_head, next)
+        next_v = page_v(step, layer, t, next_head, next)
+    step.ctx.model.ops.attn_page[step.ctx.kv.type_k](q, group(hp), hp.dk, hp.dv, page_k(step, layer, t, head, index),
+        page_v(step, layer, t, head, index), mask, softmax_scale(hp), m, l, o, next_k, next_v)
 
 # Fold a later page's result into that of the pages before it.
 cdef void fold(const bnf_step *step, float *m, float *l, float *o, const float *m2, const float *l2, const float *o2) noexcept nogil:
@@ -160,21 +190,92 @@ cdef void divide_heads(float *o, const float *l, int64_t g, int64_t dv) noexcept
         for c in range(dv):
             o[i * dv + c] /= l[i]
 
-# ---- all items: whole, or cut into pages ----
+# ---- tiles: n tokens from t on, of one sequence, and one kv head ----
 
-cdef void attend_items(const bnf_step *step, int64_t layer, int ith, int nth) noexcept nogil:
+# Tokens of a tile that begins with t: those that follow it in the step and its sequence.
+cdef int64_t tile_len(const bnf_step *step, int64_t t, int64_t most) noexcept nogil:
+    cdef const bnf_batch *batch = step.batch
+    cdef const int32_t *seq = batch.seq + step.begin * batch.seq_stride
+    cdef int64_t end = t + 1
+    while end < step.n and end < t + most and seq[end * batch.seq_stride] == seq[t * batch.seq_stride]:
+        end += 1
+    return end - t
+
+# One page: m[n][g], l[n][g], o[n][g][dv] with o_stride floats from token to token.
+cdef void tile_page(const bnf_step *step, int64_t layer, int64_t t, int64_t n, int64_t head, int64_t index, const bnf_tile_work *work,
+                    float *m, float *l, float *o, int64_t o_stride) noexcept nogil:
+    cdef const bnf_hparams *hp = &step.ctx.model.hp
+    cdef const bnf_ops_t *ops = step.ctx.model.ops
+    cdef const bnf_kv *kv = &step.ctx.kv
+    cdef bnf_attn_tile tile
+    cdef uint64_t any = 0
+    cdef int64_t i
+    for i in range(n):
+        work.mask[i] = visible_slots(step, t + i, index)
+        any |= work.mask[i]
+    if any == 0:
+        for i in range(n):
+            l[i * group(hp)] = -1
+        return
+    ops.unpack_k[kv.type_k](page_k(step, layer, t, head, index), hp.dk, any, work.keys)
+    ops.unpack_v[kv.type_v](page_v(step, layer, t, head, index), hp.dv, any, work.values)
+    tile.n = n
+    tile.g = group(hp)
+    tile.dk = hp.dk
+    tile.dv = hp.dv
+    tile.q = step.ctx.scratch.q + (t * hp.n_head + head * tile.g) * hp.dk
+    tile.q_stride = hp.n_head * hp.dk
+    tile.mask = work.mask
+    tile.scale = softmax_scale(hp)
+    tile.keys = work.keys
+    tile.values = work.values
+    tile.weights = work.weights
+    tile.m = m
+    tile.l = l
+    tile.o = o
+    tile.o_stride = o_stride
+    ops.attn_tile(&tile)
+
+cdef void attend_tile(const bnf_step *step, int64_t layer, int64_t t, int64_t n, int64_t head, const bnf_tile_work *work) noexcept nogil:
+    cdef const bnf_hparams *hp = &step.ctx.model.hp
+    cdef int64_t g = group(hp)
+    cdef int64_t row = n * g       # m and l of the folded pages first, then those of the page at work
+    cdef float *o = step.ctx.scratch.attn + (t * hp.n_head + head * g) * hp.dv
+    cdef int64_t o_stride = hp.n_head * hp.dv
+    cdef int64_t n_pages = 0
+    cdef int64_t index, i
+    for i in range(n):
+        n_pages = max(n_pages, n_visible_pages(step, t + i))
+    tile_page(step, layer, t, n, head, 0, work, work.m, work.l, o, o_stride)
+    for index in range(1, n_pages):
+        tile_page(step, layer, t, n, head, index, work, work.m + row, work.l + row, work.o, g * hp.dv)
+        for i in range(n):
+            fold(step, work.m + i * g, work.l + i * g, o + i * o_stride, work.m + row + i * g, work.l + row + i * g, work.o + i * g * hp.dv)
+    for i in range(n):
+        divide_heads(o + i * o_stride, work.l + i * g, g, hp.dv)
+
+# Tiles are dealt out in turn, which balances a prompt: later tokens see more. Smaller ones where there would be fewer than four
+# a thread.
+cdef void attend_tiles(const bnf_step *step, int64_t layer, int ith, int nth) noexcept nogil:
     cdef const bnf_hparams *hp = &step.ctx.model.hp
     cdef bnf_scratch *s = &step.ctx.scratch
-    cdef int64_t g = group(hp)
-    cdef int64_t item = ith       # dealing items out in turn balances a prompt: later tokens see more
-    cdef int64_t t, row
-    while item < <int64_t>step.n * hp.n_head_kv:
-        t = item // hp.n_head_kv
-        row = item * g
-        attend(step, layer, t, item % hp.n_head_kv, s.q + row * hp.dk, n_visible_pages(step, t),
-               <float *>(s.thread + <uint64_t>ith * s.thread_size))
-        divide_heads(s.attn + row * hp.dv, s.attn_l + row, g, hp.dv)
-        item += nth
+    cdef int64_t most = BNF_TILE_TOKENS(group(hp))
+    cdef int64_t n_tiles = max((step.n + most - 1) // most, (4 * nth + hp.n_head_kv - 1) // hp.n_head_kv)
+    cdef bnf_tile_work work
+    cdef int64_t item = 0
+    cdef int64_t t = 0
+    cdef int64_t n, head
+    most = (step.n + n_tiles - 1) // n_tiles
+    bnf_tile_cut(&work, s.thread + <uint64_t>ith * s.thread_size, group(hp), hp.dk, hp.dv)
+    while t < step.n:
+        n = tile_len(step, t, most)
+        for head in range(hp.n_head_kv):
+            if item % nth == ith:
+                attend_tile(step, layer, t, n, head, &work)
+            item += 1
+        t += n
+
+# ---- few items: cut into pages ----
 
 # (token, kv head, page) triples in this order are one line, of which each thread takes a piece: the end of an item, whole items,
 # the beginning of an item. Pages from the first on fold at once, into the item's place; those of the end that the piece began
@@ -217,8 +318,8 @@ cdef void attend_pages(const bnf_step *step, int64_t layer, int ith, int nth) no
             index += 1
 
 cdef public void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth) noexcept nogil:
-    if step.attention == BNF_ATTN_ITEMS:
-        attend_items(step, layer, ith, nth)
+    if step.attention == BNF_ATTN_TILES:
+        attend_tiles(step, layer, ith, nth)
     else:
         attend_pages(step, layer, ith, nth)
 
@@ -255,7 +356,7 @@ cdef public void bnf_attention_output(const bnf_step *step, int64_t t, int nth, 
     cdef float *done = step.ctx.scratch.attn + t * hp.n_head * hp.dv
     cdef int64_t g = group(hp)
     cdef int64_t head
-    if step.attention == BNF_ATTN_ITEMS:
+    if step.attention == BNF_ATTN_TILES:
         if o != done:
             memcpy(o, done, <size_t>(hp.n_head * hp.dv) * sizeof(float))
         return

@@ -308,7 +308,24 @@ cdef extern from "bnf_ops.h" nogil:
     ctypedef void (*bnf_matmul_fn)(const bnf_matrix *w, const bnf_act *x, float *y, int64_t y_stride,
                                    int64_t row0, int64_t row1, void *scratch) noexcept nogil
     ctypedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                      uint64_t mask, float scale, float *m, float *l, float *o) noexcept nogil
+                                      uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
+                                      const void *next_v) noexcept nogil
+    ctypedef struct bnf_attn_tile "struct bnf_attn_tile":
+        int64_t n
+        int64_t g
+        int64_t dk
+        int64_t dv
+        const float *q
+        int64_t q_stride
+        const uint64_t *mask
+        float scale
+        const float *keys
+        const float *values
+        float *weights
+        float *m
+        float *l
+        float *o
+        int64_t o_stride
     ctypedef struct bnf_ops_t "struct bnf_ops":
         const char *name
         unsigned needs
@@ -333,6 +350,9 @@ cdef extern from "bnf_ops.h" nogil:
         void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox) noexcept nogil
         void (**store_kv)(const float *x, int64_t n, void *y) noexcept nogil
         bnf_attn_page_fn *attn_page
+        void (**unpack_k)(const void *k, int64_t dk, uint64_t mask, float *keys) noexcept nogil
+        void (**unpack_v)(const void *v, int64_t dv, uint64_t mask, float *values) noexcept nogil
+        void (*attn_tile)(const bnf_attn_tile *tile) noexcept nogil
         void (*attn_merge)(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,
                            int64_t g, int64_t dv) noexcept nogil
     enum:
@@ -567,7 +587,7 @@ cdef extern from "bnf_context.h" nogil:
 
 cdef extern from "bnf_forward.h" nogil:
     enum:
-        BNF_ATTN_ITEMS, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE
+        BNF_ATTN_TILES, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE
     ctypedef struct bnf_step "struct bnf_step":
         llama_context *ctx
         const bnf_batch *batch
@@ -575,7 +595,17 @@ cdef extern from "bnf_forward.h" nogil:
         int32_t n
         int32_t attention
         int32_t aborted
-    size_t BNF_ATTENTION_WORK(int64_t g, int64_t dk, int64_t dv)
+    ctypedef struct bnf_tile_work "struct bnf_tile_work":
+        float *keys
+        float *values
+        float *weights
+        float *m
+        float *l
+        float *o
+        uint64_t *mask
+    int64_t BNF_TILE_TOKENS(int64_t g)
+    size_t bnf_tile_cut(bnf_tile_work *work, uint8_t *memory, int64_t g, int64_t dk, int64_t dv)
+    size_t bnf_attention_work(int64_t g, int64_t dk, int64_t dv)
 
 # ---- functions that another engine module defines (csrc/bnf_calls.h) ----
 

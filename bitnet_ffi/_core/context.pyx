@@ -8,11 +8,12 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_head_init, bnf_hparams, bnf_kv_free,
+    bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail,
+    bnf_head_init, bnf_hparams, bnf_kv_free,
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_ATTENTION_WORK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE,
+    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE,
     BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32,
     LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
     LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
@@ -141,7 +142,7 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     cdef uint64_t widest = max(n_embd, max(width, n_ff))
     cdef uint64_t group = hp.n_head // hp.n_head_kv
     cdef uint64_t pad = BNF_PAD64(widest)
-    cdef uint64_t attend_work = BNF_ATTENTION_WORK(group, hp.dk, hp.dv)
+    cdef uint64_t attend_work = bnf_attention_work(group, hp.dk, hp.dv)
     cdef uint64_t matmul_work = BNF_MATMUL_SCRATCH(widest)
     cdef int kind
     s.memory = memory

@@ -16,6 +16,7 @@
 
 /* A page's visible slots in ascending order, and what was computed of them for the heads at work. */
 struct page_work {
+    const void *next_k, *next_v;                   /* where to read ahead, or NULL */
     int64_t n;                                     /* visible slots, at least 1 */
     uint8_t slot[BNF_KV_PAGE];                     /* their numbers, the last one repeated up to a multiple of 4 */
     float score[MOST_HEADS][BNF_KV_PAGE];          /* by place in slot[] */
@@ -105,6 +106,7 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
 {
     const int positions = heads == 1 ? 4 : heads == 2 ? 2 : 1;
     for (int64_t t = 0; t < work->n; t += positions) {
+        bnf_read_ahead(work->next_k, t, positions, dk, type);
         int64_t first[4];
         __m256 sum[4][2];
 #pragma GCC unroll 4
@@ -176,6 +178,8 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
             sum[h][i] = _mm256_setzero_ps();
     for (int64_t t = 0; t < work->n; t++) {
         const int64_t j = work->slot[t];
+        if (c == 0)
+            bnf_read_ahead(work->next_v, t, 1, dv, type);
         __m256 vj[8];
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++)
@@ -217,10 +221,12 @@ TEMPLATE void heads_of_page(struct page_work *work, const float *q, int64_t dk, 
 }
 
 TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask, float scale,
-                   const enum bnf_kv_type type, float *m, float *l, float *o)
+                   const enum bnf_kv_type type, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
     struct page_work work;
     list_slots(mask, &work);
+    work.next_k = next_k;
+    work.next_v = next_v;
     while (g > 0) {
         const int64_t heads = g < MOST_HEADS ? g : MOST_HEADS;
         switch (heads) {
@@ -230,19 +236,20 @@ TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void
         default: heads_of_page(&work, q, dk, dv, k, v, scale, m, l, o, 4, type); break;
         }
         g -= heads, q += heads * dk, m += heads, l += heads, o += heads * dv;
+        work.next_k = work.next_v = NULL; /* once is enough */
     }
 }
 
 void bnf_attn_page_f16_avx2(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                            float scale, float *m, float *l, float *o)
+                            float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o, next_k, next_v);
 }
 
 void bnf_attn_page_f32_avx2(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                            float scale, float *m, float *l, float *o)
+                            float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
 void bnf_attn_merge_avx2(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv)
@@ -260,3 +267,57 @@ void bnf_attn_merge_avx2(float *m, float *l, float *o, const float *m2, const fl
         m[h] = highest;
     }
 }
+
+/* ---- the vectors of bnf_attention.h: a block of keys is 16 slots, 8 sums of 4 heads beside 2 keys and a query ---- */
+
+#define BNF_VEC_LEN 8
+#define BNF_TILE_ROWS 4
+#define BNF_KEY_VECS 2
+#define BNF_VALUE_VECS 2
+typedef __m256 bnf_vec;
+#include "bnf_attention.h"
+
+BNF_TEMPLATE bnf_vec bnf_vec_load(const float *x) { return _mm256_loadu_ps(x); }
+BNF_TEMPLATE void bnf_vec_store(float *x, bnf_vec v) { _mm256_storeu_ps(x, v); }
+BNF_TEMPLATE void bnf_vec_store_some(float *x, int64_t left, bnf_vec v) { bnf_store_some_avx2(x, left, v); }
+BNF_TEMPLATE bnf_vec bnf_vec_set1(float x) { return _mm256_set1_ps(x); }
+BNF_TEMPLATE bnf_vec bnf_vec_fma(bnf_vec a, bnf_vec b, bnf_vec c) { return _mm256_fmadd_ps(a, b, c); }
+BNF_TEMPLATE bnf_vec bnf_vec_max(bnf_vec a, bnf_vec b) { return _mm256_max_ps(a, b); }
+BNF_TEMPLATE float bnf_vec_highest(bnf_vec v)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_avx2(v); }
+BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_avx2(lanes[0], lanes[1]); }
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+{
+    return load_some_kv(row, i, left, type);
+}
+
+/* As in ../avx512vnni: pairs of rows, pairs of pairs, halves. */
+BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *x)
+{
+    bnf_vec y[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+        y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) { /* x[i + c]: columns c and c + 4 of rows i .. i + 3 */
+        x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
+        x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xee);
+        x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+        x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        const bnf_vec low = _mm256_permute2f128_ps(x[c], x[c + 4], 0x20);
+        x[c + 4] = _mm256_permute2f128_ps(x[c], x[c + 4], 0x31);
+        x[c] = low;
+    }
+}
+
+BNF_ATTN_TILE_FUNCTIONS(avx2)

@@ -14,6 +14,7 @@
 
 /* A page's visible slots in ascending order, and what was computed of them for the heads at work. */
 struct page_work {
+    const void *next_k, *next_v;                   /* where to read ahead, or NULL */
     int64_t n;                                   /* visible slots, at least 1 */
     uint8_t slot[BNF_KV_PAGE];                   /* their numbers, the last one repeated up to a multiple of 4 */
     uint64_t mask;
@@ -80,6 +81,7 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
                      const enum bnf_kv_type type)
 {
     for (int64_t t = 0; t < work->n; t += 4) {
+        bnf_read_ahead(work->next_k, t, 4, dk, type);
         const uint8_t *const slot = work->slot + t;
         const int64_t first[4] = {slot[0] * dk, slot[1] * dk, slot[2] * dk, slot[3] * dk};
         __m512 sum[MOST_HEADS][4];
@@ -136,6 +138,8 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
             sum[h][i] = _mm512_setzero_ps();
     for (int64_t t = 0; t < work->n; t++) {
         const int64_t j = work->slot[t];
+        if (c == 0)
+            bnf_read_ahead(work->next_v, t, 1, dv, type);
         __m512 vj[4];
 #pragma GCC unroll 4
         for (int i = 0; i < width; i++)
@@ -171,10 +175,12 @@ TEMPLATE void heads_of_page(struct page_work *work, const float *q, int64_t dk, 
 }
 
 TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask, float scale,
-                   const enum bnf_kv_type type, float *m, float *l, float *o)
+                   const enum bnf_kv_type type, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
     struct page_work work;
     list_slots(mask, &work);
+    work.next_k = next_k;
+    work.next_v = next_v;
     while (g > 0) {
         const int64_t heads = g <= MOST_HEADS ? g : 4; /* 8 is two times 4 */
         switch (heads) {
@@ -185,19 +191,20 @@ TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void
         default: heads_of_page(&work, q, dk, dv, k, v, scale, m, l, o, 5, type); break;
         }
         g -= heads, q += heads * dk, m += heads, l += heads, o += heads * dv;
+        work.next_k = work.next_v = NULL; /* once is enough */
     }
 }
 
-void bnf_attn_page_f16_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                  uint64_t mask, float scale, float *m, float *l, float *o)
+void bnf_attn_page_f16_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                                  float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o, next_k, next_v);
 }
 
-void bnf_attn_page_f32_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                  uint64_t mask, float scale, float *m, float *l, float *o)
+void bnf_attn_page_f32_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                                  float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
 void bnf_attn_merge_avx512vnni(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
@@ -216,3 +223,61 @@ void bnf_attn_merge_avx512vnni(float *m, float *l, float *o, const float *m2, co
         m[h] = highest;
     }
 }
+
+/* ---- the vectors of bnf_attention.h: a block of keys is 32 slots, 8 sums of 4 heads beside 2 keys and a query ---- */
+
+#define BNF_VEC_LEN 16
+#define BNF_TILE_ROWS 4
+#define BNF_KEY_VECS 2
+#define BNF_VALUE_VECS 4
+typedef __m512 bnf_vec;
+#include "bnf_attention.h"
+
+BNF_TEMPLATE bnf_vec bnf_vec_load(const float *x) { return _mm512_loadu_ps(x); }
+BNF_TEMPLATE void bnf_vec_store(float *x, bnf_vec v) { _mm512_storeu_ps(x, v); }
+BNF_TEMPLATE void bnf_vec_store_some(float *x, int64_t left, bnf_vec v) { _mm512_mask_storeu_ps(x, bnf_live16_avx512vnni(left), v); }
+BNF_TEMPLATE bnf_vec bnf_vec_set1(float x) { return _mm512_set1_ps(x); }
+BNF_TEMPLATE bnf_vec bnf_vec_fma(bnf_vec a, bnf_vec b, bnf_vec c) { return _mm512_fmadd_ps(a, b, c); }
+BNF_TEMPLATE bnf_vec bnf_vec_max(bnf_vec a, bnf_vec b) { return _mm512_max_ps(a, b); }
+BNF_TEMPLATE float bnf_vec_highest(bnf_vec v) { return _mm512_reduce_max_ps(v); }
+BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_avx512vnni(v); }
+BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_avx512vnni(*lanes); }
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+{
+    return load_kv(row, i, bnf_live16_avx512vnni(left), type);
+}
+
+/* Pairs of rows, pairs of pairs, then quarters:
+ *    a0 b0 a1 b1 | ...    rows 2i and 2i + 1 woven, low and high halves of each quarter
+ *    a0 b0 c0 d0 | ...    column j of four rows in quarter j / 4
+ *    then quarters of rows 0, 4, 8, 12 change places as a 4 x 4 square, twice by halves */
+BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *x)
+{
+    bnf_vec y[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) { /* x[i + c]: columns c, c + 4, c + 8, c + 12 of rows i .. i + 3 */
+        x[i] = _mm512_shuffle_ps(y[i], y[i + 2], 0x44);
+        x[i + 1] = _mm512_shuffle_ps(y[i], y[i + 2], 0xee);
+        x[i + 2] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+        x[i + 3] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        const bnf_vec even04 = _mm512_shuffle_f32x4(x[c], x[c + 4], 0x88), odd04 = _mm512_shuffle_f32x4(x[c], x[c + 4], 0xdd);
+        const bnf_vec even8c = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0x88), odd8c = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0xdd);
+        y[c] = _mm512_shuffle_f32x4(even04, even8c, 0x88);
+        y[c + 4] = _mm512_shuffle_f32x4(odd04, odd8c, 0x88);
+        y[c + 8] = _mm512_shuffle_f32x4(even04, even8c, 0xdd);
+        y[c + 12] = _mm512_shuffle_f32x4(odd04, odd8c, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        x[i] = y[i];
+}
+
+BNF_ATTN_TILE_FUNCTIONS(avx512vnni)

@@ -16,6 +16,7 @@
 
 /* A page's visible slots in ascending order, and what was computed of them for the heads at work. */
 struct page_work {
+    const void *next_k, *next_v;                   /* where to read ahead, or NULL */
     int64_t n;                            /* visible slots, at least 1 */
     uint8_t slot[BNF_KV_PAGE];            /* their numbers, the last one repeated up to a multiple of 4 */
     float score[MOST_HEADS][BNF_KV_PAGE]; /* by place in slot[] */
@@ -96,6 +97,7 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
 {
     const int positions = heads == 1 ? 4 : heads == 2 ? 2 : 1;
     for (int64_t t = 0; t < work->n; t += positions) {
+        bnf_read_ahead(work->next_k, t, positions, dk, type);
         int64_t first[4];
         float32x4_t sum[4][4];
 #pragma GCC unroll 4
@@ -165,6 +167,8 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
             sum[h][i] = vdupq_n_f32(0.0f);
     for (int64_t t = 0; t < work->n; t++) {
         const int64_t j = work->slot[t];
+        if (c == 0)
+            bnf_read_ahead(work->next_v, t, 1, dv, type);
         float32x4_t vj[8];
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++)
@@ -204,10 +208,12 @@ TEMPLATE void heads_of_page(struct page_work *work, const float *q, int64_t dk, 
 }
 
 TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask, float scale,
-                   const enum bnf_kv_type type, float *m, float *l, float *o)
+                   const enum bnf_kv_type type, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
     struct page_work work;
     list_slots(mask, &work);
+    work.next_k = next_k;
+    work.next_v = next_v;
     while (g > 0) {
         const int64_t heads = g < MOST_HEADS ? g : MOST_HEADS;
         switch (heads) {
@@ -217,19 +223,20 @@ TEMPLATE void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void
         default: heads_of_page(&work, q, dk, dv, k, v, scale, m, l, o, 4, type); break;
         }
         g -= heads, q += heads * dk, m += heads, l += heads, o += heads * dv;
+        work.next_k = work.next_v = NULL; /* once is enough */
     }
 }
 
 void bnf_attn_page_f16_neon(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                            float scale, float *m, float *l, float *o)
+                            float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o, next_k, next_v);
 }
 
 void bnf_attn_page_f32_neon(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                            float scale, float *m, float *l, float *o)
+                            float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
 void bnf_attn_merge_neon(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv)
@@ -247,3 +254,37 @@ void bnf_attn_merge_neon(float *m, float *l, float *o, const float *m2, const fl
         m[h] = highest;
     }
 }
+
+/* ---- the vectors of bnf_attention.h: a block of keys is 16 slots, 16 sums of 4 heads beside 4 keys and a query ---- */
+
+#define BNF_VEC_LEN 4
+#define BNF_TILE_ROWS 4
+#define BNF_KEY_VECS 4
+#define BNF_VALUE_VECS 4
+typedef float32x4_t bnf_vec;
+#include "bnf_attention.h"
+
+BNF_TEMPLATE bnf_vec bnf_vec_load(const float *x) { return vld1q_f32(x); }
+BNF_TEMPLATE void bnf_vec_store(float *x, bnf_vec v) { vst1q_f32(x, v); }
+BNF_TEMPLATE void bnf_vec_store_some(float *x, int64_t left, bnf_vec v) { bnf_store_some_neon(x, left, v); }
+BNF_TEMPLATE bnf_vec bnf_vec_set1(float x) { return vdupq_n_f32(x); }
+BNF_TEMPLATE bnf_vec bnf_vec_fma(bnf_vec a, bnf_vec b, bnf_vec c) { return vfmaq_f32(c, a, b); }
+BNF_TEMPLATE bnf_vec bnf_vec_max(bnf_vec a, bnf_vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+BNF_TEMPLATE float bnf_vec_highest(bnf_vec v) { return vmaxvq_f32(v); }
+BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_neon(v); }
+BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_neon(lanes); }
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+{
+    return load_some_kv(row, i, left, type);
+}
+
+BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *x)
+{
+    const float32x4x2_t low = vtrnq_f32(x[0], x[1]), high = vtrnq_f32(x[2], x[3]); /* a0 b0 a2 b2, a1 b1 a3 b3; c and d the same */
+    x[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
+    x[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
+    x[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
+    x[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
+}
+
+BNF_ATTN_TILE_FUNCTIONS(neon)

@@ -55,14 +55,16 @@ static void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void *
 }
 
 void bnf_attn_page_f16_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                              float scale, float *m, float *l, float *o)
+                              float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
+    (void)next_k, (void)next_v;
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o);
 }
 
 void bnf_attn_page_f32_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                              float scale, float *m, float *l, float *o)
+                              float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
 {
+    (void)next_k, (void)next_v;
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
 }
 
@@ -78,4 +80,35 @@ void bnf_attn_merge_scalar(float *m, float *l, float *o, const float *m2, const 
             o[h * dv + c] = bnf_fmaf(o2[h * dv + c], b, o[h * dv + c] * a);
         m[h] = highest;
     }
+}
+
+/* ---- tiles: keys [64][dk] and values [64][dv] ---- */
+
+static void unpack(const void *x, int64_t d, uint64_t mask, float *y, enum bnf_kv_type type)
+{
+    for (int64_t j = 0; j < BNF_KV_PAGE; j++)
+        for (int64_t i = 0; i < d && mask >> j & 1; i++)
+            y[j * d + i] = kv_at(x, j * d + i, type);
+}
+
+#define UNPACK_FUNCTIONS(name, type)                                                                                     \
+    void bnf_unpack_k_##name##_scalar(const void *k, int64_t dk, uint64_t mask, float *keys)                             \
+    {                                                                                                                    \
+        unpack(k, dk, mask, keys, type);                                                                                 \
+    }                                                                                                                    \
+    void bnf_unpack_v_##name##_scalar(const void *v, int64_t dv, uint64_t mask, float *values)                           \
+    {                                                                                                                    \
+        unpack(v, dv, mask, values, type);                                                                               \
+    }
+UNPACK_FUNCTIONS(f16, BNF_KV_F16)
+UNPACK_FUNCTIONS(f32, BNF_KV_F32)
+
+void bnf_attn_tile_scalar(const struct bnf_attn_tile *t)
+{
+    for (int64_t i = 0; i < t->n; i++)
+        if (t->mask[i])
+            page(t->q + i * t->q_stride, t->g, t->dk, t->dv, t->keys, t->values, t->mask[i], t->scale, BNF_KV_F32, t->m + i * t->g,
+                 t->l + i * t->g, t->o + i * t->o_stride);
+        else
+            t->l[i * t->g] = -1.0f;
 }
