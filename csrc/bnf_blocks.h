@@ -259,11 +259,12 @@ BNF_ALWAYS_INLINE void bnf_blocks_multiply(const struct bnf_matrix *w, const str
     {                                                                                                                    \
         return (uint64_t)((w->m + 15) / 16) * bnf_blocks_tile_size(w->type, w->k);                                          \
     }                                                                                                                    \
-    void bnf_blocks_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)                  \
+    bool bnf_blocks_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)                  \
     {                                                                                                                    \
         for (int64_t row = row0; row < row1; row += 16)                                                                  \
             bnf_blocks_pack(w, row, (int)(row1 - row < 16 ? row1 - row : 16),                                               \
                          packed + (uint64_t)(row / 16) * bnf_blocks_tile_size(w->type, w->k));                              \
+        return true;                                                                                                     \
     }
 
 #endif

@@ -30,6 +30,8 @@ ISA_FLAGS = {
     "avx2": ("x86_64", ["-mavx2", "-mfma", "-mf16c"]),
     "avx512vnni": ("x86_64", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
                               "-mavx2", "-mfma", "-mf16c"]),
+    "avx512vbmi": ("x86_64", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512vbmi",
+                              "-mavx2", "-mfma", "-mf16c"]),
     "neon": ("aarch64", ["-march=armv8.2-a+dotprod"]),
 }
 # -ffp-contract=off: a fused product is written fma, everything else rounds once per operation, on every target.

@@ -51,7 +51,7 @@
 #define BNF_PACKED_PROTOTYPES(isa)                                                                                       \
     int32_t bnf_packed_layout_##isa(const struct bnf_matrix *w);                                                         \
     uint64_t bnf_packed_size_##isa(const struct bnf_matrix *w);                                                          \
-    void bnf_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                        \
+    bool bnf_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                        \
     void bnf_to_panel_##isa(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);                                    \
     BNF_MATMUL_PROTOTYPE(i2_s_r16, isa) BNF_MATMUL_PROTOTYPE(tq_r16, isa)
 
@@ -60,7 +60,7 @@
 #define BNF_BLOCKS_PROTOTYPES(isa)                                                                                       \
     int32_t bnf_blocks_layout_##isa(const struct bnf_matrix *w);                                                         \
     uint64_t bnf_blocks_size_##isa(const struct bnf_matrix *w);                                                          \
-    void bnf_blocks_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                 \
+    bool bnf_blocks_pack_##isa(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);                 \
     BNF_MATMUL_PROTOTYPE(blocks_r16, isa)
 
 #define BNF_PACKED_MEMBERS(isa, n_panel_cols)                                                                            \
@@ -75,9 +75,12 @@
 
 #define BNF_F12_MEMBERS(isa) .matmul[BNF_TYPE_F12_R4] = bnf_matmul_f12_r4_##isa, .pack_f12 = bnf_pack_f12_##isa
 
-#define BNF_KERNEL_TABLE(isa, cpu_features, ...)                                                                         \
-    const struct bnf_ops bnf_ops_##isa = {                                                                               \
-        .name = #isa,                                                                                                    \
+#define BNF_KERNEL_TABLE(isa, cpu_features, ...) BNF_KERNEL_TABLE_NAMED(isa, isa, cpu_features, __VA_ARGS__)
+
+/* The table `table` with the functions of isa, but for what the last arguments name. */
+#define BNF_KERNEL_TABLE_NAMED(table, isa, cpu_features, ...)                                                            \
+    const struct bnf_ops bnf_ops_##table = {                                                                             \
+        .name = #table,                                                                                                  \
         .needs = cpu_features,                                                                                           \
         .quantize_row = bnf_quantize_row_##isa,                                                                          \
         .quantize_block = bnf_quantize_block_##isa,                                                                      \

@@ -81,9 +81,15 @@
 #define BNF_N_TYPES 48 /* above every ggml_type number we know */
 
 /* Types of packed weights: never in a file, made at load by a kernel table (bnf_ops.h, pack). Activations: those of the type it came from.
- * R16: rows in groups of 16; a group is k / 16 blocks of 64 bytes, block b holding elements 16 b .. 16 b + 15 of the 16 rows. Byte 4 r + j of a block
- * is row r's elements 16 b + {0, 4, 8, 12} + j at bits 0, 2, 4, 6, as codes 0, 1, 2 for -1, 0, 1: a dword lane is a row, and the four planes are
- * multiplied with four broadcasts of four activations.
+ * R16: rows in groups of 16; a group is k / 16 blocks of 64 bytes, block b holding elements 16 b .. 16 b + 15 of the 16 rows.
+ * Byte 4 r + j of a block is row r's elements 16 b + {0, 4, 8, 12} + j at bits 0, 2, 4, 6, as codes 0, 1, 2 for -1, 0, 1: a dword
+ * lane is a row, and the four planes are multiplied with four broadcasts of four activations.
+ *
+ * T5: as R16, but a block holds 20 elements of each of the 16 rows, and byte 4 r + j of it five codes: t of element 20 b + 16 + j, and
+ * a quad, n = t0 + 3 t1 + 9 t2 + 27 t3, of elements 20 b + {0, 4, 8, 12} + j. With p = 32 (n / 21) + 3 (n % 21 / 2) + n % 21 % 2,
+ *          byte = 2 (p - t) - odd,    odd: t is the smallest of 0, 1, 2 that makes x = (p - t + it) % 32 one of 0, 1, 3, 4, 6, ... 30:
+ *                                     x % 3 != 2 and x != 31
+ * (modulo 256; why so: kernels/avx512vbmi/packed_avx512vbmi.c). Elements beyond the last have code 0 and are not multiplied.
  *
  * BLOCKS_R16: block formats, rows in groups of 16 (rows beyond the last are zero). A group is k / block_len blocks, each of
  * 16 d as f16, 16 m as f16 where the format has minima (K formats: -dmin), and a part for every 32 elements:
@@ -115,6 +121,8 @@ enum bnf_packed_type {
     BNF_TYPE_I2_S_R16 = 44, /* one scale, in struct bnf_matrix */
     BNF_TYPE_BLOCKS_R16 = 43, /* from the block formats, Q4_0 to Q6_K */
     BNF_TYPE_TQ_R16 = 45,   /* from TQ1_0 and TQ2_0: after each 16 blocks (256 elements) the 16 rows' scales as f32 */
+    BNF_TYPE_I2_S_T5 = 46,
+    BNF_TYPE_TQ_T5 = 47,    /* after each 13 blocks (256 elements; the last holds 16) the scales */
 };
 
 /* How the right operand of a product is prepared (bnf_ops.h, struct bnf_act). */

@@ -130,10 +130,11 @@ struct bnf_ops {
      * was packed from, to the last bit; row0 is a multiple of 16, and so is row1 if it is not m.
      * packed_layout: the layout for this matrix (BNF_TYPE_*, bnf_layout.h), or w->type when it stays as it lies.
      * packed_size: bytes. pack: rows [row0, row1), multiples of 16 (row1 may be m), into `packed`, 64-aligned; rows are
-     * independent, so threads may share the work. */
+     * independent, so threads may share the work. False: a code among them means nothing (3 in I2_S or TQ2_0) and has no place
+     * in this layout; `packed` holds nothing then, and the matrix stays as it lies, where such a code counts as +2. */
     int32_t (*packed_layout)(const struct bnf_matrix *w);
     uint64_t (*packed_size)(const struct bnf_matrix *w);
-    void (*pack)(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);
+    bool (*pack)(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed);
     int64_t panel_cols;                                /* columns of a panel (struct bnf_act), at most 16; 0: none */
     /* Column `lane` of a panel from one column of q: k elements and the pad up to 64. */
     void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel);

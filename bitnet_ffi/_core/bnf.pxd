@@ -334,7 +334,7 @@ cdef extern from "bnf_ops.h" nogil:
         bnf_matmul_fn *matmul
         int32_t (*packed_layout)(const bnf_matrix *w) noexcept nogil
         uint64_t (*packed_size)(const bnf_matrix *w) noexcept nogil
-        void (*pack)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil
+        bool (*pack)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil
         int64_t panel_cols
         void (*to_panel)(const int8_t *q, int64_t k, int64_t lane, int8_t *panel) noexcept nogil
         bool (*pack_f12)(const bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed) noexcept nogil

@@ -1,33 +1,12 @@
-/* Packed ternary weights (bnf_layout.h, R16) on AVX-512 VNNI: making them, and their products. A dword lane is a row:
- * vpdpbusd with a broadcast of four activations adds to sixteen rows at once, and no sum crosses lanes.
- * May not reorder a float operation (bnf_ops.h). Next: bitnet_ffi/_core/load_pack.pyx, which calls pack.
- *
- * Bounds. Codes are 0..3 and |q| <= 127. Multiplied where it stands in its byte a code is at most 192, so that a lane
- * takes at most 4 * 192 * 127 = 97,536 per 16 elements: int32 holds k <= 16 * 22,016 = 352,256. Longer rows stay as
- * they lie. Sums of shifted codes, and of q, are smaller. */
-#include <immintrin.h>
-
-#include "bnf_bytes.h"
+/* Packed ternary weights, four a byte (bnf_layout.h, R16), on AVX-512 VNNI: making them, and their inner products.
+ * May not reorder a float operation (bnf_ops.h). Next: packed_avx512vnni.h, the loops around these;
+ * bitnet_ffi/_core/load_pack.pyx, which calls pack. */
 #include "kernels_avx512vnni.h"
-#include "transpose_avx512vnni.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define TQ_BLOCK (17 * 64)
+#include "packed_avx512vnni.h"
 
-/* Loops over arrays that must become registers: gcc decides about those before it would unroll by itself. */
-#define UNROLL _Pragma("GCC unroll 24")
-
-#define TILE_ROWS 16            /* a tile: the 16 rows that lie together */
-#define BLOCK 64                /* bytes of 16 elements of a tile */
-#define TQ_BLOCK (16 * BLOCK + TILE_ROWS * 4) /* 256 elements of a tile and their scales */
-#define COLS 12                 /* of a panel: 2 tiles x 12 columns fill 24 of 32 registers with sums */
-#define MAX_K 352256
-
-static bool is_tq(const struct bnf_matrix *w)
-{
-    return w->type != GGML_TYPE_I2_S;
-}
-
-static uint64_t tile_size(const struct bnf_matrix *w)
+static inline uint64_t tile_size(const struct bnf_matrix *w)
 {
     return (uint64_t)(is_tq(w) ? w->k / 256 * TQ_BLOCK : w->k / 16 * BLOCK);
 }
@@ -38,14 +17,9 @@ int32_t bnf_packed_layout_avx512vnni(const struct bnf_matrix *w)
 {
     if (bnf_blocks_size_avx512vnni(w) > 0)
         return BNF_TYPE_BLOCKS_R16;
-    if (w->m % TILE_ROWS != 0 || w->k > MAX_K)
+    if (!can_pack(w))
         return w->type;
-    switch (w->type) {
-    case GGML_TYPE_I2_S: return w->k % 128 == 0 ? BNF_TYPE_I2_S_R16 : w->type;
-    case GGML_TYPE_TQ1_0:
-    case GGML_TYPE_TQ2_0: return BNF_TYPE_TQ_R16;
-    default: return w->type;
-    }
+    return is_tq(w) ? BNF_TYPE_TQ_R16 : BNF_TYPE_I2_S_R16;
 }
 
 uint64_t bnf_packed_size_avx512vnni(const struct bnf_matrix *w)
@@ -54,115 +28,22 @@ uint64_t bnf_packed_size_avx512vnni(const struct bnf_matrix *w)
     return blocks_size > 0 ? blocks_size : (uint64_t)(w->m / TILE_ROWS) * tile_size(w);
 }
 
-/* (a & mask) | (b & ~mask) */
-static inline __m512i pick(__m512i mask, __m512i a, __m512i b)
+bool bnf_pack_avx512vnni(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)
 {
-    return _mm512_ternarylogic_epi64(mask, a, b, 0xca);
-}
-
-/* Bytes of four 2-bit fields: field f of out[g] = field g of s[f]. Shifts drag bits into the next byte, masks drop
- * them. */
-static inline void transpose_fields(const __m512i s[4], __m512i out[4])
-{
-    const __m512i low4 = _mm512_set1_epi8(0x0f), low2 = _mm512_set1_epi8(0x33);
-    const __m512i even0 = pick(low4, s[0], _mm512_slli_epi16(s[2], 4)); /* fields 0, 1 of s[0] and of s[2] */
-    const __m512i odd0 = pick(low4, s[1], _mm512_slli_epi16(s[3], 4));
-    const __m512i even2 = pick(low4, _mm512_srli_epi16(s[0], 4), s[2]); /* fields 2, 3 */
-    const __m512i odd2 = pick(low4, _mm512_srli_epi16(s[1], 4), s[3]);
-    out[0] = pick(low2, even0, _mm512_slli_epi16(odd0, 2));
-    out[1] = pick(low2, _mm512_srli_epi16(even0, 2), odd0);
-    out[2] = pick(low2, even2, _mm512_slli_epi16(odd2, 2));
-    out[3] = pick(low2, _mm512_srli_epi16(even2, 2), odd2);
-}
-
-/* Nothing is read again soon: packing into memory runs at 20 GB/s this way, at 6 through the cache. */
-static inline void store_past_cache(uint8_t *p, __m512i v)
-{
-    _mm512_stream_si512((void *)p, v);
-}
-
-/* Up to two groups of 128 elements of 16 rows. In the files a group is 32 bytes, and field f of its byte j is element
- * 32 f + j (TQ2_0) or 32 (3 - f) + j (I2_S, `reversed`). Dwords 0..3 of a group hold every second block of 16 elements,
- * dwords 4..7 the others; in a block, dword j is elements 4 j .. 4 j + 3: hence transpose dwords, then fields. */
-ALWAYS_INLINE void pack_groups(const uint8_t *row0, uint64_t row_size, int n_groups, bool reversed, uint8_t *out)
-{
-    const __mmask16 mask = n_groups == 2 ? 0xffff : 0x00ff;
-    __m512i v[16];
-    for (int r = 0; r < TILE_ROWS; r++)
-        v[r] = _mm512_maskz_loadu_epi32(mask, row0 + (uint64_t)r * row_size);
-    transpose(v);
-    for (int group = 0; group < n_groups; group++)
-        for (int half = 0; half < 2; half++) {
-            __m512i block[4];
-            transpose_fields(v + 8 * group + 4 * half, block);
-            for (int f = 0; f < 4; f++)
-                store_past_cache(out + BLOCK * (8 * group + 2 * (reversed ? 3 - f : f) + half), block[f]);
-        }
-}
-
-static void pack_i2_s(const struct bnf_matrix *w, int64_t row, uint8_t *out)
-{
-    const uint8_t *in = w->data + (uint64_t)row * w->row_size;
-    for (int64_t i = 0; i < w->k; i += 256)
-        pack_groups(in + i / 4, w->row_size, w->k - i >= 256 ? 2 : 1, true, out + 4 * i);
-}
-
-/* The 2-bit fields of TQ2_0 for a block of TQ1_0 (bnf_layout.h). */
-static void repack_tq1_0(const uint8_t *restrict s, uint8_t *restrict fields)
-{
-    static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
-    uint8_t code[256];
-    for (int n = 0; n < 5; n++) {
-        for (int i = 0; i < 32; i++)
-            code[32 * n + i] = (uint8_t)((uint8_t)(s[i] * power[n]) * 3 >> 8);
-        for (int i = 0; i < 16; i++)
-            code[160 + 16 * n + i] = (uint8_t)((uint8_t)(s[32 + i] * power[n]) * 3 >> 8);
-    }
-    for (int n = 0; n < 4; n++)
-        for (int i = 0; i < 4; i++)
-            code[240 + 4 * n + i] = (uint8_t)((uint8_t)(s[48 + i] * power[n]) * 3 >> 8);
-    for (int half = 0; half < 2; half++)
-        for (int i = 0; i < 32; i++) {
-            const uint8_t *c = code + 128 * half + i;
-            fields[32 * half + i] = (uint8_t)(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
-        }
-}
-
-static void pack_tq(const struct bnf_matrix *w, int64_t row, uint8_t *out)
-{
-    const int block_size = w->type == GGML_TYPE_TQ1_0 ? 54 : 66;
-    const uint8_t *in = w->data + (uint64_t)row * w->row_size;
-    for (int64_t b = 0; b < w->k / 256; b++, in += block_size, out += TQ_BLOCK) {
-        uint16_t d[TILE_ROWS];
-        for (int r = 0; r < TILE_ROWS; r++)
-            d[r] = bnf_load_u16(in + (uint64_t)r * w->row_size + block_size - 2);
-        if (w->type == GGML_TYPE_TQ1_0) {
-            uint8_t fields[TILE_ROWS][64];
-            for (int r = 0; r < TILE_ROWS; r++)
-                repack_tq1_0(in + (uint64_t)r * w->row_size, fields[r]);
-            pack_groups(fields[0], sizeof fields[0], 2, false, out);
-        } else {
-            pack_groups(in, w->row_size, 2, false, out);
-        }
-        const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)d));
-        store_past_cache(out + 16 * BLOCK, _mm512_castps_si512(scales));
-    }
-}
-
-void bnf_pack_avx512vnni(const struct bnf_matrix *w, int64_t row0, int64_t row1, uint8_t *packed)
-{
-    if (bnf_blocks_size_avx512vnni(w) > 0) {
-        bnf_blocks_pack_avx512vnni(w, row0, row1, packed);
-        return;
-    }
+    if (bnf_blocks_size_avx512vnni(w) > 0)
+        return bnf_blocks_pack_avx512vnni(w, row0, row1, packed);
     for (int64_t row = row0; row < row1; row += TILE_ROWS) {
+        const uint8_t *in = w->data + (uint64_t)row * w->row_size;
         uint8_t *out = packed + (uint64_t)(row / TILE_ROWS) * tile_size(w);
-        if (is_tq(w))
-            pack_tq(w, row, out);
+        if (!is_tq(w))
+            for (int64_t i = 0; i < w->k; i += 256)
+                pack_groups(in + i / 4, w->row_size, w->k - i >= 256 ? 2 : 1, true, out + 4 * i, store_past_cache);
         else
-            pack_i2_s(w, row, out);
+            for (int64_t b = 0; b < w->k / 256; b++, out += TQ_BLOCK)
+                store_past_cache(out + 16 * BLOCK, _mm512_castps_si512(pack_tq_block(w, in, b, out, store_past_cache)));
     }
     _mm_sfence(); /* what went past the cache is there before the caller says so to other threads */
+    return true;
 }
 
 void bnf_to_panel_avx512vnni(const int8_t *q, int64_t k, int64_t lane, int8_t *panel)
@@ -172,36 +53,11 @@ void bnf_to_panel_avx512vnni(const int8_t *q, int64_t k, int64_t lane, int8_t *p
         memcpy(panel, q + i, 4);
 }
 
-/* ---- inner products: tiles times n columns; n_tiles and n are constants where these are called ---- */
+/* ---- inner products ---- */
 
-/* The columns [c, c + n) of a product; the first of a panel, or a single one. */
-struct operand {
-    int64_t k;
-    const int8_t *q;         /* [column][q_stride] */
-    int64_t q_stride;
-    const int8_t *panel;     /* the same in a panel, for more than IN_PLACE_COLS */
-    const int32_t *minus;    /* minus the sums of q. I2_S: [column].  TQ: [256 elements][COLS] */
-    const float *act_scale;  /* [column] */
-    float scale;
-    uint64_t tile_size;
-    int64_t y_stride;
-};
-
-/* sum += products of codes and four activations, in every lane; the activations in memory, or in a register's lanes.
- * Not the intrinsic: gcc 12 carries each of so many sums through a second register or the stack. Of the multiplier's
- * peak, six columns reached 43 % instead of 90 %, TQ with twelve 75 % instead of 92 %. */
-ALWAYS_INLINE void add_products_of(__m512i *sum, __m512i code, const int8_t *four)
-{
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(code), "m"(*(const int8_t (*)[4])four));
-}
-
-ALWAYS_INLINE void add_products(__m512i *sum, __m512i code, __m512i fours)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(code), "v"(fours));
-}
-
-#define AHEAD 2048      /* bytes; tiles lie one behind the other, so that this runs into the next one by itself */
-#define IN_PLACE_COLS 6 /* up to here four sums a column fit the registers */
+/* Bytes. Tiles lie one behind the other, so that this runs into the next one by itself. Zen 4 from DRAM, one thread: 2 KiB 26,
+ * 4 KiB 27.5 to 30, 6 KiB 28.5 to 29.5, 8 KiB 27 GB/s; two tiles at a time, two streams, 17; two threads all the same. */
+#define AHEAD 6144
 #define UNROLL_ONE 2    /* one column: eight sums hide the latency of vpdpbusd */
 
 /* dot[c] = minus[c] + sum of code * q, one tile. Fields are multiplied where they stand, as code, 4 code, 16 code and
@@ -275,137 +131,13 @@ ALWAYS_INLINE void dot_shifted(const uint8_t *w, uint64_t size, int n_tiles, con
         dot[i] = v[i];
 }
 
-/* One of the two, from element i on. */
 ALWAYS_INLINE void dot_tiles(const struct operand *x, const uint8_t *w, int n_tiles, int n, int64_t i,
-                             const int32_t *minus, int64_t n_blocks, __m512i *dot)
+                             const int32_t *minus, int64_t k, __m512i *dot)
 {
     if (n <= IN_PLACE_COLS)
-        dot_in_place(w, x->q + i, x->q_stride, minus, n, n_blocks, dot);
+        dot_in_place(w, x->q + i, x->q_stride, minus, n, k / 16, dot);
     else
-        dot_shifted(w, x->tile_size, n_tiles, x->panel + i * COLS, minus, n, n_blocks, dot);
-}
-
-ALWAYS_INLINE void multiply_i2_s(const struct operand *x, const uint8_t *w, float *y, int n_tiles, int n)
-{
-    __m512i dot[2 * COLS];
-    dot_tiles(x, w, n_tiles, n, 0, x->minus, x->k / 16, dot);
-    UNROLL for (int t = 0; t < n_tiles; t++)
-        UNROLL for (int c = 0; c < n; c++) {
-            const __m512 d = _mm512_div_ps(_mm512_cvtepi32_ps(dot[t * n + c]), _mm512_set1_ps(x->act_scale[c]));
-            _mm512_storeu_ps(y + c * x->y_stride + t * TILE_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(x->scale)));
-        }
-}
-
-ALWAYS_INLINE void multiply_tq(const struct operand *x, const uint8_t *w, float *y, int n_tiles, int n)
-{
-    const int32_t *minus = x->minus;
-    __m512 acc[2 * COLS];
-    UNROLL for (int i = 0; i < n_tiles * n; i++)
-        acc[i] = _mm512_setzero_ps();
-    for (int64_t i = 0; i < x->k; i += 256, w += TQ_BLOCK, minus += COLS) {
-        __m512i dot[2 * COLS];
-        dot_tiles(x, w, n_tiles, n, i, minus, 16, dot);
-        UNROLL for (int t = 0; t < n_tiles; t++) {
-            const __m512 d = _mm512_loadu_ps(w + (uint64_t)t * x->tile_size + 16 * BLOCK);
-            UNROLL for (int c = 0; c < n; c++)
-                acc[t * n + c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[t * n + c]), d, acc[t * n + c]);
-        }
-    }
-    UNROLL for (int t = 0; t < n_tiles; t++)
-        UNROLL for (int c = 0; c < n; c++)
-            _mm512_storeu_ps(y + c * x->y_stride + t * TILE_ROWS,
-                             _mm512_div_ps(acc[t * n + c], _mm512_set1_ps(x->act_scale[c])));
-}
-
-typedef void (*multiply_fn)(const struct operand *x, const uint8_t *w, float *y);
-
-#define MULTIPLY(type, n_tiles, n)                                                                                       \
-    static void type##_##n_tiles##x##n(const struct operand *x, const uint8_t *w, float *y)                              \
-    {                                                                                                                    \
-        multiply_##type(x, w, y, n_tiles, n);                                                                            \
-    }
-#define MULTIPLY_ALL(type)                                                                                               \
-    MULTIPLY(type, 1, 1) MULTIPLY(type, 1, 2) MULTIPLY(type, 1, 3) MULTIPLY(type, 1, 4) MULTIPLY(type, 1, 5)             \
-    MULTIPLY(type, 1, 6) MULTIPLY(type, 1, 7) MULTIPLY(type, 1, 8) MULTIPLY(type, 1, 9) MULTIPLY(type, 1, 10)            \
-    MULTIPLY(type, 1, 11) MULTIPLY(type, 1, 12) MULTIPLY(type, 2, 7) MULTIPLY(type, 2, 8) MULTIPLY(type, 2, 9)           \
-    MULTIPLY(type, 2, 10) MULTIPLY(type, 2, 11) MULTIPLY(type, 2, 12)                                                    \
-    static const multiply_fn type##_one[COLS + 1] = { NULL, type##_1x1, type##_1x2, type##_1x3, type##_1x4,             \
-                                                      type##_1x5, type##_1x6, type##_1x7, type##_1x8, type##_1x9,        \
-                                                      type##_1x10, type##_1x11, type##_1x12 };                           \
-    static const multiply_fn type##_two[COLS + 1] = { [7] = type##_2x7, type##_2x8, type##_2x9, type##_2x10,             \
-                                                      type##_2x11, type##_2x12 };
-MULTIPLY_ALL(i2_s)
-MULTIPLY_ALL(tq)
-
-/* ---- loops around them ---- */
-
-/* Bytes of rows that meet all panels before the next rows do: they stay in L2. From 128 to 512 KiB all within 3 %.
- * Cutting k as well, so that a panel stays in L1, is not needed: at k = 6912 panels come out of L2 at 95 % of the
- * peak. */
-#define ROWS_SIZE (256 * 1024)
-
-/* minus[256 elements][COLS] of n columns, from sums of 16. Columns beyond the last repeat it, and mean nothing. */
-static void sum_blocks(const int16_t *sum16, int64_t stride, int n, int64_t k, int32_t *minus)
-{
-    const __m256i minus_one = _mm256_set1_epi16(-1);
-    for (int c = 0; c < n; c += 4)
-        for (int64_t b = 0; b < k / 256; b++) {
-            __m256i v[4];
-            for (int j = 0; j < 4; j++) {
-                const int16_t *s = sum16 + (c + j < n ? c + j : n - 1) * stride + 16 * b;
-                v[j] = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)s), minus_one);
-            }
-            const __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-            _mm_storeu_si128((__m128i *)(minus + b * COLS + c),
-                             _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1)));
-        }
-}
-
-/* Tiles [t0, t1) times columns [c, c + n). */
-static void multiply_columns(const struct bnf_matrix *w, const struct bnf_act *x, int64_t c, int n, float *y,
-                             int64_t y_stride, int64_t t0, int64_t t1, int32_t *minus)
-{
-    const bool tq = is_tq(w);
-    const multiply_fn one = (tq ? tq_one : i2_s_one)[n], two = (tq ? tq_two : i2_s_two)[n];
-    const struct operand operand = {
-        .k = w->k,
-        .q = x->q + c * x->q_stride,
-        .q_stride = x->q_stride,
-        .panel = n > IN_PLACE_COLS ? x->panels + c * x->q_stride : NULL,
-        .minus = minus,
-        .act_scale = x->scale + c,
-        .scale = w->scale,
-        .tile_size = tile_size(w),
-        .y_stride = y_stride,
-    };
-    if (tq)
-        sum_blocks(x->sum16 + c * (x->q_stride / 16), x->q_stride / 16, n, w->k, minus);
-    else
-        for (int i = 0; i < n; i++)
-            minus[i] = -x->sum[c + i];
-    y += c * y_stride;
-    while (t0 < t1) {
-        const bool pair = two != NULL && t1 - t0 >= 2;
-        (pair ? two : one)(&operand, w->data + (uint64_t)t0 * operand.tile_size, y + t0 * TILE_ROWS);
-        t0 += pair ? 2 : 1;
-    }
-}
-
-/* Rows [row0, row1), multiples of 16. `scratch` holds sums of 12 columns: at most 48 bytes for 256 elements. */
-static void multiply(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride, int64_t row0,
-                     int64_t row1, void *scratch)
-{
-    const int64_t t1 = row1 / TILE_ROWS;
-    int64_t step = ROWS_SIZE / (int64_t)tile_size(w) / 2 * 2;
-    if (x->n_cols <= COLS)
-        step = t1;
-    else if (step < 2)
-        step = 2;
-    for (int64_t t = row0 / TILE_ROWS; t < t1; t += step)
-        for (int64_t c = 0; c < x->n_cols; c += COLS) {
-            const int n = (int)(x->n_cols - c < COLS ? x->n_cols - c : COLS);
-            multiply_columns(w, x, c, n, y, y_stride, t, t1 - t < step ? t1 : t + step, scratch);
-        }
+        dot_shifted(w, x->tile_size, n_tiles, x->panel + i * COLS, minus, n, k / 16, dot);
 }
 
 void bnf_matmul_i2_s_r16_avx512vnni(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,
