@@ -1,4 +1,4 @@
-/* Reference counts that threads share. Cython has no atomics, so they live here. */
+/* Reference counts and late-made members that threads share. Cython has no atomics, so they live here. */
 #ifndef BNF_ATOMIC_H
 #define BNF_ATOMIC_H
 
@@ -14,6 +14,19 @@ static inline void bnf_ref_take(int32_t *refs)
 static inline int32_t bnf_ref_drop(int32_t *refs)
 {
     return __atomic_sub_fetch(refs, 1, __ATOMIC_ACQ_REL);
+}
+
+/* What *slot holds, NULL at first. */
+static inline void *bnf_shared_load(void *const *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+}
+
+/* Put `made` there if the slot is still NULL; returns what is there now: when that is not `made`, another thread was first. */
+static inline void *bnf_shared_offer(void **slot, void *made)
+{
+    void *there = NULL;
+    return __atomic_compare_exchange_n(slot, &there, made, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? made : there;
 }
 
 #endif

@@ -125,6 +125,9 @@ void bnf_attention(const struct bnf_step *step, int64_t layer, int ith, int nth)
  * may then ask from several threads at once. work: [2 g] floats of the calling thread. nth: as for bnf_attention. */
 void bnf_attention_output(const struct bnf_step *step, int64_t t, int nth, float *work, float *o);
 
+/* ---- grammar_tokens.pyx ---- */
+void bnf_token_order_free(void *order); /* a model's token_order; accepts NULL */
+
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */
 int bnf_forward(struct llama_context *ctx, const struct bnf_batch *batch, int32_t begin, int32_t end);

@@ -44,6 +44,15 @@ struct llama_sampler_i bnf_dry_i = {
     .free = bnf_dry_free,
 };
 
+struct llama_sampler_i bnf_grammar_i = {
+    .name = bnf_sampler_own_name,
+    .accept = bnf_grammar_sampler_accept,
+    .apply = bnf_grammar_sampler_apply,
+    .reset = bnf_grammar_sampler_reset,
+    .clone = bnf_grammar_sampler_clone,
+    .free = bnf_grammar_sampler_free,
+};
+
 struct llama_sampler_i bnf_infill_i = {
     .name = bnf_sampler_own_name,
     .apply = bnf_infill_apply,

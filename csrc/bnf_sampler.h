@@ -148,7 +148,7 @@ struct bnf_sampler_chain {
 
 extern struct llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i,
     bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i, bnf_mirostat_i, bnf_mirostat_v2_i,
-    bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i, bnf_logit_bias_i, bnf_chain_i;
+    bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i, bnf_grammar_i, bnf_logit_bias_i, bnf_chain_i;
 
 /* sampler.pyx */
 /* A sampler with that vtable and state of `size` bytes, zeros but for the name; NULL: no memory. */
@@ -207,6 +207,13 @@ void bnf_dry_free(struct llama_sampler *smpl);
 /* sampler_infill.pyx */
 void bnf_infill_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 struct llama_sampler *bnf_infill_clone(const struct llama_sampler *smpl);
+
+/* sampler_grammar.pyx */
+void bnf_grammar_sampler_accept(struct llama_sampler *smpl, llama_token token);
+void bnf_grammar_sampler_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_grammar_sampler_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_grammar_sampler_clone(const struct llama_sampler *smpl);
+void bnf_grammar_sampler_free(struct llama_sampler *smpl);
 
 /* sampler_penalties.pyx */
 void bnf_penalties_accept(struct llama_sampler *smpl, llama_token token);

@@ -120,6 +120,7 @@ struct llama_model {
     uint64_t n_bytes;           /* tensor bytes */
     bool vocab_only;
     int32_t refs;               /* atomic: 1 + contexts alive */
+    void *token_order;          /* atomic: struct bnf_token_order, made when a grammar first asks for it */
 };
 
 #define BNF_MAX_SEQUENCES 256 /* of a context: what llama_max_parallel_sequences says */

@@ -449,6 +449,24 @@ typedef struct llama_chat_message {
     const char *content; /* UTF-8 */
 } llama_chat_message;
 
+/* The rules of a grammar as arrays, as programs of 2023 make them: see llama_grammar_init. */
+enum llama_gretype {
+    LLAMA_GRETYPE_END = 0,            /* the rule ends */
+    LLAMA_GRETYPE_ALT = 1,            /* another alternative begins */
+    LLAMA_GRETYPE_RULE_REF = 2,       /* value: number of a rule */
+    LLAMA_GRETYPE_CHAR = 3,           /* value: a code point */
+    LLAMA_GRETYPE_CHAR_NOT = 4,       /* any code point but this one, and the ones that follow as CHAR_ALT */
+    LLAMA_GRETYPE_CHAR_RNG_UPPER = 5, /* makes the code point before it a range up to this one */
+    LLAMA_GRETYPE_CHAR_ALT = 6,       /* adds a code point to the CHAR or CHAR_NOT before it */
+    LLAMA_GRETYPE_CHAR_ANY = 7,       /* any code point */
+    LLAMA_GRETYPE_TOKEN = 8,          /* value: a token */
+    LLAMA_GRETYPE_TOKEN_NOT = 9       /* any token but this one */
+};
+typedef struct llama_grammar_element {
+    enum llama_gretype type;
+    uint32_t value;
+} llama_grammar_element;
+
 struct llama_sampler_data {
     struct ggml_tensor *logits;
     struct ggml_tensor *probs;
@@ -914,6 +932,13 @@ LLAMA_API struct llama_sampler *llama_sampler_init_dry(
 /* For text between a prefix and a suffix: ends it where going on is unsure, and lets a token inherit the probability of
  * those that continue it. After top-k and top-p; vocab is borrowed. */
 LLAMA_API struct llama_sampler *llama_sampler_init_infill(const struct llama_vocab *vocab);
+
+/* Allow only tokens that continue a text of the grammar (GBNF, docs/GRAMMARS.md), from its rule grammar_root on, and end-of-generation
+ * tokens only where it may end; all others get minus infinity. Both texts are read here and not kept; vocab is borrowed. NULL
+ * + last error with line and column when the grammar is wrong: undefined rules, left recursion, too many elements. Accepting a
+ * token that does not fit sets the last error; nothing is allowed then. */
+LLAMA_API struct llama_sampler *llama_sampler_init_grammar(
+    const struct llama_vocab *vocab, const char *grammar_str, const char *grammar_root);
 
 /* Of 2024: sort and compute probabilities; tail-free sampling (z >= 1: off). */
 LLAMA_API struct llama_sampler *llama_sampler_init_softmax(void);

@@ -117,6 +117,7 @@ SIGNATURES = {
     "llama_sampler_init_mirostat_v2": (SamplerP, C.c_uint32, C.c_float, C.c_float),
     "llama_sampler_init_adaptive_p": (SamplerP, C.c_float, C.c_float, C.c_uint32),
     "llama_sampler_init_dry": (SamplerP, C.c_void_p, C.c_float, C.c_float, C.c_int32, C.c_int32, C.POINTER(C.c_char_p), C.c_size_t),
+    "llama_sampler_init_grammar": (SamplerP, C.c_void_p, C.c_char_p, C.c_char_p),
     "llama_sampler_init_infill": (SamplerP, C.c_void_p),
     "llama_sampler_sample": (C.c_int32, SamplerP, C.c_void_p, C.c_int32),
     "llama_perf_sampler": (PerfSampler, SamplerP),

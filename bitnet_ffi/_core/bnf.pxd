@@ -461,6 +461,7 @@ cdef extern from "bnf_types.h" nogil:
         uint64_t n_bytes
         bool vocab_only
         int32_t refs
+        void *token_order
     ctypedef struct bnf_seq_page "struct bnf_seq_page":
         int32_t page
         uint64_t mask
@@ -652,4 +653,5 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
     void bnf_attention_output(const bnf_step *step, int64_t t, int nth, float *work, float *o)
     int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more, llama_token_data *data)
+    void bnf_token_order_free(void *order)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)
