@@ -29,6 +29,8 @@ struct bnf_scratch {
     int64_t n_partial;               /* most pages of an item */
     uint8_t *thread;                 /* [n_threads][thread_size] */
     uint64_t thread_size;
+    struct bnf_scratch *own;         /* [n_threads] views of this scratch for a step of one token, in which x, h, attn
+                                      * and act_* are rows of the thread's own */
 };
 
 #define BNF_MAX_OUTGROWN 64 /* each is at least twice the one before */

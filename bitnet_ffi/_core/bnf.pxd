@@ -549,6 +549,7 @@ cdef extern from "bnf_context.h" nogil:
         int64_t n_partial
         uint8_t *thread
         uint64_t thread_size
+        bnf_scratch *own
     ctypedef struct llama_context "struct llama_context":
         llama_model *model
         llama_context_params params

@@ -133,6 +133,20 @@ cdef inline void *cut(uint8_t *memory, uint64_t *used, uint64_t n, uint64_t size
 cdef inline float *cut_f32(uint8_t *memory, uint64_t *used, uint64_t n) noexcept nogil:
     return <float *>cut(memory, used, n, sizeof(float))
 
+# The parts of s that each thread has for itself when the step is one token: n rows of each, k floats long at most.
+cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t width, uint64_t k, uint8_t *memory,
+                       uint64_t *used) noexcept nogil:
+    cdef uint64_t pad = BNF_PAD64(k)
+    cdef int kind
+    s.x = cut_f32(memory, used, n * n_embd)
+    s.h = cut_f32(memory, used, n * k)
+    s.attn = cut_f32(memory, used, n * width)
+    for kind in range(1, BNF_N_ACT_KINDS):
+        s.act_q[kind] = <int8_t *>cut(memory, used, n * pad, 1)
+        s.act_scale[kind] = cut_f32(memory, used, n * (pad // 32))
+        s.act_sum16[kind] = <int16_t *>cut(memory, used, n * (pad // 16), sizeof(int16_t))
+        s.act_sum[kind] = <int32_t *>cut(memory, used, n, sizeof(int32_t))
+
 # The parts of s at `memory`, or just their sum when it is NULL. n: tokens of a ubatch.
 cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint8_t *memory) noexcept nogil:
     cdef uint64_t used = 0
@@ -144,23 +158,18 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     cdef uint64_t pad = BNF_PAD64(widest)
     cdef uint64_t attend_work = bnf_attention_work(group, hp.dk, hp.dv)
     cdef uint64_t matmul_work = BNF_MATMUL_SCRATCH(widest)
-    cdef int kind
+    cdef bnf_scratch *own
+    cdef bnf_scratch view
+    cdef uint64_t i
     s.memory = memory
-    s.x = cut_f32(memory, &used, n * n_embd)
+    lay_out_rows(s, n, n_embd, width, widest, memory, &used)
     s.y = cut_f32(memory, &used, n * n_embd)
-    s.h = cut_f32(memory, &used, n * widest)
     s.q = cut_f32(memory, &used, n * hp.n_head * hp.dk)
     s.k = cut_f32(memory, &used, n * hp.n_head_kv * hp.dk)
     s.v = cut_f32(memory, &used, n * hp.n_head_kv * hp.dv)
-    s.attn = cut_f32(memory, &used, n * width)
     s.gate = cut_f32(memory, &used, n * n_ff)
     s.up = cut_f32(memory, &used, n * n_ff)
     s.cos_sin = cut_f32(memory, &used, n * hp.n_rot)
-    for kind in range(1, BNF_N_ACT_KINDS):
-        s.act_q[kind] = <int8_t *>cut(memory, &used, n * pad, 1)
-        s.act_scale[kind] = cut_f32(memory, &used, n * (pad // 32))
-        s.act_sum16[kind] = <int16_t *>cut(memory, &used, n * (pad // 16), sizeof(int16_t))
-        s.act_sum[kind] = <int32_t *>cut(memory, &used, n, sizeof(int32_t))
     # One panel more than full ones, whatever number of columns the kernel table cuts them to.
     s.panels = <int8_t *>cut(memory, &used, n + MAX_PANEL_COLS, pad)
     s.attn_m = cut_f32(memory, &used, n * hp.n_head)
@@ -171,6 +180,13 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     s.partial_o = cut_f32(memory, &used, n_threads * s.n_partial * group * hp.dv)
     s.thread_size = (max(attend_work, matmul_work) + 63) // 64 * 64
     s.thread = <uint8_t *>cut(memory, &used, n_threads, s.thread_size)
+    own = <bnf_scratch *>cut(memory, &used, n_threads, sizeof(bnf_scratch))
+    for i in range(n_threads):
+        view = s[0]
+        lay_out_rows(&view, 1, n_embd, width, widest, memory, &used)
+        if memory != NULL:
+            own[i] = view
+    s.own = own
     return used
 
 # Cut new scratch for a team of n_threads; on failure the old one stays.

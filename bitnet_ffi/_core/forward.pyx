@@ -1,200 +1,246 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
 # The forward pass: one ubatch of tokens through the model, written as the paper writes it. All threads run `forward`
-# together; each phase splits its rows, tokens or heads among them, and a barrier ends it. Who computes what never changes
-# a bit: every output number is computed whole by one thread, in the order that csrc/bnf_ops.h fixes.
+# together; a layer is five phases, and a barrier ends each. Who computes what never changes a bit: every output number is
+# computed whole by one thread, in the order that csrc/bnf_ops.h fixes.
 # May not: allocate, log, or know a weight format or an instruction set. Next: attention.pyx, operand.pyx.
 # Source of the graphs: BitNet b1.58 (arXiv 2402.17764) and Llama as llama.cpp's and bitnet.cpp's GGUF files expect them.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_dequantize, bnf_hparams,
-    bnf_layer, bnf_linear, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run,
-    bnf_rope_and_store, bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model,
-    BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2)
+    bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_dequantize, bnf_hparams, bnf_layer,
+    bnf_linear, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store,
+    bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2)
 
 cdef extern from "bnf_calls.h":
     pass
 
 cdef enum:
     ABORTED = 2
-    ROW_GRAIN = 16        # rows are cut at multiples of a cache line of output
+    ROW_GRAIN = 16           # rows are cut at multiples of a cache line of output
+    GATED_FLOATS = 1 << 16   # of gate, and as many of up, made at a time: 512 KiB
+
+# A thread's part in the step.
+#
+# One token: each thread makes its norms and operands for itself, into rows of its own; waiting for one thread to make them would
+# take as long, and a barrier more. Several tokens: each thread makes those of its share for all, and a barrier follows. With two
+# threads on Zen 4 a barrier takes 0.08 us and 0.4 us of waiting; a token's four norms in a layer take 14 us in the 2B-4T shape
+# and 2.2 us in SmolLM2 135M: already of two tokens, half the norms are worth four barriers.
+ctypedef struct member_t:
+    bnf_step *step
+    const bnf_ops_t *ops
+    bnf_scratch *s        # the context's; for one token the thread's own view of it
+    int ith
+    int nth
+    long share0           # tokens [share0, share1): the thread's share
+    long share1
+    long t0               # tokens [t0, t1): those whose norms and operands it makes
+    long t1
+
+cdef inline void *thread_memory(const member_t *me) noexcept nogil:
+    return me.s.thread + <uint64_t>me.ith * me.s.thread_size
 
 # ---- operands ----
 
 cdef inline int act_of(const bnf_linear *linear) noexcept nogil:
     return bnf_type_traits(linear.w.type).act
 
-# Token t's row of h, in each kind that the products after it take.
-cdef void quantize_for(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *a, const bnf_linear *b, const bnf_linear *c,
-                       int64_t k, int64_t t, int64_t n) noexcept nogil:
-    cdef int kind_a = act_of(a)
-    cdef int kind_b = act_of(b)
-    cdef int kind_c = act_of(c)
-    bnf_operand_row(ops, s, kind_a, s.h + t * k, k, t, n)
-    if kind_b != kind_a:
-        bnf_operand_row(ops, s, kind_b, s.h + t * k, k, t, n)
-    if kind_c != kind_a and kind_c != kind_b:
-        bnf_operand_row(ops, s, kind_c, s.h + t * k, k, t, n)
+# Row t of x, in each kind that the n products which read it take.
+cdef void quantize_for(const member_t *me, const bnf_linear **products, int n, const float *x, int64_t t) noexcept nogil:
+    cdef int64_t k = products[0].w.k
+    cdef int i, j
+    for i in range(n):
+        j = 0
+        while act_of(products[j]) != act_of(products[i]):
+            j += 1
+        if j == i:        # the first that takes this kind
+            bnf_operand_row(me.ops, me.s, act_of(products[i]), x + t * k, k, t, me.step.n)
+
+# x += y (unless NULL), then norm(x), or x where the model has no such norm, as n products read it. Their rows of floats.
+cdef const float *prepare(const member_t *me, const bnf_linear **products, int n, float *x, const float *y,
+                          const float *norm) noexcept nogil:
+    cdef const float *rows = x if norm == NULL else me.s.h
+    cdef int64_t k = products[0].w.k
+    cdef long t
+    for t in range(me.t0, me.t1):
+        if y != NULL:
+            me.ops.add(x + t * k, y + t * k, k)
+        if norm != NULL:
+            me.ops.rmsnorm(x + t * k, norm, k, me.step.ctx.model.hp.rms_eps, me.s.h + t * k)
+        quantize_for(me, products, n, rows, t)
+    if me.step.n > 1:
+        bnf_pool_barrier(me.step.ctx.pool)
+    return rows
 
 # ---- products ----
 
-# Rows [row0, row1) of y = W h for n tokens, then the companion scale and the bias.
-cdef void project_rows(const bnf_ops_t *ops, bnf_scratch *s, const bnf_linear *linear, float *y, int64_t n,
-                       long row0, long row1, void *scratch) noexcept nogil:
-    cdef bnf_act act = bnf_operand(s, act_of(linear), s.h, linear.w.k, n)
+# Rows [row0, row1) of y = W x for all tokens, then the companion scale and the bias.
+cdef void project_rows(const member_t *me, const bnf_linear *linear, const float *x, float *y, long row0, long row1) noexcept nogil:
+    cdef bnf_act act = bnf_operand(me.s, act_of(linear), x, linear.w.k, me.step.n)
     cdef int64_t m = linear.w.m
     cdef int64_t t
     if row0 >= row1:
         return
-    ops.matmul[linear.w.layout](&linear.w, &act, y, m, row0, row1, scratch)
-    for t in range(n):
+    me.ops.matmul[linear.w.layout](&linear.w, &act, y, m, row0, row1, thread_memory(me))
+    for t in range(me.step.n):
         if linear.post_scale != 1.0:
-            ops.scale(y + t * m + row0, linear.post_scale, row1 - row0)
+            me.ops.scale(y + t * m + row0, linear.post_scale, row1 - row0)
         if linear.bias != NULL:
-            ops.add(y + t * m + row0, linear.bias + row0, row1 - row0)
+            me.ops.add(y + t * m + row0, linear.bias + row0, row1 - row0)
 
-cdef void project(const bnf_step *step, const bnf_linear *linear, float *y, int ith, int nth) noexcept nogil:
-    cdef bnf_scratch *s = &step.ctx.scratch
-    cdef long row0, row1
-    bnf_pool_range(linear.w.m, ROW_GRAIN, ith, nth, &row0, &row1)
-    project_rows(step.ctx.model.ops, s, linear, y, step.n, row0, row1, s.thread + <uint64_t>ith * s.thread_size)
+# Bytes from row to row; a cost, so never 0.
+cdef inline int64_t row_cost(const bnf_linear *linear) noexcept nogil:
+    return max(<int64_t>1, <int64_t>linear.w.row_size)
 
-# ---- phases over tokens ----
+# The first row from byte `at` of the weights on, on grain; 0 and m beyond the ends.
+cdef inline long row_from(const bnf_linear *linear, int64_t at) noexcept nogil:
+    cdef int64_t unit = row_cost(linear) * ROW_GRAIN
+    return 0 if at <= 0 else min(linear.w.m, (at + unit - 1) // unit * ROW_GRAIN)
 
-# x = embedding of the token; cos and sin of its position's angles.
-cdef void embed(const bnf_step *step, int64_t t) noexcept nogil:
-    cdef const llama_model *model = step.ctx.model
-    cdef const bnf_hparams *hp = &model.hp
-    cdef bnf_scratch *s = &step.ctx.scratch
-    cdef int64_t i = step.begin + t
-    cdef int64_t j
-    cdef double sine, cosine
-    bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale,
-                   <int64_t>step.batch.token[i] * hp.n_embd, hp.n_embd, s.x + t * hp.n_embd)
-    for j in range(hp.n_rot // 2):
-        bnf_sincos(<double>step.batch.pos[i] * step.ctx.rope_freqs[j], &sine, &cosine)
-        s.cos_sin[t * hp.n_rot + 2 * j] = <float>cosine
-        s.cos_sin[t * hp.n_rot + 2 * j + 1] = <float>sine
+# Products of the same x as one: their weights, laid end to end, are cut into equal parts. A thread reads one long stretch of
+# few matrices, and the small ones of keys and values are not cut to pieces.
+cdef void project(const member_t *me, const bnf_linear **products, int n, const float *x, float **y) noexcept nogil:
+    cdef int64_t size = 0
+    cdef int64_t at = 0
+    cdef int64_t begin, end
+    cdef int i
+    for i in range(n):
+        size += products[i].w.m * row_cost(products[i])
+    begin = size * me.ith // me.nth
+    end = size * (me.ith + 1) // me.nth
+    for i in range(n):
+        project_rows(me, products[i], x, y[i], row_from(products[i], begin - at), row_from(products[i], end - at))
+        at += products[i].w.m * row_cost(products[i])
 
-# x += what the block before left in y, then h = norm(x) as an operand of the products that follow.
-cdef void norm_residual(const bnf_step *step, bool add, const float *norm, const bnf_linear *a, const bnf_linear *b,
-                        const bnf_linear *c, int64_t t) noexcept nogil:
-    cdef const bnf_hparams *hp = &step.ctx.model.hp
-    cdef const bnf_ops_t *ops = step.ctx.model.ops
-    cdef bnf_scratch *s = &step.ctx.scratch
-    cdef int64_t n_embd = hp.n_embd
-    if add:
-        ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
-    ops.rmsnorm(s.x + t * n_embd, norm, n_embd, hp.rms_eps, s.h + t * n_embd)
-    quantize_for(ops, s, a, b, c, n_embd, t, step.n)
+# gate = act(gate x) * (up x): the same rows of both, and of many tokens so few at a time that they meet in the cache.
+cdef void project_gated(const member_t *me, const bnf_layer *layer, const float *x) noexcept nogil:
+    cdef const bnf_hparams *hp = &me.step.ctx.model.hp
+    cdef bnf_scratch *s = me.s
+    cdef int64_t t
+    cdef long end, row0, row1
+    cdef long n_rows = max(<long>1, <long>GATED_FLOATS // me.step.n // ROW_GRAIN) * ROW_GRAIN
+    bnf_pool_range(hp.n_ff, ROW_GRAIN, me.ith, me.nth, &row0, &end)
+    while row0 < end:
+        row1 = min(row0 + n_rows, end)
+        project_rows(me, &layer.gate, x, s.gate, row0, row1)
+        project_rows(me, &layer.up, x, s.up, row0, row1)
+        for t in range(me.step.n):
+            gate_rows(me, s.gate + t * hp.n_ff + row0, s.up + t * hp.n_ff + row0, row1 - row0)
+        row0 = row1
 
-# h = attention output (BitNet: normed), as an operand of the output projection.
-cdef void norm_attention(const bnf_step *step, const bnf_layer *layer, int64_t t) noexcept nogil:
-    cdef const bnf_ops_t *ops = step.ctx.model.ops
-    cdef bnf_scratch *s = &step.ctx.scratch
-    cdef int64_t width = layer.out.w.k
-    if layer.attn_sub_norm != NULL:
-        ops.rmsnorm(s.attn + t * width, layer.attn_sub_norm, width, step.ctx.model.hp.rms_eps, s.h + t * width)
+cdef inline void gate_rows(const member_t *me, float *gate, const float *up, long n) noexcept nogil:
+    if me.step.ctx.model.hp.ffn_act == BNF_FFN_RELU2:
+        me.ops.relu2_mul(gate, up, n, gate)
     else:
-        memcpy(s.h + t * width, s.attn + t * width, <size_t>width * sizeof(float))
-    quantize_for(ops, s, &layer.out, &layer.out, &layer.out, width, t, step.n)
-
-# h = act(gate) * up (BitNet: normed), as an operand of the down projection.
-cdef void activate(const bnf_step *step, const bnf_layer *layer, int64_t t) noexcept nogil:
-    cdef const bnf_hparams *hp = &step.ctx.model.hp
-    cdef const bnf_ops_t *ops = step.ctx.model.ops
-    cdef bnf_scratch *s = &step.ctx.scratch
-    cdef int64_t n_ff = hp.n_ff
-    cdef float *h = s.h + t * n_ff
-    if hp.ffn_act == BNF_FFN_RELU2:
-        ops.relu2_mul(s.gate + t * n_ff, s.up + t * n_ff, n_ff, h)
-    else:
-        ops.silu_mul(s.gate + t * n_ff, s.up + t * n_ff, n_ff, h)
-    if layer.ffn_sub_norm != NULL:
-        ops.rmsnorm(h, layer.ffn_sub_norm, n_ff, hp.rms_eps, h)
-    quantize_for(ops, s, &layer.down, &layer.down, &layer.down, n_ff, t, step.n)
+        me.ops.silu_mul(gate, up, n, gate)
 
 # ---- the pass ----
 
-cdef void forward_layer(bnf_step *step, int64_t index, int ith, int nth) noexcept nogil:
-    cdef llama_context *ctx = step.ctx
-    cdef const bnf_layer *layer = &ctx.model.layers[index]
-    cdef bnf_scratch *s = &ctx.scratch
-    cdef long t, t0, t1
-    bnf_pool_range(step.n, 1, ith, nth, &t0, &t1)
-
-    for t in range(t0, t1):
-        norm_residual(step, index > 0, layer.attn_norm, &layer.q, &layer.k, &layer.v, t)
-    bnf_pool_barrier(ctx.pool)
-    project(step, &layer.q, s.q, ith, nth)
-    project(step, &layer.k, s.k, ith, nth)
-    project(step, &layer.v, s.v, ith, nth)
-    bnf_pool_barrier(ctx.pool)
-    if step.attention != BNF_ATTN_PAGES_ALONE:
-        for t in range(t0, t1):
-            bnf_rope_and_store(step, index, t)
-        bnf_pool_barrier(ctx.pool)
-    bnf_attention(step, index, ith, nth)
-    bnf_pool_barrier(ctx.pool)
-    for t in range(t0, t1):
-        bnf_attention_output(step, t, nth, <float *>(s.thread + <uint64_t>ith * s.thread_size), s.attn + t * layer.out.w.k)
-        norm_attention(step, layer, t)
-    bnf_pool_barrier(ctx.pool)
-    project(step, &layer.out, s.y, ith, nth)
-    bnf_pool_barrier(ctx.pool)
-
-    for t in range(t0, t1):
-        norm_residual(step, True, layer.ffn_norm, &layer.gate, &layer.up, &layer.up, t)
-    bnf_pool_barrier(ctx.pool)
-    project(step, &layer.gate, s.gate, ith, nth)
-    project(step, &layer.up, s.up, ith, nth)
-    bnf_pool_barrier(ctx.pool)
-    for t in range(t0, t1):
-        activate(step, layer, t)
-    bnf_pool_barrier(ctx.pool)
-    project(step, &layer.down, s.y, ith, nth)
-    bnf_pool_barrier(ctx.pool)
-
-# The normed states of the rows that asked: head.pyx makes logits or tokens of them.
-cdef void keep_states(const bnf_step *step, int64_t t0, int64_t t1) noexcept nogil:
-    cdef llama_context *ctx = step.ctx
-    cdef const llama_model *model = ctx.model
-    cdef bnf_scratch *s = &ctx.scratch
+# x = embedding of the token.
+cdef void embed(const member_t *me, int64_t t) noexcept nogil:
+    cdef const llama_model *model = me.step.ctx.model
     cdef int64_t n_embd = model.hp.n_embd
-    cdef int64_t t, row
-    for t in range(t0, t1):
-        row = step.batch.out_row[step.begin + t]
-        if row >= 0:
-            model.ops.add(s.x + t * n_embd, s.y + t * n_embd, n_embd)
-            model.ops.rmsnorm(s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, ctx.hidden + row * n_embd)
+    bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale,
+                   <int64_t>me.step.batch.token[me.step.begin + t] * n_embd, n_embd, me.s.x + t * n_embd)
+
+# cos and sin of the angles of the token's position.
+cdef void turn(const member_t *me, int64_t t) noexcept nogil:
+    cdef const llama_context *ctx = me.step.ctx
+    cdef int64_t n_rot = ctx.model.hp.n_rot
+    cdef int64_t j
+    cdef double sine, cosine
+    for j in range(n_rot // 2):
+        bnf_sincos(<double>me.step.batch.pos[me.step.begin + t] * ctx.rope_freqs[j], &sine, &cosine)
+        me.s.cos_sin[t * n_rot + 2 * j] = <float>cosine
+        me.s.cos_sin[t * n_rot + 2 * j + 1] = <float>sine
+
+# Ends without the barrier behind its last product.
+cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
+    cdef llama_context *ctx = me.step.ctx
+    cdef const bnf_layer *layer = &ctx.model.layers[index]
+    cdef bnf_scratch *s = me.s
+    cdef const bnf_linear *qkv[3]
+    cdef const bnf_linear *out[1]
+    cdef const bnf_linear *gated[2]
+    cdef const bnf_linear *down[1]
+    cdef float *qkv_rows[3]
+    cdef const float *x
+    cdef long t
+    qkv[0], qkv[1], qkv[2] = &layer.q, &layer.k, &layer.v
+    out[0] = &layer.out
+    gated[0], gated[1] = &layer.gate, &layer.up
+    down[0] = &layer.down
+    qkv_rows[0], qkv_rows[1], qkv_rows[2] = s.q, s.k, s.v
+
+    x = prepare(me, qkv, 3, s.x, s.y if index > 0 else NULL, layer.attn_norm)
+    project(me, qkv, 3, x, qkv_rows)
+    bnf_pool_barrier(ctx.pool)
+    if me.step.attention != BNF_ATTN_PAGES_ALONE:
+        for t in range(me.share0, me.share1):
+            bnf_rope_and_store(me.step, index, t)
+        bnf_pool_barrier(ctx.pool)
+    bnf_attention(me.step, index, me.ith, me.nth)
+    bnf_pool_barrier(ctx.pool)
+
+    for t in range(me.t0, me.t1):
+        bnf_attention_output(me.step, t, me.nth, <float *>thread_memory(me), s.attn + t * layer.out.w.k)
+    x = prepare(me, out, 1, s.attn, NULL, layer.attn_sub_norm)
+    project(me, out, 1, x, &s.y)
+    bnf_pool_barrier(ctx.pool)
+
+    x = prepare(me, gated, 2, s.x, s.y, layer.ffn_norm)
+    project_gated(me, layer, x)
+    bnf_pool_barrier(ctx.pool)
+    x = prepare(me, down, 1, s.gate, NULL, layer.ffn_sub_norm)
+    project(me, down, 1, x, &s.y)
+
+# The normed state of the token, if it asked: head.pyx makes logits or a token of it.
+cdef void keep_state(const member_t *me, int64_t t) noexcept nogil:
+    cdef llama_context *ctx = me.step.ctx
+    cdef const llama_model *model = ctx.model
+    cdef int64_t n_embd = model.hp.n_embd
+    cdef int64_t row = me.step.batch.out_row[me.step.begin + t]
+    if row >= 0:
+        me.ops.add(me.s.x + t * n_embd, me.s.y + t * n_embd, n_embd)
+        me.ops.rmsnorm(me.s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, ctx.hidden + row * n_embd)
 
 cdef void forward(void *arg, int ith, int nth) noexcept nogil:
     cdef bnf_step *step = <bnf_step *>arg
     cdef llama_context *ctx = step.ctx
+    cdef member_t me
     cdef int64_t layer
-    cdef long t, t0, t1
-    bnf_pool_range(step.n, 1, ith, nth, &t0, &t1)
-    for t in range(t0, t1):
-        embed(step, t)
+    cdef long t
+    me.step = step
+    me.ops = ctx.model.ops
+    me.s = &ctx.scratch if step.n > 1 else &ctx.scratch.own[ith]
+    me.ith = ith
+    me.nth = nth
+    bnf_pool_range(step.n, 1, ith, nth, &me.share0, &me.share1)
+    me.t0 = me.share0 if step.n > 1 else 0
+    me.t1 = me.share1 if step.n > 1 else 1
+    for t in range(me.t0, me.t1):
+        embed(&me, t)
+    for t in range(me.share0, me.share1):
+        turn(&me, t)
     for layer in range(ctx.model.hp.n_layer):
+        forward_layer(&me, layer)
+        # Between two barriers, so that all threads see the same.
         if ith == 0 and ctx.abort_callback != NULL and ctx.abort_callback(ctx.abort_data):
             step.aborted = 1
         bnf_pool_barrier(ctx.pool)
         if step.aborted:
             return
-        forward_layer(step, layer, ith, nth)
-    keep_states(step, t0, t1)
+    for t in range(me.share0, me.share1):
+        keep_state(&me, t)
 
 cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end) noexcept nogil:
     cdef bnf_step step
+    cdef int n_threads = ctx.n_threads if end - begin == 1 else ctx.n_threads_batch
     step.ctx = ctx
     step.batch = batch
     step.begin = begin
     step.n = end - begin
     step.aborted = 0
-    cdef int n_threads = ctx.n_threads if step.n == 1 else ctx.n_threads_batch
     bnf_attention_plan(&step, n_threads)
     bnf_pool_run(ctx.pool, n_threads, forward, &step)
     return ABORTED if step.aborted else 0
