@@ -189,13 +189,8 @@ struct bnf_pool *bnf_pool_new_uncut(int n_threads)
         pool->members[i].ith = i;
         const int status = start_thread(&pool->members[i]);
         if (status != 0) {
-            errno = status;
-            if (i == 1) {
-                bnf_fail(BITNET_ERROR_THREAD, "no thread can be started: %m");
-                bnf_pool_free(pool);
-                return NULL;
-            }
-            bnf_log(GGML_LOG_LEVEL_WARN, "only %d of %d threads can be started: %m\n", i, n_threads);
+            errno = status; /* fewer threads are slower, not wrong */
+            bnf_log(GGML_LOG_LEVEL_WARN, "%d of %d threads work: another cannot be started: %m\n", i, n_threads);
             break;
         }
         pool->size = i + 1;

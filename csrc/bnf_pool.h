@@ -11,7 +11,8 @@ typedef void (*bnf_task_fn)(void *arg, int ith, int nth);
 /* CPUs this process may use: the smaller of its affinity mask and its cgroup quota (rounded up); at least 1. */
 int bnf_pool_limit(void);
 
-/* n_threads >= 1, cut to bnf_pool_limit(). Threads start at once and sleep. NULL + last error when none can be made. */
+/* n_threads >= 1, cut to bnf_pool_limit(). Threads start at once and sleep; where some cannot be started, the team has fewer
+ * (at least the caller) and a warning is logged. NULL + last error: no memory, or n_threads < 1. */
 struct bnf_pool *bnf_pool_new(int n_threads);
 /* The same without the cut: for tests of many threads on few CPUs. Such a pool never spins. */
 struct bnf_pool *bnf_pool_new_uncut(int n_threads);

@@ -99,7 +99,7 @@ enum bitnet_status {
     BITNET_ERROR_LOAD      = -5,  /* the file cannot be read or mapped */
     BITNET_ERROR_INFERENCE = -6,
     BITNET_ERROR_MEMORY    = -7,
-    BITNET_ERROR_THREAD    = -8,  /* a context was entered by two threads at once, or no thread can be started */
+    BITNET_ERROR_THREAD    = -8,  /* a context was entered by two threads at once */
     BITNET_ERROR_MODEL     = -9,  /* the file is read, but wrong or not supported */
     BITNET_ERROR_CONTEXT   = -10, /* n_ctx is full */
 };

@@ -267,6 +267,28 @@ TEST_CASE("a team is cut to the CPUs there are", "[pool]")
     CHECK(std::string(bnf_error_text()) == "0 threads were asked for, expected at least 1");
 }
 
+TEST_CASE("a team whose threads cannot be started is its caller, with a warning", "[pool]")
+{
+    static std::string logged;
+    pthread_attr_t before, huge;
+    REQUIRE(pthread_getattr_default_np(&before) == 0);
+    REQUIRE(pthread_getattr_default_np(&huge) == 0);
+    REQUIRE(pthread_attr_setstacksize(&huge, (size_t)1 << 47) == 0); // more than there are addresses
+    REQUIRE(pthread_setattr_default_np(&huge) == 0);
+    llama_log_set([](ggml_log_level, const char *text, void *) { logged += text; }, nullptr);
+    {
+        Pool pool(3);
+        CHECK(bnf_pool_size(pool.pool) == 1);
+        check_runs(pool, 3, 1, 10);
+        check_barriers(pool, 1, 10);
+    }
+    llama_log_set(nullptr, nullptr);
+    pthread_setattr_default_np(&before);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&before);
+    CHECK(logged.find("1 of 3 threads work: another cannot be started: ") == 0);
+}
+
 TEST_CASE("ranges cover everything once, in order, on grain", "[pool]")
 {
     int wrong = 0;
