@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -89,6 +90,11 @@ def build_plan(shape: Shape, weights: str, options: dict) -> cells.Plan:
                       weight_bits=float(weight_bits), head_bits=float(options["head_bits"]), **(chosen | {"contexts": fits}))
 
 
+def interrupt(*_) -> None:
+    """SIGTERM as Ctrl-C: a run that a job scheduler ends keeps its cells too."""
+    raise KeyboardInterrupt
+
+
 def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict:
     """Start an engine per entry of `files` and run the plan; the document of the run."""
     about = report.machine()
@@ -144,6 +150,7 @@ def measure(plan: cells.Plan, files: dict[tuple[str, str | None], Path]) -> dict
               help="How much worse is no regression.")
 def main(shape_name, weights, kernels, seed, peer, json_path, plot_path, baseline, tolerance, **options) -> None:
     """Measure decode and prompt speed on a model of a published shape with random weights."""
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         if plot_path:
             plot.require()

@@ -139,19 +139,22 @@ def measure_roofs(threads: list[int], tick: Callable[[str], None]) -> dict[int, 
 
 def run(plan: Plan, workers: dict[Worker, str], tick: Callable[[str], None]) -> dict:
     """Everything: loads, roofs before and after the cells (a better pass afterwards raises the roof of all), cells.
-    Ctrl-C ends the cells; those that are done count."""
+    Ctrl-C or SIGTERM ends the cells; those that are done count, by the roofs of before: whoever interrupts does not wait."""
     loads = measure_loads(plan, workers, tick)
     before = measure_roofs(plan.threads, tick)
     cells: list[Cell] = []
+    after: dict[int, dict[str, Roof]] = {}
     try:
         for cell in measure_cells(plan, list(workers), before, tick):
             cells.append(cell)
+        after = measure_roofs(plan.threads, tick)
     except KeyboardInterrupt:
         if not cells:
             raise
-    after = measure_roofs(plan.threads, tick)
-    roof_of = {n: {what: Roof(before[n][what].what, before[n][what].per_second + after[n][what].per_second)
-                   for what in ("read", "mac")} for n in plan.threads}
+        for worker in workers:
+            worker.kill()
+    roof_of = {n: {what: Roof(roof.what, roof.per_second + (after[n][what].per_second if after else []))
+                   for what, roof in before[n].items()} for n in plan.threads}
     cells = [_with_roof(plan, cell, roof_of[cell.threads]) for cell in cells]
     return {"loads": loads, "cells": [asdict(cell) for cell in cells],
             "roofs": {str(n): {what: {"what": roof.what, "per_second": roof.per_second, "best": roof.best}

@@ -59,6 +59,10 @@ class Worker:
             raise BenchError(f"{self.name}: {answer['error']}")
         return answer["result"]
 
+    def kill(self) -> None:
+        """End the child in the middle of whatever it does."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the child: it leaves when its input does."""
         with suppress(BrokenPipeError):
@@ -71,7 +75,7 @@ class Worker:
 
     def __exit__(self, kind, *_exc) -> None:
         if kind is not None:  # it may be in the middle of something long
-            self._process.kill()
+            self.kill()
         self.close()
 
 

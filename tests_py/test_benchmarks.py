@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -190,15 +191,21 @@ def test_run_prints_each_cell(run):
     assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
 
 
-def test_an_interrupted_run_keeps_what_it_measured(monkeypatch):
-    measure_cells = cells.measure_cells
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_measured(number, monkeypatch, tmp_path):
+    measure_cells, before = cells.measure_cells, signal.getsignal(signal.SIGTERM)
 
     def interrupted(*arguments):
         yield next(measure_cells(*arguments))
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        yield from measure_cells(*arguments)
     monkeypatch.setattr(cells, "measure_cells", interrupted)
-    result = command("--quick", "--threads", 1)
+    try:
+        result = command("--quick", "--threads", 1, "--json", tmp_path / "run.json")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert result.exit_code == 0 and result.stdout.count("pp128") == 1
+    assert len(json.loads((tmp_path / "run.json").read_text())["cells"]) == 1
 
 
 def test_forced_kernels_name_themselves():
