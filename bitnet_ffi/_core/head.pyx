@@ -247,9 +247,11 @@ ctypedef struct shortlist_t:
     int64_t k
     int64_t begin[MAX_THREADS]      # a thread's part, and how many candidates it has left at its front
     int64_t n[MAX_THREADS]
-    float least[MAX_THREADS]        # the smallest logit of a thread's first ones
+    float least[MAX_THREADS]        # that a thread's share of k candidates reaches
 
-# The threads' most promising rows, k together, become exact; then, every one whose bound reaches the smallest of these.
+# The threads' most promising rows, 2 k together, become exact; then, every one whose bound reaches the smallest of each thread's better
+# half. On a real head (SmolLM2, 49,152 rows) the best 40 take 231 exact logits in the median and 905 at most, as few as a threshold
+# known beforehand; from k rows instead of 2 k it was 655 and 12,302.
 cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
     cdef shortlist_t *job = <shortlist_t *>arg
     cdef llama_context *ctx = job.ctx
@@ -258,7 +260,7 @@ cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
     cdef llama_token_data *data
     cdef long row, row0, row1
     cdef int64_t i, n
-    cdef float least = INFINITY
+    cdef float least
     cdef int t
     bnf_pool_range(ctx.model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     data = job.data + row0
@@ -266,14 +268,13 @@ cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
         data[row - row0].id = <int32_t>row
         data[row - row0].logit = job.upper[row]
         data[row - row0].p = 0
-    n = min(share, <int64_t>(row1 - row0))
+    n = min(2 * share, <int64_t>(row1 - row0))
     bnf_candidates_sort(data, <size_t>(row1 - row0), <size_t>n)
     for i in range(n):
         data[i].logit = exact_logit(ctx, &act, data[i].id, ith)
-        if not (data[i].logit >= least):
-            least = data[i].logit
-    if n < share or least != least:   # too few rows, or one that is not a number: everything counts
-        least = -INFINITY
+    bnf_candidates_sort(data, <size_t>n, <size_t>n)
+    # Too few rows, or one that is not a number: everything counts.
+    least = data[share - 1].logit if n >= share and data[share - 1].logit == data[share - 1].logit else -INFINITY
     job.least[ith] = least
     bnf_pool_barrier(ctx.pool)
     for t in range(nth):
