@@ -87,25 +87,20 @@ INLINE int line_feeds(const uint8_t *p, const uint8_t **next)
     return *p == '\n';
 }
 
-INLINE bool is_ascii_mark(uint8_t c) { return c == '$' || c == '+' || (c >= '<' && c <= '>') || c == '^' || c == '~' || c == '|'; }
-
-/* [\p{P}$+<=>^~|] */
-INLINE int default_marks(const uint8_t *p, const uint8_t **next) { return punctuation(p, next) || is_ascii_mark(*p); }
-
-/* [\p{P}$+<=>^~|`] */
-INLINE int falcon_marks(const uint8_t *p, const uint8_t **next) { return default_marks(p, next) || *p == '`'; }
-
-/* [\p{P}!-/:-@\[-`{-~] */
+/* [\p{P}$+<=>^~|`] and [\p{P}!-/:-@\[-`{-~] : all marks of ASCII, and punctuation */
 INLINE int all_marks(const uint8_t *p, const uint8_t **next)
 {
-    return (bnf_utf8_set(p, next) & BNF_IN_P) || (*p > ' ' && *p < 0x7F && !is_digit(*p) && !is_upper(*p) && !is_lower(*p));
+    return (bnf_utf8_set(p, next) & (*p < 0x80 ? BNF_IN_P | BNF_IN_SYMBOL : BNF_IN_P)) != 0;
 }
+
+/* [\p{P}$+<=>^~|] */
+INLINE int default_marks(const uint8_t *p, const uint8_t **next) { return all_marks(p, next) && *p != '`'; }
 
 /* The letters that DeepSeek LLM lists: those of scripts with two cases. */
 INLINE int cased_scripts(const uint8_t *p, const uint8_t **next)
 {
     static const struct range ranges[] = {
-        {0x41, 0x5A}, {0x61, 0x7A}, {0xB5, 0xB5}, {0xC0, 0xD6}, {0xD8, 0xF6}, {0xF8, 0x1BA}, {0x1BC, 0x1BF}, {0x1C4, 0x293},
+        {0xB5, 0xB5}, {0xC0, 0xD6}, {0xD8, 0xF6}, {0xF8, 0x1BA}, {0x1BC, 0x1BF}, {0x1C4, 0x293},
         {0x295, 0x2AF}, {0x370, 0x373}, {0x376, 0x377}, {0x37B, 0x37D}, {0x37F, 0x37F}, {0x386, 0x386}, {0x388, 0x38A},
         {0x38C, 0x38C}, {0x38E, 0x3A1}, {0x3A3, 0x3F5}, {0x3F7, 0x481}, {0x48A, 0x52F}, {0x531, 0x556}, {0x10A0, 0x10C5},
         {0x13A0, 0x13F5}, {0x13F8, 0x13FD}, {0x1C90, 0x1CBA}, {0x1CBD, 0x1CBF}, {0x1D00, 0x1D2B}, {0x1D6B, 0x1D77},
@@ -120,15 +115,17 @@ INLINE int cased_scripts(const uint8_t *p, const uint8_t **next)
         {0xFF41, 0xFF5A}, {0x10400, 0x1044F}, {0x104B0, 0x104D3}, {0x104D8, 0x104FB}, {0x10C80, 0x10CB2},
         {0x10CC0, 0x10CF2}, {0x118A0, 0x118DF}, {0x1E900, 0x1E943},
     };
-    return IN_RANGES(bnf_utf8_char(p, next), ranges);
+    const uint32_t c = bnf_utf8_char(p, next);
+    return c < 0x80 ? is_lower(*p) || is_upper(*p) : IN_RANGES(c, ranges);
 }
 
 /* [!-/:-~！-／：-～‘-‟　-。], which takes in the letters of ASCII and leaves out U+3000, white space */
 INLINE int deepseek_marks(const uint8_t *p, const uint8_t **next)
 {
-    static const struct range ranges[] = {{0x21, 0x2F}, {0x3A, 0x7E}, {0x2018, 0x201F}, {0x3001, 0x3002}, {0xFF01, 0xFF0F},
-                                          {0xFF1A, 0xFF5E}};
-    return IN_RANGES(bnf_utf8_char(p, next), ranges);
+    const uint32_t c = bnf_utf8_char(p, next);
+    if (c < 0x80)
+        return c > ' ' && c < 0x7F && !is_digit(*p);
+    return (c >= 0x2018 && c <= 0x201F) || (c >= 0x3001 && c <= 0x3002) || (c >= 0xFF01 && c <= 0xFF0F) || (c >= 0xFF1A && c <= 0xFF5E);
 }
 
 /* [一-龥ࠀ-一가-퟿] but white space */
@@ -182,6 +179,15 @@ INLINE int poro_words(const uint8_t *p, const uint8_t **next)
 }
 
 #define CUT(name) static const uint8_t *name(struct bnf_split *split, const uint8_t *p, const uint8_t *stop)
+
+/* Is [p, stop), a word of GPT-2's or what is left of one, free of numbers? Its first character tells, behind a space. */
+INLINE bool has_no_number(const uint8_t *p, const uint8_t *stop)
+{
+    if (*p == ' ' && stop - p > 1)
+        p++;
+    return *p < 0x80 && !is_digit(*p);
+}
+
 #define RUNS(name, class, most) CUT(name) { (void)split; return run(p, stop, class, most); }
 #define LED_RUNS(name, class, lead) CUT(name) { (void)split; return led_run(p, stop, class, lead); }
 
@@ -193,7 +199,7 @@ RUNS(cut_lines, line_feeds, UINT32_MAX)               /* [^\n]+|[\n]+ */
 RUNS(cut_words, not_white, UINT32_MAX)                /* \S+ */
 RUNS(cut_mark, all_marks, 1)
 RUNS(cut_default_marks, default_marks, UINT32_MAX)
-RUNS(cut_falcon_marks, falcon_marks, UINT32_MAX)
+RUNS(cut_falcon_marks, all_marks, UINT32_MAX)
 RUNS(cut_han_or_kana, han_or_kana, UINT32_MAX)
 RUNS(cut_deepseek_scripts, deepseek_scripts, UINT32_MAX)
 RUNS(cut_youtu_scripts, youtu_scripts, UINT32_MAX)
@@ -203,6 +209,13 @@ LED_RUNS(cut_deepseek_marks, deepseek_marks, WHITE)
 LED_RUNS(cut_letters, all_letters, WHITE)             /* \s?\p{L}+ */
 LED_RUNS(cut_punctuation, punctuation, WHITE)         /* \s?\p{P}+ */
 LED_RUNS(cut_poro_words, poro_words, SPACE)           /* " ?[^...]+" */
+
+/* \p{N}+ in the words of GPT-2 */
+CUT(cut_numbers_of_words)
+{
+    (void)split;
+    return has_no_number(p, stop) ? stop : run(p, stop, numbers, UINT32_MAX);
+}
 
 /* \s+$ : the white space at the end of the stretch, and what comes before it. */
 CUT(cut_last_spaces)
@@ -227,10 +240,12 @@ INLINE bool is_triple(const uint8_t *p, const uint8_t *stop)
     return stop - p >= 3 && is_digit(p[0]) && is_digit(p[1]) && is_digit(p[2]);
 }
 
-/* [0-9][0-9][0-9] */
+/* [0-9][0-9][0-9] in the words of GPT-2 */
 CUT(cut_triples)
 {
     (void)split;
+    if (has_no_number(p, stop))
+        return stop;
     if (is_triple(p, stop))
         return p + 3;
     do
@@ -402,7 +417,7 @@ BY_STYLE(cut_kimi, .letters = BNF_IN_L, .barred = BNF_IN_L | BNF_IN_N, .marks = 
 /* ---- the families ---- */
 
 static cut_fn *const families[BNF_N_PRES][BNF_MOST_CUTS] = {
-    [BNF_PRE_DEFAULT] = {cut_default_marks, cut_gpt2, cut_numbers, cut_triples},
+    [BNF_PRE_DEFAULT] = {cut_default_marks, cut_gpt2, cut_numbers_of_words, cut_triples},
     [BNF_PRE_GPT2] = {cut_gpt2},
     [BNF_PRE_LLAMA3] = {cut_llama3},
     [BNF_PRE_SMOLLM] = {cut_number, cut_gpt2},
