@@ -41,6 +41,9 @@ struct bnf_ids;
  * kind. */
 int bnf_vocab_array(const struct bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
                     const struct bnf_gguf_kv **out);
+/* vocab_detect.pyx: the name of the pre-tokenizer that texts and attributes speak for, "default" when they say nothing.
+ * *why: whose vocabulary it is, NULL when it is no known one. */
+const char *bnf_vocab_detect(const struct bnf_vocab *vocab, const char **why);
 /* vocab_roles.pyx: special tokens, end of generation, attributes by model. 0, or a negative code under strict
  * repairs. */
 int bnf_vocab_roles(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);

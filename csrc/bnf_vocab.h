@@ -27,6 +27,16 @@ struct bnf_pre_name { /* one value of tokenizer.ggml.pre */
 
 extern const struct bnf_pre_name bnf_pre_names[]; /* ends with a NULL name; an alias splits exactly as its family does */
 
+struct bnf_pre_print { /* two tokens by which a vocabulary is known */
+    const char *pre;
+    const char *whose;
+    int32_t n_tokens; /* of the whole vocabulary; 0: any number */
+    int32_t token, other;
+    const char *text, *other_text;
+};
+
+extern const struct bnf_pre_print bnf_pre_prints[]; /* ends with a NULL pre; the first that fits counts */
+
 /* ---- tokens known by their text ---- */
 
 enum bnf_role { /* index into bnf_vocab.special */

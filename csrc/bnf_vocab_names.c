@@ -105,6 +105,32 @@ const struct bnf_pre_name bnf_pre_names[] = {
     {NULL, 0, 0},
 };
 
+#define DEEPSEEK_BOS "<\xEF\xBD\x9C" "begin\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"
+
+/* Special tokens stand behind the last ordinary one, or come first: either way their place is the vocabulary's own. */
+const struct bnf_pre_print bnf_pre_prints[] = {
+    {"llama-bpe", "Llama 3", 0, 128000, 128000, "<|begin_of_text|>", "<|begin_of_text|>"},
+    {"llama4", "Llama 4", 0, 200000, 200001, "<|begin_of_text|>", "<|end_of_text|>"},
+    {"gpt-4o", "GPT-4o", 0, 199999, 0, "<|endoftext|>", "!"},
+    {"dbrx", "GPT-4", 0, 100257, 0, "<|endoftext|>", "!"},
+    {"gpt-2", "GPT-2", 0, 50256, 0, "<|endoftext|>", "!"},
+    {"qwen2", "Qwen 2", 0, 151643, 151644, "<|endoftext|>", "<|im_start|>"},
+    {"qwen35", "Qwen 3.5", 0, 248044, 248045, "<|endoftext|>", "<|im_start|>"},
+    {"glm4", "GLM 4", 0, 151329, 151331, "<|endoftext|>", "[gMASK]"},
+    {"kimi-k2", "Kimi K2", 0, 163584, 163585, "[BOS]", "[EOS]"},
+    {"deepseek-v3", "DeepSeek V3", 0, 0, 1, DEEPSEEK_BOS, "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"},
+    {"deepseek-llm", "DeepSeek LLM", 0, 100000, 0, DEEPSEEK_BOS, "!"},
+    {"deepseek-coder", "DeepSeek Coder", 0, 32013, 0, DEEPSEEK_BOS, "!"},
+    {"falcon", "Falcon", 65024, 0, 11, ">>TITLE<<", "<|endoftext|>"},
+    {"falcon3", "Falcon 3", 131072, 0, 11, ">>TITLE<<", "<|endoftext|>"},
+    {"smollm", "SmolLM", 0, 0, 1, "<|endoftext|>", "<|im_start|>"},
+    {"starcoder", "StarCoder", 0, 0, 1, "<|endoftext|>", "<fim_prefix>"},
+    {"olmo", "GPT-NeoX", 0, 0, 1, "<|endoftext|>", "<|padding|>"},
+    {"command-r", "Command R", 0, 0, 5, "<PAD>", "<BOS_TOKEN>"},
+    {"tekken", "Mistral NeMo", 131072, 1, 3, "<s>", "[INST]"},
+    {NULL, NULL, 0, 0, 0, NULL, NULL},
+};
+
 const struct bnf_role_key bnf_role_keys[] = {
     {"tokenizer.ggml.bos_token_id", BNF_BOS},
     {"tokenizer.ggml.eos_token_id", BNF_EOS},

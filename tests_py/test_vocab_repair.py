@@ -1,6 +1,7 @@
 """Vocabularies that lack something are repaired with a warning or refused in a sentence; no file crashes the library."""
 import random
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from vocab_tools import ROLES, bpe_gguf, bpe_tokens, detokenize, lib, piece, id_
 TOKENS, TYPES, SCORES, MERGES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores", "merges"))
 PIECES = {"\u2581": -1.0, "a": -2.0, "b": -3.0, "\u2581a": -0.5, "ab": -0.6}
 STRICT = "BITNET_STRICT_TOKENIZERS"
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "vocab"
 
 
 @pytest.fixture
@@ -67,6 +69,70 @@ def test_pre_missing_in_the_vocabulary_of_llama_3(file, monkeypatch):
     model = repaired(gguf, file, monkeypatch, "'llama-bpe' is used, because this is the vocabulary of Llama 3")
     assert tokenize(model, b"zebra 1234") == vocab_tools.bpe_oracle("llama-bpe").encode("zebra 1234").ids
     lib.llama_model_free(model)
+
+
+# Token numbers of the known vocabularies: their texts stand at fixed places, everything else is filler.
+KNOWN = {
+    "Llama 4": ("llama4", {200000: "<|begin_of_text|>", 200001: "<|end_of_text|>"}),
+    "GPT-4o": ("gpt-4o", {0: "!", 199999: "<|endoftext|>"}),
+    "GPT-4": ("dbrx", {0: "!", 100257: "<|endoftext|>"}),
+    "GPT-2": ("gpt-2", {0: "!", 50256: "<|endoftext|>"}),
+    "Qwen 2": ("qwen2", {151643: "<|endoftext|>", 151644: "<|im_start|>"}),
+    "Qwen 3.5": ("qwen35", {248044: "<|endoftext|>", 248045: "<|im_start|>"}),
+    "Kimi K2": ("kimi-k2", {163584: "[BOS]", 163585: "[EOS]"}),
+    "DeepSeek V3": ("deepseek-v3", {0: "<\uff5cbegin\u2581of\u2581sentence\uff5c>", 1: "<\uff5cend\u2581of\u2581sentence\uff5c>"}),
+    "Falcon": ("falcon", {0: ">>TITLE<<", 11: "<|endoftext|>", 65023: "x"}),
+    "Falcon 3": ("falcon3", {0: ">>TITLE<<", 11: "<|endoftext|>", 131071: "x"}),
+    "SmolLM": ("smollm", {0: "<|endoftext|>", 1: "<|im_start|>"}),
+    "StarCoder": ("starcoder", {0: "<|endoftext|>", 1: "<fim_prefix>"}),
+    "Command R": ("command-r", {0: "<PAD>", 5: "<BOS_TOKEN>"}),
+}
+
+
+@pytest.mark.parametrize("whose", KNOWN)
+def test_pre_missing_in_a_known_vocabulary(file, monkeypatch, whose):
+    pre, places = KNOWN[whose]
+    tokens = [places.get(i, f"<filler {i}>") for i in range(max(places) + 1)] + (bpe_tokens()[:-3] if "Falcon" not in whose else [])
+    types = [3] * (max(places) + 1) + [1] * (len(tokens) - max(places) - 1)
+    gguf = bpe_gguf(None).set(TOKENS, ARRAY, (STRING, tokens)).set(TYPES, ARRAY, (I32, types))
+    gguf.set(MERGES, ARRAY, (STRING, [])).set("tokenizer.ggml.bos_token_id", U32, 0).set("tokenizer.ggml.eos_token_id", U32, 0)
+    model = repaired(gguf, file, monkeypatch, f"'{pre}' is used, because this is the vocabulary of {whose}")
+    lib.llama_model_free(model)
+
+
+def made_like(*, marked, camels, numbers, led) -> list[str]:
+    """9000 words, and a thousand tokens of each habit asked for."""
+    out = [f"w{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(9000)]
+    out += [f"({w}" for w in out[:1000] if marked] + [f"{w}X" for w in out[:1000] if camels]
+    return out + [f"{i}" for i in range(100, 1000) if numbers] + [f"\u0120{i}" for i in range(100, 1000) if led]
+
+
+@pytest.mark.parametrize("pre, habits", [("gpt-2", "camels numbers led"), ("starcoder", "camels"), ("dbrx", "marked camels numbers"),
+                                         ("qwen2", "marked camels"), ("gpt-4o", "marked numbers"), ("tekken", "marked")])
+def test_pre_missing_is_told_by_the_tokens(file, monkeypatch, pre, habits):
+    words = made_like(**{habit: habit in habits.split() for habit in ("marked", "camels", "numbers", "led")})
+    tokens = bpe_tokens()[:256] + words + bpe_tokens()[-3:]
+    gguf = bpe_gguf(None).set(TOKENS, ARRAY, (STRING, tokens)).set(TYPES, ARRAY, (I32, [1] * (len(tokens) - 3) + [3] * 3))
+    gguf.set(MERGES, ARRAY, (STRING, [])).set("tokenizer.ggml.bos_token_id", U32, len(tokens) - 1)
+    model = repaired(gguf, file, monkeypatch, f"'{pre}' is used, because the tokens are made like that")
+    lib.llama_model_free(model)
+
+
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "falcon", "deepseek-coder"])
+def test_pre_missing_in_real_vocabularies(file, pre):
+    source = SHARED / f"ggml-vocab-{pre}.gguf"
+    if not source.exists():
+        pytest.skip("needs the vocabularies of ../shared")
+    content = source.read_bytes()
+    key = b"tokenizer.ggml.pre"
+    assert content.count(key) == 1
+    file.write_bytes(content.replace(key, b"tokenizer.ggml.prx"))   # as good as missing
+    with model_abi.warnings() as warned, model_abi.loaded(file, vocab_only=True) as model:
+        assert sum(f"pre is missing: '{pre}' is used" in line for line in warned) == 1
+        texts = source.with_suffix(".gguf.inp").read_bytes().split(b"\n__ggml_vocab_test__\n")
+        expected = source.with_suffix(".gguf.out").read_text().split("\n")
+        for text, ids in zip(texts, expected):
+            assert tokenize(model, text) == [int(i) for i in ids.split()]
 
 
 def test_pre_unknown_is_refused_with_the_names(file):

@@ -41,7 +41,16 @@ cdef extern from "bnf_vocab.h" nogil:
     ctypedef struct bnf_known_text "struct bnf_known_text":
         const char *text
         int32_t role
+    ctypedef struct bnf_pre_print "struct bnf_pre_print":
+        const char *pre
+        const char *whose
+        int32_t n_tokens
+        int32_t token
+        int32_t other
+        const char *text
+        const char *other_text
     const bnf_pre_name *bnf_pre_names
+    const bnf_pre_print *bnf_pre_prints
     const bnf_role_key *bnf_role_keys
     const bnf_known_text *bnf_known_texts
 
@@ -166,6 +175,7 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_merge_free(bnf_merge_scratch *scratch)
     int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
                          int32_t *tokens, int64_t n_tokens_max)
+    const char *bnf_vocab_detect(const bnf_vocab_t *vocab, const char **why)
     int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab)
     int bnf_vocab_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,
                         const bnf_gguf_kv **out)

@@ -18,14 +18,12 @@ from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_pre_names, bnf_vocab_repair,
-    bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
+    bnf_vocab_detect, bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
     BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES)
 
 cdef enum:
     MOST_BYTES = 1 << 30     # of all token texts together, so that offsets fit 32 bits
     NAMES_SIZE = 280         # of the names in a sentence about an unknown pre-tokenizer
-    LLAMA3_TOKENS = 128256
-    LLAMA3_BOS = 128000
 
 
 cdef inline bool equals(bnf_str s, const char *text) noexcept nogil:
@@ -191,20 +189,20 @@ cdef int unknown_pre(bnf_str name) noexcept nogil:
 cdef int read_pre(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     cdef bnf_str name
     cdef size_t i = 0
-    cdef uint32_t length = 0
+    cdef const char *whose = NULL
     cdef int status
     cdef int found = bnf_gguf_str(gguf, "tokenizer.ggml.pre", &name)
     if found < 0:
         return found
     if found == 0 or name.len == 0:
-        name.data = "default"
-        if v.n_tokens == LLAMA3_TOKENS:
-            name.data = <const char *>bnf_strings_get(&v.text, LLAMA3_BOS, &length)
-            name.len = length
-            name.data = "llama-bpe" if equals(name, "<|begin_of_text|>") else "default"
+        name.data = bnf_vocab_detect(v, &whose)
         name.len = strlen(name.data)
-        status = bnf_vocab_repair("tokenizer.ggml.pre is missing: '%s' is used%s", name.data,
-                                  "" if name.len == 7 else ", because this is the vocabulary of Llama 3")
+        if whose != NULL:
+            status = bnf_vocab_repair("tokenizer.ggml.pre is missing: '%s' is used, because this is the vocabulary of %s", name.data, whose)
+        elif equals(name, "default"):
+            status = bnf_vocab_repair("tokenizer.ggml.pre is missing: 'default' is used")
+        else:
+            status = bnf_vocab_repair("tokenizer.ggml.pre is missing: '%s' is used, because the tokens are made like that", name.data)
         if status < 0:
             return status
     while bnf_pre_names[i].name != NULL and not equals(name, bnf_pre_names[i].name):
