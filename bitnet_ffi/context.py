@@ -68,7 +68,8 @@ class Context:
         logit changes.
     n_seq_max: sequences, 1 to 256.
     n_threads: None: the physical cores that this process may use.
-    kv_type: numbers of the KV cache, "f16" or "f32" (twice the memory).
+    kv_type: numbers of the KV cache, "f16", "f32" (twice the memory) or "q8_0" (17/32 of it, rounded to 8 bits; head widths
+        that are multiples of 32).
     abort with cancel() from any thread, or Ctrl-C in the main thread.
     Errors: OutOfMemoryError; InvalidArgumentError.
     """
@@ -267,9 +268,10 @@ class Context:
 
 
 def _kv_type(name: str) -> int:
-    if name not in ("f16", "f32"):
-        raise ValueError(f"kv_type: {name!r}, expected 'f16' or 'f32'")
-    return lib.GGML_TYPE_F16 if name == "f16" else lib.GGML_TYPE_F32
+    types = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
+    if name not in types:
+        raise ValueError(f"kv_type: {name!r}, expected 'f16', 'f32' or 'q8_0'")
+    return types[name]
 
 
 def _ids(values) -> np.ndarray:

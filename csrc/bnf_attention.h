@@ -33,8 +33,8 @@ BNF_TEMPLATE float bnf_vec_highest(bnf_vec v);                     /* there is n
 BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v);                       /* bnf_expf in each lane */
 BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes);             /* the tree, of 16 / BNF_VEC_LEN vectors */
 BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *square);              /* of BNF_VEC_LEN vectors */
-/* Elements [i, i + BNF_VEC_LEN) of a row of the cache, of which `left` exist, at least 1; the others read as +0. */
-BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type);
+/* Elements [i, i + BNF_VEC_LEN) of a row of the cache, i < d; those beyond d read as +0. */
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, const enum bnf_kv_type type);
 
 /* ---- a page as the tile wants it ---- */
 
@@ -49,7 +49,7 @@ BNF_TEMPLATE void bnf_unpack_keys(const uint8_t *k, int64_t dk, uint64_t mask, f
             bnf_vec square[BNF_VEC_LEN];
 #pragma GCC unroll 16
             for (int j = 0; j < BNF_VEC_LEN; j++)
-                square[j] = bnf_vec_load_kv(k + (uint64_t)(slot + j) * row_size, i, dk - i, type);
+                square[j] = bnf_vec_load_kv(k + (uint64_t)(slot + j) * row_size, dk, i, type);
             bnf_vec_transpose(square);
 #pragma GCC unroll 16
             for (int j = 0; j < BNF_VEC_LEN; j++)
@@ -65,14 +65,15 @@ BNF_TEMPLATE void bnf_unpack_values(const uint8_t *v, int64_t dv, uint64_t mask,
     for (; mask; mask &= mask - 1) {
         const int64_t slot = __builtin_ctzll(mask);
         for (int64_t c = 0; c < dv; c += BNF_VEC_LEN)
-            bnf_vec_store(values + slot * BNF_VALUE_STRIDE(dv) + c, bnf_vec_load_kv(v + (uint64_t)slot * row_size, c, dv - c, type));
+            bnf_vec_store(values + slot * BNF_VALUE_STRIDE(dv) + c, bnf_vec_load_kv(v + (uint64_t)slot * row_size, dv, c, type));
     }
 }
 
 /* ---- scores ---- */
 
 /* sum[row][vector] of one lane of the sums: elements lane, lane + 16, ... */
-BNF_TEMPLATE void bnf_tile_lane(bnf_vec sum[][BNF_KEY_VECS], const float *const *q, int64_t lane, int64_t dk, const float *keys, const int rows)
+BNF_TEMPLATE void bnf_tile_lane(bnf_vec sum[][BNF_KEY_VECS], const float *const *q, int64_t lane, int64_t dk, const float *keys,
+                                const int rows)
 {
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -259,6 +260,8 @@ BNF_TEMPLATE void bnf_tile_page(const struct bnf_attn_tile *t)
 #define BNF_ATTN_TILE_FUNCTIONS(isa)                                                                                     \
     BNF_ATTN_UNPACK_FUNCTIONS(isa, f16, BNF_KV_F16)                                                                      \
     BNF_ATTN_UNPACK_FUNCTIONS(isa, f32, BNF_KV_F32)                                                                      \
+    BNF_ATTN_UNPACK_FUNCTIONS(isa, q8_0, BNF_KV_Q8_0)                                                                    \
+    BNF_STORE_KV_Q8_0_FUNCTION(isa)                                                                                      \
     void bnf_attn_tile_##isa(const struct bnf_attn_tile *tile) { bnf_tile_page(tile); }
 
 #endif

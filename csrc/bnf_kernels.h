@@ -40,12 +40,29 @@
     void bnf_rope_##isa(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);           \
     void bnf_store_kv_f16_##isa(const float *x, int64_t n, void *y);                                                     \
     void bnf_store_kv_f32_##isa(const float *x, int64_t n, void *y);                                                     \
-    BNF_ATTN_PAGE_PROTOTYPE(f16, isa) BNF_ATTN_PAGE_PROTOTYPE(f32, isa)                                                  \
-    BNF_UNPACK_PROTOTYPE(f16, isa) BNF_UNPACK_PROTOTYPE(f32, isa)                                                        \
+    void bnf_store_kv_q8_0_##isa(const float *x, int64_t n, void *y);                                                    \
+    BNF_ATTN_PAGE_PROTOTYPE(f16, isa) BNF_ATTN_PAGE_PROTOTYPE(f32, isa) BNF_ATTN_PAGE_PROTOTYPE(q8_0, isa)               \
+    BNF_UNPACK_PROTOTYPE(f16, isa) BNF_UNPACK_PROTOTYPE(f32, isa) BNF_UNPACK_PROTOTYPE(q8_0, isa)                        \
     void bnf_attn_tile_##isa(const struct bnf_attn_tile *tile);                                                          \
     void bnf_attn_merge_##isa(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,           \
                               int64_t g, int64_t dv);                                                                    \
     extern const struct bnf_ops bnf_ops_##isa;
+
+/* The same in every table, whose quantize_block it calls: blocks one by one, as a head's end may fill half of 64. */
+#define BNF_STORE_KV_Q8_0_FUNCTION(isa)                                                                                  \
+    void bnf_store_kv_q8_0_##isa(const float *x, int64_t n, void *y)                                                     \
+    {                                                                                                                    \
+        uint8_t *const row = y;                                                                                          \
+        for (int64_t i = 0; i < n; i += BNF_KV_BLOCK) {                                                                  \
+            int8_t q[BNF_PAD64(BNF_KV_BLOCK)];                                                                           \
+            int16_t sum16[BNF_PAD64(BNF_KV_BLOCK) / 16];                                                                 \
+            float d;                                                                                                     \
+            bnf_quantize_block_##isa(x + i, BNF_KV_BLOCK, q, &d, sum16);                                                 \
+            const uint16_t half = bnf_f32_to_f16(d);                                                                     \
+            memcpy(row + i, q, BNF_KV_BLOCK);                                                                            \
+            memcpy(row + n + i / BNF_KV_BLOCK * 2, &half, sizeof half);                                                  \
+        }                                                                                                                \
+    }
 
 /* Tables that pack weights declare these too, and give BNF_PACKED_MEMBERS to BNF_KERNEL_TABLE as its last argument. */
 #define BNF_PACKED_PROTOTYPES(isa)                                                                                       \
@@ -75,6 +92,8 @@
 
 #define BNF_F12_MEMBERS(isa) .matmul[BNF_TYPE_F12_R4] = bnf_matmul_f12_r4_##isa, .pack_f12 = bnf_pack_f12_##isa
 
+#define BNF_BY_KV_TYPE(op, isa)                                                                                          \
+    { [BNF_KV_F16] = bnf_##op##_f16_##isa, [BNF_KV_F32] = bnf_##op##_f32_##isa, [BNF_KV_Q8_0] = bnf_##op##_q8_0_##isa }
 #define BNF_KERNEL_TABLE(isa, cpu_features, ...) BNF_KERNEL_TABLE_NAMED(isa, isa, cpu_features, __VA_ARGS__)
 
 /* The table `table` with the functions of isa, but for what the last arguments name. */
@@ -105,10 +124,10 @@
         .relu2_mul = bnf_relu2_mul_##isa,                                                                                \
         .exp = bnf_exp_##isa,                                                                                            \
         .rope = bnf_rope_##isa,                                                                                          \
-        .store_kv = { [BNF_KV_F16] = bnf_store_kv_f16_##isa, [BNF_KV_F32] = bnf_store_kv_f32_##isa },                    \
-        .attn_page = { [BNF_KV_F16] = bnf_attn_page_f16_##isa, [BNF_KV_F32] = bnf_attn_page_f32_##isa },                 \
-        .unpack_k = { [BNF_KV_F16] = bnf_unpack_k_f16_##isa, [BNF_KV_F32] = bnf_unpack_k_f32_##isa },                    \
-        .unpack_v = { [BNF_KV_F16] = bnf_unpack_v_f16_##isa, [BNF_KV_F32] = bnf_unpack_v_f32_##isa },                    \
+        .store_kv = BNF_BY_KV_TYPE(store_kv, isa),                                                                       \
+        .attn_page = BNF_BY_KV_TYPE(attn_page, isa),                                                                     \
+        .unpack_k = BNF_BY_KV_TYPE(unpack_k, isa),                                                                       \
+        .unpack_v = BNF_BY_KV_TYPE(unpack_v, isa),                                                                       \
         .attn_tile = bnf_attn_tile_##isa,                                                                                \
         .attn_merge = bnf_attn_merge_##isa,                                                                              \
         __VA_ARGS__                                                                                                      \

@@ -65,13 +65,20 @@ typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *
 /* The most that is asked for: 32 columns of a packed block format, a byte an element and 20 bytes for 32 of them. */
 #define BNF_MATMUL_SCRATCH(k) ((size_t)(BNF_PAD64(k) * 52 + 4096))
 
-enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_N_KV_TYPES };
+/* Numbers of the KV cache. Q8_0: blocks of 32 along a head, whose width is a multiple of 32; a position's row is its int8 q[d], then
+ * the blocks' F16 scales d[d / 32]; w_i = (float)q_i * d_b, which is exact (8 by 11 bits), and every sum is the one of F32. */
+enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_KV_Q8_0, BNF_N_KV_TYPES };
+#define BNF_KV_BLOCK 32
 #define BNF_KV_PAGE 64 /* positions in a page of the KV cache; also the attention chunk, aligned to absolute position */
 
 /* Bytes of one position's d numbers. */
 static inline uint64_t bnf_kv_row_size(enum bnf_kv_type type, int64_t d)
 {
-    return (uint64_t)d * (type == BNF_KV_F32 ? sizeof(float) : sizeof(uint16_t));
+    switch (type) {
+    case BNF_KV_F32: return (uint64_t)d * sizeof(float);
+    case BNF_KV_Q8_0: return (uint64_t)(d + d / BNF_KV_BLOCK * (int64_t)sizeof(uint16_t));
+    default: return (uint64_t)d * sizeof(uint16_t);
+    }
 }
 
 /* Rows [row, row + n) of a page, to L2: what a page kernel does for the next page while it works through the rows of its own.
@@ -168,7 +175,7 @@ struct bnf_ops {
      * rounded. Elements from n_rot on stay. */
     void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);
 
-    void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* convert to the kv type (F16: rne) */
+    void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* F16: rne; Q8_0: q as quantize_block, d to F16 by rne */
     bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
     /* The slots of `mask` of a page, [64][d] of the kv type, as floats for attn_tile. Slots beyond the mask may be read; what
      * they hold changes no result. */

@@ -147,6 +147,7 @@ struct bnf_kv {
     uint64_t layer_stride_k, layer_stride_v; /* bytes from layer to layer */
     uint64_t head_stride_k, head_stride_v;   /* bytes of [64][dk] and [64][dv] */
     uint8_t *k, *v;             /* [layer][page][kv head][64][d] */
+    bool *used;                 /* [n_pages] pages that may hold something else than zero */
     int32_t *refs;              /* [n_pages] sequences that hold the page */
     uint64_t *filled;           /* [n_pages] slots that any sequence holds */
     int32_t *token;             /* [n_pages][64] number of the token in a filled slot: copies of one have one number */

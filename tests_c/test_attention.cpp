@@ -11,7 +11,7 @@ using namespace float_checks;
 
 namespace {
 
-const enum bnf_kv_type KV_TYPES[] = {BNF_KV_F16, BNF_KV_F32};
+const enum bnf_kv_type KV_TYPES[] = {BNF_KV_F16, BNF_KV_F32, BNF_KV_Q8_0};
 constexpr uint64_t FULL = ~UINT64_C(0);
 
 /* n pages of keys and values, and the query heads that look at them. Kept as floats that the kv type holds exactly. */
@@ -20,7 +20,7 @@ struct Cache {
     size_t g, dk, dv, n_pages;
     float scale;
     std::vector<float> q, k, v;
-    std::vector<uint16_t> k16, v16;
+    std::vector<uint8_t> k_bytes, v_bytes;
 
     Cache(enum bnf_kv_type kv_type, size_t heads, size_t key_width, size_t value_width, size_t pages, bool hostile = false)
         : type(kv_type), g(heads), dk(key_width), dv(value_width), n_pages(pages), scale(1 / std::sqrt(static_cast<float>(dk)))
@@ -32,12 +32,12 @@ struct Cache {
             spoil(k, 4);
             spoil(v, 5);
         }
-        k16 = halves(k);
-        v16 = halves(v);
+        k_bytes = stored(k, dk);
+        v_bytes = stored(v, dv);
     }
 
-    const void *k_page(size_t page) const { return at(k16, k, page * BNF_KV_PAGE * dk); }
-    const void *v_page(size_t page) const { return at(v16, v, page * BNF_KV_PAGE * dv); }
+    const void *k_page(size_t page) const { return at(k_bytes, k, page, dk); }
+    const void *v_page(size_t page) const { return at(v_bytes, v, page, dv); }
 
 private:
     /* One vector element in 500, so that some positions and columns stay finite. */
@@ -48,20 +48,36 @@ private:
         for (const float value : odd)
             x[random() % x.size()] = value;
     }
-    std::vector<uint16_t> halves(std::vector<float> &x) const
+    /* Rows of d floats as the cache holds them; x becomes what they mean. */
+    std::vector<uint8_t> stored(std::vector<float> &x, size_t d) const
     {
-        std::vector<uint16_t> half(x.size());
-        for (size_t i = 0; i < x.size() && type == BNF_KV_F16; i++) {
-            half[i] = bnf_f32_to_f16(x[i]);
-            x[i] = bnf_f16_to_f32(half[i]);
+        const size_t row_size = bnf_kv_row_size(type, static_cast<int64_t>(d));
+        std::vector<uint8_t> bytes(x.size() / d * row_size);
+        for (size_t row = 0; row * d < x.size(); row++) {
+            uint8_t *const y = bytes.data() + row * row_size;
+            table("scalar").store_kv[type](x.data() + row * d, static_cast<int64_t>(d), y);
+            for (size_t i = 0; i < d && type != BNF_KV_F32; i++) {
+                uint16_t half;
+                std::memcpy(&half, type == BNF_KV_F16 ? y + 2 * i : y + d + i / BNF_KV_BLOCK * 2, sizeof half);
+                const float f = bnf_f16_to_f32(half);
+                x[row * d + i] = type == BNF_KV_F16 ? f : static_cast<float>(static_cast<int8_t>(y[i])) * f;
+            }
         }
-        return half;
+        return bytes;
     }
-    const void *at(const std::vector<uint16_t> &half, const std::vector<float> &full, size_t i) const
+    /* F32 as the floats stand now: tests change them. */
+    const void *at(const std::vector<uint8_t> &bytes, const std::vector<float> &x, size_t page, size_t d) const
     {
-        return type == BNF_KV_F16 ? static_cast<const void *>(half.data() + i) : static_cast<const void *>(full.data() + i);
+        if (type == BNF_KV_F32)
+            return x.data() + page * BNF_KV_PAGE * d;
+        return bytes.data() + page * BNF_KV_PAGE * bnf_kv_row_size(type, static_cast<int64_t>(d));
     }
 };
+
+bool fits(enum bnf_kv_type type, size_t dk, size_t dv)
+{
+    return type != BNF_KV_Q8_0 || (dk % BNF_KV_BLOCK == 0 && dv % BNF_KV_BLOCK == 0);
+}
 
 struct Result {
     std::vector<float> m, l, o;
@@ -107,7 +123,7 @@ void check_same_as_scalar(const Cache &cache)
         for (size_t i = 0; i < expected.size(); i++)
             if (!(one_page(*ops, cache, 0, masks()[i]) == expected[i]))
                 wrong.push_back(masks()[i]);
-        INFO(ops->name << (cache.type == BNF_KV_F16 ? ", f16" : ", f32") << ", g = " << cache.g << ", dk = " << cache.dk
+        INFO(ops->name << ", type " << cache.type << ", g = " << cache.g << ", dk = " << cache.dk
                        << ", dv = " << cache.dv);
         REQUIRE(wrong == std::vector<uint64_t>());
     }
@@ -120,21 +136,23 @@ TEST_CASE("test_attn_page_same_bits_for_model_shapes")
     for (const enum bnf_kv_type type : KV_TYPES)
         for (const size_t g : {1u, 3u, 4u, 5u, 8u})
             for (const size_t d : {64u, 96u, 100u, 128u})
-                check_same_as_scalar(Cache(type, g, d, d, 1));
+                if (fits(type, d, d))
+                    check_same_as_scalar(Cache(type, g, d, d, 1));
 }
 
 TEST_CASE("test_attn_page_same_bits_for_any_shape")
 {
     for (const enum bnf_kv_type type : KV_TYPES)
-        for (size_t d = 1; d <= 70; d++)
-            check_same_as_scalar(Cache(type, 1 + d % 10, d, 71 - d, 1));
+        for (size_t d = 1; d <= 95; d++)
+            if (fits(type, d, 96 - d))
+                check_same_as_scalar(Cache(type, 1 + d % 10, d, 96 - d, 1));
 }
 
 TEST_CASE("test_attn_page_same_bits_for_hostile_values")
 {
     for (const enum bnf_kv_type type : KV_TYPES)
         for (const size_t g : {1u, 2u, 3u, 4u, 5u})
-            check_same_as_scalar(Cache(type, g, 72, 100, 1, true));
+            check_same_as_scalar(type == BNF_KV_Q8_0 ? Cache(type, g, 64, 96, 1, true) : Cache(type, g, 72, 100, 1, true));
 }
 
 TEST_CASE("test_attn_page_maximum_passes_over_nan")
@@ -271,6 +289,31 @@ TEST_CASE("test_attn_pages_do_not_depend_on_who_computed_them")
     }
 }
 
+TEST_CASE("test_store_kv_q8_0_same_bits_and_nearest")
+{
+    for (const bool hostile : {false, true})
+        for (const size_t d : {32u, 64u, 96u, 128u, 160u}) {
+            const std::vector<float> x = hostile ? hostile_floats(d, 3) : normal_floats(d, 3);
+            std::vector<uint8_t> expected(bnf_kv_row_size(BNF_KV_Q8_0, static_cast<int64_t>(d)) + 1, 0xa5);
+            table("scalar").store_kv[BNF_KV_Q8_0](x.data(), static_cast<int64_t>(d), expected.data());
+            REQUIRE(expected.back() == 0xa5);
+            REQUIRE(expected.size() == d * 34 / 32 + 1);
+            for (const Table *ops : other_tables()) {
+                std::vector<uint8_t> found(expected.size(), 0xa5);
+                ops->store_kv[BNF_KV_Q8_0](x.data(), static_cast<int64_t>(d), found.data());
+                INFO(ops->name << ", d = " << d << (hostile ? ", hostile" : ""));
+                REQUIRE(found == expected);
+            }
+            for (size_t i = 0; i < d && !hostile; i++) {
+                uint16_t half;
+                std::memcpy(&half, expected.data() + d + i / 32 * 2, sizeof half);
+                const double scale = bnf_f16_to_f32(half);
+                /* Half a step of q, and 127 times what rounding the scale to F16 (2^-11 of it) moves a step. */
+                REQUIRE(std::fabs(static_cast<int8_t>(expected[i]) * scale - x[i]) <= scale * (0.5 + 127 * 0x1p-11 + 1e-4));
+            }
+        }
+}
+
 /* ---- tiles: one token at a time by scalar says what is right ---- */
 
 namespace {
@@ -385,21 +428,23 @@ TEST_CASE("test_attn_tile_same_bits_for_model_shapes")
     for (const enum bnf_kv_type type : KV_TYPES)
         for (const size_t g : {1u, 3u, 4u, 5u, 8u})
             for (const size_t d : {64u, 96u, 100u, 128u})
-                check_tile(Tile(type, 32, g, d, d));
+                if (fits(type, d, d))
+                    check_tile(Tile(type, 32, g, d, d));
 }
 
 TEST_CASE("test_attn_tile_same_bits_for_any_shape")
 {
     for (const enum bnf_kv_type type : KV_TYPES)
-        for (size_t d = 1; d <= 70; d++)
-            check_tile(Tile(type, 1 + d % 11, 1 + d % 6, d, 71 - d));
+        for (size_t d = 1; d <= 95; d++)
+            if (fits(type, d, 96 - d))
+                check_tile(Tile(type, 1 + d % 11, 1 + d % 6, d, 96 - d));
 }
 
 TEST_CASE("test_attn_tile_same_bits_for_hostile_values")
 {
     for (const enum bnf_kv_type type : KV_TYPES)
         for (const size_t g : {1u, 2u, 3u, 4u, 5u})
-            check_tile(Tile(type, 19, g, 72, 100, true));
+            check_tile(type == BNF_KV_Q8_0 ? Tile(type, 19, g, 64, 96, true) : Tile(type, 19, g, 72, 100, true));
 }
 
 /* ---- scalar against the definition in double ---- */
@@ -409,6 +454,8 @@ TEST_CASE("test_attn_pages_merged_are_softmax_attention")
     const size_t n_pages = 7, last_visible = 23; /* of the last page, as in causal attention */
     for (const enum bnf_kv_type type : KV_TYPES)
         for (const size_t d : {64u, 100u}) {
+            if (!fits(type, d, d))
+                continue;
             const Cache cache(type, 3, d, d, n_pages);
             const Table &ops = table("scalar");
             Result r = one_page(ops, cache, 0, FULL);

@@ -71,8 +71,8 @@ def test_older_name_makes_a_context(model):
 REFUSED = {
     "n_seq_max": (257, "n_seq_max is 257, expected at most 256"),
     "n_ctx": (2**32 - 1, "n_ctx is 4294967295, expected at most 16777216"),
-    "type_k": (8, "type_k is 8, expected 1 (F16) or 0 (F32)"),
-    "type_v": (30, "type_v is 30, expected 1 (F16) or 0 (F32)"),
+    "type_k": (2, "type_k is 2, expected 1 (F16), 0 (F32) or 8 (Q8_0)"),
+    "type_v": (30, "type_v is 30, expected 1 (F16), 0 (F32) or 8 (Q8_0)"),
     "ctx_type": (1, "ctx_type"),
     "attention_type": (1, "attention_type: non-causal"),
     "embeddings": (True, "embeddings"),

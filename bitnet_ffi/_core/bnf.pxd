@@ -282,7 +282,9 @@ cdef extern from "bnf_screen.h" nogil:
 
 cdef extern from "bnf_ops.h" nogil:
     enum:
-        BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE
+        BNF_KV_F16, BNF_KV_F32, BNF_KV_Q8_0, BNF_KV_PAGE, BNF_KV_BLOCK
+    ctypedef int bnf_kv_type "enum bnf_kv_type"
+    uint64_t bnf_kv_row_size(bnf_kv_type type, int64_t d)
     ctypedef struct bnf_matrix "struct bnf_matrix":
         const uint8_t *data
         int64_t k
@@ -488,6 +490,7 @@ cdef extern from "bnf_types.h" nogil:
         uint64_t head_stride_v
         uint8_t *k
         uint8_t *v
+        bool *used
         int32_t *refs
         uint64_t *filled
         int32_t *token

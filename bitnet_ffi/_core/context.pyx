@@ -13,8 +13,8 @@ from bitnet_ffi._core.bnf cimport (
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE,
-    BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32,
+    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0,
+    BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0,
     LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
     LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
     LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
@@ -58,14 +58,24 @@ cdef public llama_context_params llama_context_default_params() noexcept nogil:
 cdef int refuse(const char *what) noexcept nogil:
     return bnf_fail(BITNET_ERROR, b"context parameter %s", what)
 
+# bnf_kv_type, -1: the cache cannot hold such numbers.
+cdef inline int32_t kv_type_of(int type) noexcept nogil:
+    if type == GGML_TYPE_F16:
+        return BNF_KV_F16
+    if type == GGML_TYPE_F32:
+        return BNF_KV_F32
+    return BNF_KV_Q8_0 if type == GGML_TYPE_Q8_0 else -1
+
 # What was asked for, as far as this version has it: 0 or an error.
 cdef int check_params(const llama_context_params *p) noexcept nogil:
     if p.n_seq_max > BNF_MAX_SEQUENCES:
         return bnf_fail(BITNET_ERROR, b"n_seq_max is %u, expected at most %d", p.n_seq_max, <int>BNF_MAX_SEQUENCES)
-    if p.type_k != GGML_TYPE_F16 and p.type_k != GGML_TYPE_F32:
-        return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16) or %d (F32)", <int>p.type_k, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
-    if p.type_v != GGML_TYPE_F16 and p.type_v != GGML_TYPE_F32:
-        return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d (F16) or %d (F32)", <int>p.type_v, <int>GGML_TYPE_F16, <int>GGML_TYPE_F32)
+    if kv_type_of(p.type_k) < 0:
+        return bnf_fail(BITNET_ERROR, b"type_k is %d, expected %d (F16), %d (F32) or %d (Q8_0)", <int>p.type_k, <int>GGML_TYPE_F16,
+                        <int>GGML_TYPE_F32, <int>GGML_TYPE_Q8_0)
+    if kv_type_of(p.type_v) < 0:
+        return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d (F16), %d (F32) or %d (Q8_0)", <int>p.type_v, <int>GGML_TYPE_F16,
+                        <int>GGML_TYPE_F32, <int>GGML_TYPE_Q8_0)
     if p.type_v != p.type_k:      # attention reads the keys and values of a page as one type
         return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d, as type_k is", <int>p.type_v, <int>p.type_k)
     if p.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT:
@@ -231,6 +241,9 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     complete_params(&ctx.params, &ctx.model.hp)
     if ctx.params.n_ctx > MAX_CTX:      # asked for, or what the file says
         return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", ctx.params.n_ctx, <int>MAX_CTX)
+    if ctx.params.type_k == GGML_TYPE_Q8_0 and (ctx.model.hp.dk % BNF_KV_BLOCK or ctx.model.hp.dv % BNF_KV_BLOCK):
+        return bnf_fail(BITNET_ERROR, b"a Q8_0 cache takes heads in blocks of %d, but the model's are %d (keys) and %d (values) wide",
+                        <int>BNF_KV_BLOCK, ctx.model.hp.dk, ctx.model.hp.dv)
     ctx.abort_callback = params.abort_callback
     ctx.abort_data = params.abort_callback_data
     rc = make_team(ctx, max(ctx.params.n_threads, ctx.params.n_threads_batch))
@@ -241,8 +254,7 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     rc = make_rope_freqs(ctx)
     if rc == 0:
         rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>ctx.params.n_seq_max,
-                         BNF_KV_F32 if ctx.params.type_k == GGML_TYPE_F32 else BNF_KV_F16,
-                         BNF_KV_F32 if ctx.params.type_v == GGML_TYPE_F32 else BNF_KV_F16)
+                         kv_type_of(ctx.params.type_k), kv_type_of(ctx.params.type_v))
     if rc == 0:
         ctx.next_pos = <int32_t *>bnf_alloc_array(ctx.params.n_seq_max, sizeof(int32_t))
         rc = BITNET_ERROR_MEMORY if ctx.next_pos == NULL else 0

@@ -11,14 +11,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_alloc_array, bnf_release, bnf_resize, bnf_fail, bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
-    bnf_seq_page, bnf_lowest64, bnf_highest64, BNF_KV_F32, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
+    bnf_seq_page, bnf_kv_row_size, bnf_kv_type, bnf_lowest64, bnf_highest64, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
 
 cdef extern from "bnf_calls.h":
     pass
-
-# Bytes of one number of the cache.
-cdef inline uint64_t elem_size(int32_t kv_type) noexcept nogil:
-    return 4 if kv_type == BNF_KV_F32 else 2
 
 # Make room for n_ctx tokens of n_seq_max sequences. Every sequence may leave one page partly filled and, where it parted
 # from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread over sequences that grow
@@ -36,12 +32,13 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.n_ctx = n_ctx
     kv.n_seq_max = n_seq_max
     kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + (1 if n_seq_max == 1 else 2 * n_seq_max)
-    kv.head_stride_k = <uint64_t>BNF_KV_PAGE * <uint64_t>hp.dk * elem_size(type_k)
-    kv.head_stride_v = <uint64_t>BNF_KV_PAGE * <uint64_t>hp.dv * elem_size(type_v)
+    kv.head_stride_k = BNF_KV_PAGE * bnf_kv_row_size(<bnf_kv_type>type_k, hp.dk)
+    kv.head_stride_v = BNF_KV_PAGE * bnf_kv_row_size(<bnf_kv_type>type_v, hp.dv)
     kv.layer_stride_k = kv.head_stride_k * <uint64_t>hp.n_head_kv * <uint64_t>kv.n_pages
     kv.layer_stride_v = kv.head_stride_v * <uint64_t>hp.n_head_kv * <uint64_t>kv.n_pages
     kv.k = <uint8_t *>bnf_alloc_array(<size_t>hp.n_layer, kv.layer_stride_k)
     kv.v = <uint8_t *>bnf_alloc_array(<size_t>hp.n_layer, kv.layer_stride_v)
+    kv.used = <bool *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(bool))
     kv.refs = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.filled = <uint64_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(uint64_t))
     kv.token = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages * BNF_KV_PAGE, sizeof(int32_t))
@@ -49,7 +46,7 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.free_tokens = <int32_t *>bnf_alloc_array(<size_t>n_ctx + 1, sizeof(int32_t))
     kv.free_pages = <int32_t *>bnf_alloc_array(<size_t>kv.n_pages, sizeof(int32_t))
     kv.seqs = <bnf_seq *>bnf_alloc_array(<size_t>n_seq_max, sizeof(bnf_seq))
-    if (kv.k == NULL or kv.v == NULL or kv.refs == NULL or kv.filled == NULL or kv.token == NULL or kv.copies == NULL
+    if (kv.k == NULL or kv.v == NULL or kv.used == NULL or kv.refs == NULL or kv.filled == NULL or kv.token == NULL or kv.copies == NULL
             or kv.free_tokens == NULL or kv.free_pages == NULL or kv.seqs == NULL):
         bnf_kv_free(kv)
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a KV cache of %d tokens (%.1f MiB)", n_ctx,
@@ -71,6 +68,7 @@ cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
             bnf_release(kv.seqs[i].pages)
     bnf_release(kv.k)
     bnf_release(kv.v)
+    bnf_release(kv.used)
     bnf_release(kv.refs)
     bnf_release(kv.filled)
     bnf_release(kv.token)
@@ -80,6 +78,7 @@ cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
     bnf_release(kv.seqs)
     kv.k = NULL
     kv.v = NULL
+    kv.used = NULL
     kv.refs = NULL
     kv.filled = NULL
     kv.token = NULL
@@ -88,13 +87,23 @@ cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
     kv.free_pages = NULL
     kv.seqs = NULL
 
+# data: what the pages held is gone too. A page that no token has been in since the last time is zero already: `used` says which.
 cdef public void bnf_kv_clear(bnf_kv *kv, bool data) noexcept nogil:
+    cdef uint64_t size_k = kv.head_stride_k * <uint64_t>kv.n_head_kv
+    cdef uint64_t size_v = kv.head_stride_v * <uint64_t>kv.n_head_kv
     cdef int32_t i
+    cdef int64_t layer
     for i in range(kv.n_seq_max):
         bnf_kv_seq_rm(kv, i, 0, 0x7fffffff)
-    if data:
-        memset(kv.k, 0, kv.layer_stride_k * <uint64_t>kv.n_layer)
-        memset(kv.v, 0, kv.layer_stride_v * <uint64_t>kv.n_layer)
+    if not data:
+        return
+    for i in range(kv.n_pages):
+        if not kv.used[i]:
+            continue
+        kv.used[i] = False
+        for layer in range(kv.n_layer):
+            memset(kv.k + layer * kv.layer_stride_k + i * size_k, 0, size_k)
+            memset(kv.v + layer * kv.layer_stride_v + i * size_v, 0, size_v)
 
 # ---- pages ----
 
@@ -163,6 +172,7 @@ cdef int32_t take_page(bnf_kv *kv) noexcept nogil:
     kv.n_free -= 1
     page = kv.free_pages[kv.n_free]
     kv.refs[page] = 1
+    kv.used[page] = True
     return page
 
 # Copy the slots of `mask` from page to page, all layers and heads, over what is there; the caller lets a sequence hold them.

@@ -33,28 +33,36 @@ static void list_slots(uint64_t mask, struct page_work *work)
         work->slot[n] = work->slot[n - 1];
 }
 
-TEMPLATE __m256 load_kv(const void *base, int64_t i, const enum bnf_kv_type type)
+/* Elements from i on of a slot's row, which all exist. Q8_0: they lie in one block. */
+TEMPLATE __m256 load_kv(const void *page, int64_t slot, int64_t d, int64_t i, const enum bnf_kv_type type)
 {
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
     if (type == BNF_KV_F16)
-        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)base + i)));
-    return _mm256_loadu_ps((const float *)base + i);
+        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + 2 * i)));
+    if (type == BNF_KV_F32)
+        return _mm256_loadu_ps((const float *)(const void *)(row + 4 * i));
+    uint16_t scale;
+    memcpy(&scale, row + d + i / BNF_KV_BLOCK * 2, sizeof scale);
+    const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(row + i))));
+    return _mm256_mul_ps(q, _mm256_cvtph_ps(_mm_set1_epi16((short)scale)));
 }
 
-/* As load_kv where only `left` elements exist, 1 to 7 or more; the others read as +0. */
-static inline __m256 load_some_kv(const void *base, int64_t i, int64_t left, const enum bnf_kv_type type)
+/* As load_kv where only `left` elements exist, 1 to 7 or more; the others read as +0. Q8_0 rows have no such end. */
+static inline __m256 load_some_kv(const void *page, int64_t slot, int64_t d, int64_t i, int64_t left, const enum bnf_kv_type type)
 {
-    if (left >= 8)
-        return load_kv(base, i, type);
+    if (left >= 8 || type == BNF_KV_Q8_0)
+        return load_kv(page, slot, d, i, type);
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
     if (type == BNF_KV_F32)
-        return bnf_load_some_avx2((const float *)base + i, left);
-    const uint16_t *const half = (const uint16_t *)base + i;
+        return bnf_load_some_avx2((const float *)(const void *)row + i, left);
+    const uint16_t *const half = (const uint16_t *)(const void *)row + i;
     if (left % 2 == 0) { /* as in every model known; masks speak of 32 bits, so two halves */
         const __m128i live = _mm256_castsi256_si128(bnf_live8_avx2(left / 2));
         return _mm256_cvtph_ps(_mm_maskload_epi32((const int *)(const void *)half, live));
     }
     uint16_t part[8] = {0};
     memcpy(part, half, (size_t)left * sizeof *part);
-    return load_kv(part, 0, BNF_KV_F16);
+    return load_kv(part, 0, 8, 0, BNF_KV_F16);
 }
 
 /* bnf_fold16_avx2 of four sums at once, each a low and a high vector.
@@ -78,7 +86,7 @@ TEMPLATE __m128 fold_four(const __m256 (*sum)[2])
 
 /* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (beyond, both factors are 0:
  * that can turn a lane's -0 into +0, which no result shows, as m is never -0 and exp(-0) = exp(0)). */
-TEMPLATE void add_products(__m256 (*sum)[2], const float *q, int64_t dk, const void *k, const int64_t *first, int64_t i,
+TEMPLATE void add_products(__m256 (*sum)[2], const float *q, int64_t dk, const void *k, const uint8_t *slot, int64_t i,
                            int64_t left, const int heads, const int positions, const enum bnf_kv_type type)
 {
 #pragma GCC unroll 2
@@ -89,7 +97,7 @@ TEMPLATE void add_products(__m256 (*sum)[2], const float *q, int64_t dk, const v
         __m256 kj[4];
 #pragma GCC unroll 4
         for (int j = 0; j < positions; j++)
-            kj[j] = left >= 16 ? load_kv(k, first[j] + at, type) : load_some_kv(k, first[j] + at, some, type);
+            kj[j] = left >= 16 ? load_kv(k, slot[j], dk, at, type) : load_some_kv(k, slot[j], dk, at, some, type);
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
             const float *const qh = q + h * dk + at;
@@ -107,19 +115,15 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
     const int positions = heads == 1 ? 4 : heads == 2 ? 2 : 1;
     for (int64_t t = 0; t < work->n; t += positions) {
         bnf_read_ahead(work->next_k, t, positions, dk, type);
-        int64_t first[4];
         __m256 sum[4][2];
-#pragma GCC unroll 4
-        for (int j = 0; j < positions; j++)
-            first[j] = work->slot[t + j] * dk;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
             sum[i][0] = sum[i][1] = _mm256_setzero_ps();
         int64_t i = 0;
         for (; i + 16 <= dk; i += 16)
-            add_products(sum, q, dk, k, first, i, 16, heads, positions, type);
+            add_products(sum, q, dk, k, work->slot + t, i, 16, heads, positions, type);
         if (i < dk)
-            add_products(sum, q, dk, k, first, i, dk - i, heads, positions, type);
+            add_products(sum, q, dk, k, work->slot + t, i, dk - i, heads, positions, type);
         float total[4];
         _mm_storeu_ps(total, _mm_mul_ps(fold_four(sum), _mm_set1_ps(scale)));
 #pragma GCC unroll 4
@@ -183,7 +187,7 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
         __m256 vj[8];
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++)
-            vj[i] = left >= 8 ? load_kv(v, j * dv + c + 8 * i, type) : load_some_kv(v, j * dv + c, left, type);
+            vj[i] = left >= 8 ? load_kv(v, j, dv, c + 8 * i, type) : load_some_kv(v, j, dv, c, left, type);
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
             const __m256 p = _mm256_broadcast_ss(&work->p[h][j]);
@@ -252,6 +256,12 @@ void bnf_attn_page_f32_avx2(const float *q, int64_t g, int64_t dk, int64_t dv, c
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
+void bnf_attn_page_q8_0_avx2(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                             float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
+{
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_Q8_0, m, l, o, next_k, next_v);
+}
+
 void bnf_attn_merge_avx2(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv)
 {
     for (int64_t h = 0; h < g; h++, o += dv, o2 += dv) {
@@ -291,9 +301,9 @@ BNF_TEMPLATE float bnf_vec_highest(bnf_vec v)
 }
 BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_avx2(v); }
 BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_avx2(lanes[0], lanes[1]); }
-BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, const enum bnf_kv_type type)
 {
-    return load_some_kv(row, i, left, type);
+    return load_some_kv(row, 0, d, i, d - i, type);
 }
 
 /* As in ../avx512vnni: pairs of rows, pairs of pairs, halves. */

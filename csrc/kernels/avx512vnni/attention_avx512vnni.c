@@ -6,6 +6,8 @@
  * The functions below are templates over `heads`, `type` and `width`: always inlined with constants, so that the loops over
  * them unroll and the arrays of sums become registers (5 heads: 20 sums + 4 + 1 of 32).
  * Next: vector_avx512vnni.c for the other operations, math_avx512vnni.h for exp. */
+#include <string.h>
+
 #include "kernels_avx512vnni.h"
 #include "math_avx512vnni.h"
 
@@ -33,11 +35,18 @@ static void list_slots(uint64_t mask, struct page_work *work)
         work->slot[n] = work->slot[n - 1];
 }
 
-TEMPLATE __m512 load_kv(const void *base, int64_t i, __mmask16 live, const enum bnf_kv_type type)
+/* Elements from i on of a slot's row. Q8_0: all 16 exist, and lie in one block. */
+TEMPLATE __m512 load_kv(const void *page, int64_t slot, int64_t d, int64_t i, __mmask16 live, const enum bnf_kv_type type)
 {
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
     if (type == BNF_KV_F16)
-        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(live, (const uint16_t *)base + i));
-    return _mm512_maskz_loadu_ps(live, (const float *)base + i);
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(live, row + 2 * i));
+    if (type == BNF_KV_F32)
+        return _mm512_maskz_loadu_ps(live, row + 4 * i);
+    uint16_t scale;
+    memcpy(&scale, row + d + i / BNF_KV_BLOCK * 2, sizeof scale);
+    const __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(row + i))));
+    return _mm512_mul_ps(q, _mm512_cvtph_ps(_mm256_set1_epi16((short)scale)));
 }
 
 /* Step 1 of the tree for two sums: x0+x8 .. x7+x15 in the low half, y's in the high half. */
@@ -61,13 +70,13 @@ TEMPLATE __m128 fold_four(const __m512 *sum)
 }
 
 /* Beyond dk both factors are 0. That can turn a lane's -0 into +0, which no result shows: m is never -0 and exp(-0) = exp(0). */
-TEMPLATE void add_products(__m512 (*sum)[4], const float *q, int64_t dk, const void *k, const int64_t *first, int64_t i,
+TEMPLATE void add_products(__m512 (*sum)[4], const float *q, int64_t dk, const void *k, const uint8_t *slot, int64_t i,
                            __mmask16 live, const int heads, const enum bnf_kv_type type)
 {
     __m512 ki[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++)
-        ki[j] = load_kv(k, first[j] + i, live, type);
+        ki[j] = load_kv(k, slot[j], dk, i, live, type);
 #pragma GCC unroll 5
     for (int h = 0; h < heads; h++) {
         const __m512 qi = _mm512_maskz_loadu_ps(live, q + h * dk + i);
@@ -83,7 +92,6 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
     for (int64_t t = 0; t < work->n; t += 4) {
         bnf_read_ahead(work->next_k, t, 4, dk, type);
         const uint8_t *const slot = work->slot + t;
-        const int64_t first[4] = {slot[0] * dk, slot[1] * dk, slot[2] * dk, slot[3] * dk};
         __m512 sum[MOST_HEADS][4];
 #pragma GCC unroll 5
         for (int h = 0; h < heads; h++)
@@ -92,9 +100,9 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
                 sum[h][j] = _mm512_setzero_ps();
         int64_t i = 0;
         for (; i + 16 <= dk; i += 16)
-            add_products(sum, q, dk, k, first, i, 0xffff, heads, type);
+            add_products(sum, q, dk, k, slot, i, 0xffff, heads, type);
         if (i < dk)
-            add_products(sum, q, dk, k, first, i, bnf_live16_avx512vnni(dk - i), heads, type);
+            add_products(sum, q, dk, k, slot, i, bnf_live16_avx512vnni(dk - i), heads, type);
 #pragma GCC unroll 5
         for (int h = 0; h < heads; h++)
             _mm_storeu_ps(work->score[h] + t, _mm_mul_ps(fold_four(sum[h]), _mm_set1_ps(scale)));
@@ -143,7 +151,7 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
         __m512 vj[4];
 #pragma GCC unroll 4
         for (int i = 0; i < width; i++)
-            vj[i] = load_kv(v, j * dv + c + 16 * i, i == width - 1 ? live : 0xffff, type);
+            vj[i] = load_kv(v, j, dv, c + 16 * i, i == width - 1 ? live : 0xffff, type);
 #pragma GCC unroll 5
         for (int h = 0; h < heads; h++) {
             const __m512 p = _mm512_set1_ps(work->p[h][j]);
@@ -207,6 +215,12 @@ void bnf_attn_page_f32_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
+void bnf_attn_page_q8_0_avx512vnni(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                                   float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
+{
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_Q8_0, m, l, o, next_k, next_v);
+}
+
 void bnf_attn_merge_avx512vnni(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
                                int64_t dv)
 {
@@ -242,9 +256,9 @@ BNF_TEMPLATE bnf_vec bnf_vec_max(bnf_vec a, bnf_vec b) { return _mm512_max_ps(a,
 BNF_TEMPLATE float bnf_vec_highest(bnf_vec v) { return _mm512_reduce_max_ps(v); }
 BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_avx512vnni(v); }
 BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_avx512vnni(*lanes); }
-BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, const enum bnf_kv_type type)
 {
-    return load_kv(row, i, bnf_live16_avx512vnni(left), type);
+    return load_kv(row, 0, d, i, bnf_live16_avx512vnni(d - i), type);
 }
 
 /* Pairs of rows, pairs of pairs, then quarters:

@@ -33,23 +33,33 @@ static void list_slots(uint64_t mask, struct page_work *work)
         work->slot[n] = work->slot[n - 1];
 }
 
-TEMPLATE float32x4_t load_kv(const void *base, int64_t i, const enum bnf_kv_type type)
+/* Elements from i on of a slot's row, which all exist. Q8_0: they lie in one block. */
+TEMPLATE float32x4_t load_kv(const void *page, int64_t slot, int64_t d, int64_t i, const enum bnf_kv_type type)
 {
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
     if (type == BNF_KV_F16)
-        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t *)base + i)));
-    return vld1q_f32((const float *)base + i);
+        return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t *)(const void *)row + i)));
+    if (type == BNF_KV_F32)
+        return vld1q_f32((const float *)(const void *)row + i);
+    uint16_t scale;
+    uint32_t four; /* a load of eight bytes could leave the row */
+    memcpy(&scale, row + d + i / BNF_KV_BLOCK * 2, sizeof scale);
+    memcpy(&four, row + i, sizeof four);
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
+    return vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(scale))));
 }
 
-/* As load_kv where only `left` elements exist, 1 to 3 or more; the others read as +0. */
-static inline float32x4_t load_some_kv(const void *base, int64_t i, int64_t left, const enum bnf_kv_type type)
+/* As load_kv where only `left` elements exist, 1 to 3 or more; the others read as +0. Q8_0 rows have no such end. */
+static inline float32x4_t load_some_kv(const void *page, int64_t slot, int64_t d, int64_t i, int64_t left, const enum bnf_kv_type type)
 {
-    if (left >= 4)
-        return load_kv(base, i, type);
+    if (left >= 4 || type == BNF_KV_Q8_0)
+        return load_kv(page, slot, d, i, type);
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
     if (type == BNF_KV_F32)
-        return bnf_load_some_neon((const float *)base + i, left);
+        return bnf_load_some_neon((const float *)(const void *)row + i, left);
     uint16_t half[4] = {0};
-    memcpy(half, (const uint16_t *)base + i, (size_t)left * sizeof *half);
-    return load_kv(half, 0, BNF_KV_F16);
+    memcpy(half, (const uint16_t *)(const void *)row + i, (size_t)left * sizeof *half);
+    return load_kv(half, 0, 4, 0, BNF_KV_F16);
 }
 
 /* bnf_fold16_neon of four sums at once, each in 4 vectors.
@@ -69,7 +79,7 @@ TEMPLATE float32x4_t fold_four(const float32x4_t (*sum)[4])
 
 /* `positions` K vectors times `heads` q vectors, 16 elements from i; all exist, or `left` (beyond, both factors are 0:
  * that can turn a lane's -0 into +0, which no result shows, as m is never -0 and exp(-0) = exp(0)). */
-TEMPLATE void add_products(float32x4_t (*sum)[4], const float *q, int64_t dk, const void *k, const int64_t *first, int64_t i,
+TEMPLATE void add_products(float32x4_t (*sum)[4], const float *q, int64_t dk, const void *k, const uint8_t *slot, int64_t i,
                            int64_t left, const int heads, const int positions, const enum bnf_kv_type type)
 {
 #pragma GCC unroll 4
@@ -80,7 +90,7 @@ TEMPLATE void add_products(float32x4_t (*sum)[4], const float *q, int64_t dk, co
         float32x4_t kj[4];
 #pragma GCC unroll 4
         for (int j = 0; j < positions; j++)
-            kj[j] = left >= 16 ? load_kv(k, first[j] + at, type) : load_some_kv(k, first[j] + at, some, type);
+            kj[j] = left >= 16 ? load_kv(k, slot[j], dk, at, type) : load_some_kv(k, slot[j], dk, at, some, type);
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
             const float *const qh = q + h * dk + at;
@@ -98,19 +108,15 @@ TEMPLATE void scores(struct page_work *work, const float *q, int64_t dk, const v
     const int positions = heads == 1 ? 4 : heads == 2 ? 2 : 1;
     for (int64_t t = 0; t < work->n; t += positions) {
         bnf_read_ahead(work->next_k, t, positions, dk, type);
-        int64_t first[4];
         float32x4_t sum[4][4];
-#pragma GCC unroll 4
-        for (int j = 0; j < positions; j++)
-            first[j] = work->slot[t + j] * dk;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
             sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = vdupq_n_f32(0.0f);
         int64_t i = 0;
         for (; i + 16 <= dk; i += 16)
-            add_products(sum, q, dk, k, first, i, 16, heads, positions, type);
+            add_products(sum, q, dk, k, work->slot + t, i, 16, heads, positions, type);
         if (i < dk)
-            add_products(sum, q, dk, k, first, i, dk - i, heads, positions, type);
+            add_products(sum, q, dk, k, work->slot + t, i, dk - i, heads, positions, type);
         float total[4];
         vst1q_f32(total, vmulq_n_f32(fold_four(sum), scale));
 #pragma GCC unroll 4
@@ -172,7 +178,7 @@ TEMPLATE void values(const struct page_work *work, const void *v, int64_t dv, in
         float32x4_t vj[8];
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++)
-            vj[i] = left >= 4 ? load_kv(v, j * dv + c + 4 * i, type) : load_some_kv(v, j * dv + c, left, type);
+            vj[i] = left >= 4 ? load_kv(v, j, dv, c + 4 * i, type) : load_some_kv(v, j, dv, c, left, type);
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
             const float32x4_t p = vdupq_n_f32(work->p[h][j]);
@@ -239,6 +245,12 @@ void bnf_attn_page_f32_neon(const float *q, int64_t g, int64_t dk, int64_t dv, c
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o, next_k, next_v);
 }
 
+void bnf_attn_page_q8_0_neon(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                             float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
+{
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_Q8_0, m, l, o, next_k, next_v);
+}
+
 void bnf_attn_merge_neon(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g, int64_t dv)
 {
     for (int64_t h = 0; h < g; h++, o += dv, o2 += dv) {
@@ -273,9 +285,9 @@ BNF_TEMPLATE bnf_vec bnf_vec_max(bnf_vec a, bnf_vec b) { return vbslq_f32(vcgtq_
 BNF_TEMPLATE float bnf_vec_highest(bnf_vec v) { return vmaxvq_f32(v); }
 BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v) { return bnf_exp_lanes_neon(v); }
 BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes) { return bnf_fold16_neon(lanes); }
-BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t i, int64_t left, const enum bnf_kv_type type)
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, const enum bnf_kv_type type)
 {
-    return load_some_kv(row, i, left, type);
+    return load_some_kv(row, 0, d, i, d - i, type);
 }
 
 BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *x)

@@ -4,20 +4,28 @@
  * computed them. Does not divide o by l: the caller does, after the last page.
  * Next: ../../bnf_ops.h for the contract. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels_scalar.h"
 #include "lanes_scalar.h"
 
-static float kv_at(const void *base, int64_t i, enum bnf_kv_type type)
+/* Element i of a slot's row. */
+static float kv_at(const void *page, int64_t slot, int64_t d, int64_t i, enum bnf_kv_type type)
 {
-    return type == BNF_KV_F16 ? bnf_f16_to_f32(((const uint16_t *)base)[i]) : ((const float *)base)[i];
+    const uint8_t *const row = (const uint8_t *)page + (uint64_t)slot * bnf_kv_row_size(type, d);
+    switch (type) {
+    case BNF_KV_F32: return ((const float *)(const void *)row)[i];
+    case BNF_KV_Q8_0:
+        return (float)((const int8_t *)row)[i] * bnf_f16_to_f32(((const uint16_t *)(const void *)(row + d))[i / BNF_KV_BLOCK]);
+    default: return bnf_f16_to_f32(((const uint16_t *)(const void *)row)[i]);
+    }
 }
 
-static float dot(const float *q, const void *k, int64_t first, int64_t dk, enum bnf_kv_type type)
+static float dot(const float *q, const void *k, int64_t slot, int64_t dk, enum bnf_kv_type type)
 {
     float lane[16] = {0};
     for (int64_t i = 0; i < dk; i++)
-        lane[i % 16] = bnf_fmaf(q[i], kv_at(k, first + i, type), lane[i % 16]);
+        lane[i % 16] = bnf_fmaf(q[i], kv_at(k, slot, dk, i, type), lane[i % 16]);
     return bnf_fold16_scalar(lane);
 }
 
@@ -28,7 +36,7 @@ static void page_of_head(const float *q, int64_t dk, int64_t dv, const void *k, 
     float highest = -INFINITY;
     for (int64_t j = 0; j < BNF_KV_PAGE; j++)
         if (mask >> j & 1) {
-            s[j] = dot(q, k, j * dk, dk, type) * scale;
+            s[j] = dot(q, k, j, dk, type) * scale;
             highest = s[j] > highest ? s[j] : highest; /* a NaN compares false; it reaches l and o through exp */
         }
     highest += 0.0f; /* -0 becomes +0: which zero won would depend on the order of comparing */
@@ -41,7 +49,7 @@ static void page_of_head(const float *q, int64_t dk, int64_t dv, const void *k, 
             const float p = bnf_expf(s[j] - highest);
             lane[j % 16] += p;
             for (int64_t c = 0; c < dv; c++)
-                o[c] = bnf_fmaf(p, kv_at(v, j * dv + c, type), o[c]);
+                o[c] = bnf_fmaf(p, kv_at(v, j, dv, c, type), o[c]);
         }
     *m = highest;
     *l = bnf_fold16_scalar(lane);
@@ -68,6 +76,13 @@ void bnf_attn_page_f32_scalar(const float *q, int64_t g, int64_t dk, int64_t dv,
     page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
 }
 
+void bnf_attn_page_q8_0_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
+                               float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
+{
+    (void)next_k, (void)next_v;
+    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_Q8_0, m, l, o);
+}
+
 void bnf_attn_merge_scalar(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
                            int64_t dv)
 {
@@ -88,7 +103,7 @@ static void unpack(const void *x, int64_t d, uint64_t mask, float *y, enum bnf_k
 {
     for (int64_t j = 0; j < BNF_KV_PAGE; j++)
         for (int64_t i = 0; i < d && mask >> j & 1; i++)
-            y[j * d + i] = kv_at(x, j * d + i, type);
+            y[j * d + i] = kv_at(x, j, d, i, type);
 }
 
 #define UNPACK_FUNCTIONS(name, type)                                                                                     \
@@ -102,6 +117,8 @@ static void unpack(const void *x, int64_t d, uint64_t mask, float *y, enum bnf_k
     }
 UNPACK_FUNCTIONS(f16, BNF_KV_F16)
 UNPACK_FUNCTIONS(f32, BNF_KV_F32)
+UNPACK_FUNCTIONS(q8_0, BNF_KV_Q8_0)
+BNF_STORE_KV_Q8_0_FUNCTION(scalar)
 
 void bnf_attn_tile_scalar(const struct bnf_attn_tile *t)
 {
