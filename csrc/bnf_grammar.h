@@ -11,6 +11,7 @@
 #define BNF_GRAMMAR_H
 
 #include "bitnet_ffi.h"
+#include "bnf_regex.h"
 
 /* Limits for hostile grammars. Each failure is a sentence; nothing grows past them. */
 enum {
@@ -146,8 +147,33 @@ struct bnf_grammar_mask {
     struct bnf_gr_partial partial;
 };
 
+/* What sets a lazy grammar going. Immutable, shared by clones. */
+struct bnf_triggers {
+    int32_t n_users; /* atomic */
+    int32_t n_tokens, n_patterns;
+    llama_token *tokens;
+    struct bnf_regex **patterns;
+    bool *whole;     /* [n_patterns] written ^...$: must match all of the text */
+};
+
+struct bnf_heard { /* a token accepted while waiting */
+    llama_token token;
+    uint32_t begin;  /* of its text */
+};
+
+/* A grammar that waits: the text since the last reset. */
+struct bnf_waiting {
+    struct bnf_triggers *triggers; /* NULL: not lazy */
+    bool waits;
+    char *text;                    /* [text_len] */
+    size_t text_len, text_cap;
+    struct bnf_heard *heard;       /* [n_heard] */
+    size_t n_heard, heard_cap;
+};
+
 struct bnf_sampler_grammar {
     const char *name;
+    struct bnf_waiting waiting;
     const struct llama_vocab *vocab;
     const struct bnf_token_order *order;
     struct bnf_matcher *matcher;
@@ -163,8 +189,22 @@ const struct bnf_token_order *bnf_token_order_of(const struct llama_vocab *vocab
 /* Set the bits of all tokens whose text may follow; `bits` is zero before. False: no memory. */
 bool bnf_grammar_mark(struct bnf_matcher *matcher, int32_t state, const struct bnf_gr_partial *partial,
                       const struct bnf_token_order *order, uint64_t *bits);
-/* The state after a token, text and number both tried; 0: impossible. `partial` moves with it. */
+/* The state after a token, text and number both tried, or after its text from byte `skip` > 0 on; 0: impossible. `partial` moves
+ * with it. */
 int32_t bnf_grammar_after(struct bnf_matcher *matcher, int32_t state, struct bnf_gr_partial *partial,
-                          const struct bnf_token_order *order, llama_token token);
+                          const struct bnf_token_order *order, llama_token token, uint32_t skip);
+
+/* sampler_grammar.pyx */
+/* A sampler for GBNF text; NULL with a sentence that begins with `caller` or "grammar". */
+struct llama_sampler *bnf_grammar_sampler_new(const char *caller, const struct llama_vocab *vocab, const char *text, const char *root);
+/* Follow a token, or only its bytes from `skip` on (0: the whole token). */
+void bnf_grammar_follow(struct bnf_sampler_grammar *own, llama_token token, uint32_t skip);
+
+/* sampler_grammar_lazy.pyx */
+/* A token while the grammar waits: it is kept, and when a trigger is complete the grammar follows all from the trigger on. */
+void bnf_waiting_accept(struct bnf_sampler_grammar *own, llama_token token);
+void bnf_waiting_reset(struct bnf_waiting *waiting);
+bool bnf_waiting_copy(const struct bnf_waiting *waiting, struct bnf_waiting *copy); /* false: no memory */
+void bnf_waiting_free(struct bnf_waiting *waiting);
 
 #endif

@@ -934,11 +934,22 @@ LLAMA_API struct llama_sampler *llama_sampler_init_dry(
 LLAMA_API struct llama_sampler *llama_sampler_init_infill(const struct llama_vocab *vocab);
 
 /* Allow only tokens that continue a text of the grammar (GBNF, docs/GRAMMARS.md), from its rule grammar_root on, and end-of-generation
- * tokens only where it may end; all others get minus infinity. Both texts are read here and not kept; vocab is borrowed. NULL
- * + last error with line and column when the grammar is wrong: undefined rules, left recursion, too many elements. Accepting a
+ * tokens only where it may end; all others get minus infinity. Both texts are read here and not kept; vocab is borrowed. No
+ * text, or an empty one: everything is allowed. NULL + last error with line and column when the grammar is wrong: undefined rules, left recursion, too many elements. Accepting a
  * token that does not fit sets the last error; nothing is allowed then. */
 LLAMA_API struct llama_sampler *llama_sampler_init_grammar(
     const struct llama_vocab *vocab, const char *grammar_str, const char *grammar_root);
+
+/* The same from a trigger on: one of the tokens, or a text in what was accepted since the last reset. Until then everything is
+ * allowed. trigger_words: plain texts. trigger_patterns: regular expressions (ECMAScript, bytes; no back references, no
+ * look-ahead), searched for, or matched to the whole text if written ^...$; the grammar begins with the first group that is
+ * not empty, else with the match. The triggers are copied. */
+LLAMA_API struct llama_sampler *llama_sampler_init_grammar_lazy(
+    const struct llama_vocab *vocab, const char *grammar_str, const char *grammar_root, const char **trigger_words,
+    size_t num_trigger_words, const llama_token *trigger_tokens, size_t num_trigger_tokens);
+LLAMA_API struct llama_sampler *llama_sampler_init_grammar_lazy_patterns(
+    const struct llama_vocab *vocab, const char *grammar_str, const char *grammar_root, const char **trigger_patterns,
+    size_t num_trigger_patterns, const llama_token *trigger_tokens, size_t num_trigger_tokens);
 
 /* Of 2024: sort and compute probabilities; tail-free sampling (z >= 1: off). */
 LLAMA_API struct llama_sampler *llama_sampler_init_softmax(void);

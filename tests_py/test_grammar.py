@@ -148,7 +148,7 @@ WRONG = [
     ("root = x", "line 1, column 6: expected ::="),
     ("root ::= nothing-here", "rule 'nothing-here' is used but not defined"),
     ('other ::= "a"', "no rule 'root'"),
-    ("", "no rule 'root'"),
+    ("# nothing", "no rule 'root'"),
     ("root ::= *", "line 1, column 10: nothing before it to repeat"),
     ('root ::= "a"{3,1}', "a repetition of at least more than at most"),
     ('root ::= "a"{9999}', "a repetition of more than 2000 times"),
@@ -179,10 +179,13 @@ def test_wrong_grammar_says_where(vocab, text, sentence):
 
 
 def test_misuse_is_refused(vocab):
-    for arguments, name in (((None, b"root ::= .", b"root"), b"vocab"), ((vocab, None, b"root"), b"grammar_str"),
-                            ((vocab, b"root ::= .", None), b"grammar_root")):
+    for arguments, name in (((None, b"root ::= .", b"root"), b"vocab"), ((vocab, b"root ::= .", None), b"grammar_root")):
         assert not lib.llama_sampler_init_grammar(*arguments)
         assert name + b" is NULL" in lib.bitnet_last_error()
+    for nothing in (None, b""):
+        sampler = Owned(lib.llama_sampler_init_grammar(vocab, nothing, b"root"))
+        assert lib.llama_sampler_name(sampler) == b"?grammar"
+        assert golden.allowed(lib, sampler, 50).all()
 
 
 @settings(max_examples=300, deadline=None)
@@ -285,3 +288,70 @@ def test_a_long_text_forgets_what_it_no_longer_needs(vocab):
     assert not lib.bitnet_last_error()
     bits = golden.allowed(lib, sampler, n)
     assert {bytes([b]) for b in b"abcd" if bits[tokens[bytes([b])]]} == {b"c", b"d"}
+
+
+# ---- lazy grammars ----
+
+CALL = 'root ::= "<call>" [0-9]+ "</call>"'
+
+
+def lazy(vocab, kind, triggers, tokens=()):
+    init = getattr(lib, "llama_sampler_init_grammar_lazy" + kind)
+    return Owned(init(vocab, CALL.encode(), b"root", (C.c_char_p * len(triggers))(*triggers), len(triggers),
+                      (C.c_int32 * len(tokens))(*tokens), len(tokens)))
+
+
+@pytest.mark.parametrize("kind, triggers", [
+    ("", [b"<call>"]), ("", [b"never", b"<call>"]), ("_patterns", [rb"[\s\S]*?(<call>)[\s\S]*"]), ("_patterns", [rb"<c\w+>"]),
+    ("_patterns", [rb"^[^<]*(<call>)$"])])
+def test_lazy_grammar_waits_for_its_trigger(vocab, kind, triggers):
+    tokens, n = byte_tokens(vocab), lib.llama_vocab_n_tokens(vocab)
+    sampler = lazy(vocab, kind, triggers)
+    for _ in range(2):
+        for letter in b"I think I <cal":
+            assert golden.allowed(lib, sampler, n).all()
+            lib.llama_sampler_accept(sampler, tokens[bytes([letter])])
+        clone = Owned(lib.llama_sampler_clone(sampler))
+        for letter in b"l>":
+            for one in (sampler, clone):
+                assert golden.allowed(lib, one, n).all()
+                lib.llama_sampler_accept(one, tokens[bytes([letter])])
+        for one in (sampler, clone):
+            assert not lib.bitnet_last_error()
+            bits = golden.allowed(lib, one, n)
+            assert bits[tokens[b"7"]] and not bits[tokens[b"x"]] and not bits[tokens[b"<"]]
+        assert accepts(vocab, clone, b"42</call>")
+        lib.llama_sampler_reset(sampler)
+
+
+def test_lazy_grammar_starts_at_a_token(vocab):
+    tokens, n = byte_tokens(vocab), lib.llama_vocab_n_tokens(vocab)
+    sampler = lazy(vocab, "_patterns", [], [tokens[b"<"]])
+    lib.llama_sampler_accept(sampler, tokens[b"x"])
+    assert golden.allowed(lib, sampler, n).all()
+    lib.llama_sampler_accept(sampler, tokens[b"<"])      # the trigger itself belongs to the grammar's text
+    assert accepts(vocab, sampler, b"call>1</call>")
+
+
+def test_lazy_grammar_cuts_a_token_at_the_trigger(vocab):
+    """A token that holds the end of the prose and the beginning of the call: only what the group captured counts."""
+    n = lib.llama_vocab_n_tokens(vocab)
+    token = next(t for t in range(n) if len(piece(vocab, t)) > 2 and piece(vocab, t).isalpha())
+    text = piece(vocab, token)
+    sampler = Owned(lib.llama_sampler_init_grammar_lazy_patterns(
+        vocab, b'root ::= "' + text[1:] + b'" "!"', b"root", (C.c_char_p * 1)(b"(" + text[1:] + b")"), 1, None, 0))
+    lib.llama_sampler_accept(sampler, token)
+    assert not lib.bitnet_last_error()
+    assert accepts(vocab, sampler, b"!")
+
+
+@pytest.mark.parametrize("pattern, sentence", [
+    (b"(", "expected )"), (b")", "a ) without ("), (b"[a", "expected ]"), (b"a{2", "expected }"), (b"*", "nothing before it"),
+    (b"(?=x)", "look-ahead"), (b"(a)\\1", "back references"), (b"\\q", "unknown escape"), (b"a{3,2}", "at least more"),
+    (b"(?:" * 300, "nested too deep"), (b"(" * 99, "too many groups"), (b"((((a{999}){999}){999}){999})", "too long")])
+def test_wrong_trigger_is_a_sentence(vocab, pattern, sentence):
+    arguments = (vocab, CALL.encode(), b"root", (C.c_char_p * 1)(pattern), 1, None, 0)
+    assert not lib.llama_sampler_init_grammar_lazy_patterns(*arguments)
+    assert sentence in lib.bitnet_last_error().decode()
+    assert not lib.llama_sampler_init_grammar_lazy_patterns(vocab, CALL.encode(), b"root", None, 1, None, 0)
+    assert b"a trigger is NULL" in lib.bitnet_last_error()

@@ -1,7 +1,17 @@
 # The grammar rooms' view of csrc/bnf_grammar.h, all extern. Nothing is defined here.
 
+from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, llama_model, llama_token
+from bitnet_ffi._core.bnf cimport bool, llama_model, llama_sampler, llama_token
+
+cdef extern from "bnf_regex.h" nogil:
+    ctypedef struct bnf_regex "struct bnf_regex":
+        pass
+    enum:
+        BNF_REGEX_NO, BNF_REGEX_YES, BNF_REGEX_NO_MEMORY
+    bnf_regex *bnf_regex_new(const char *pattern)
+    void bnf_regex_free(bnf_regex *regex)
+    int bnf_regex_find(const bnf_regex *regex, const char *text, size_t len, bool whole, size_t *start)
 
 cdef extern from "bnf_grammar.h" nogil:
     enum:
@@ -110,8 +120,28 @@ cdef extern from "bnf_grammar.h" nogil:
         uint64_t generation
         int32_t state
         bnf_gr_partial partial
+    ctypedef struct bnf_triggers "struct bnf_triggers":
+        int32_t n_users
+        int32_t n_tokens
+        int32_t n_patterns
+        llama_token *tokens
+        bnf_regex **patterns
+        bool *whole
+    ctypedef struct bnf_heard "struct bnf_heard":
+        llama_token token
+        uint32_t begin
+    ctypedef struct bnf_waiting "struct bnf_waiting":
+        bnf_triggers *triggers
+        bool waits
+        char *text
+        size_t text_len
+        size_t text_cap
+        bnf_heard *heard
+        size_t n_heard
+        size_t heard_cap
     ctypedef struct bnf_sampler_grammar "struct bnf_sampler_grammar":
         const char *name
+        bnf_waiting waiting
         const llama_model *vocab
         const bnf_token_order *order
         bnf_matcher *matcher
@@ -122,4 +152,10 @@ cdef extern from "bnf_grammar.h" nogil:
     const bnf_token_order *bnf_token_order_of(const llama_model *vocab)
     bool bnf_grammar_mark(bnf_matcher *matcher, int32_t state, const bnf_gr_partial *partial, const bnf_token_order *order, uint64_t *bits)
     int32_t bnf_grammar_after(bnf_matcher *matcher, int32_t state, bnf_gr_partial *partial, const bnf_token_order *order,
-                              llama_token token)
+                              llama_token token, uint32_t skip)
+    llama_sampler *bnf_grammar_sampler_new(const char *caller, const llama_model *vocab, const char *text, const char *root)
+    void bnf_grammar_follow(bnf_sampler_grammar *own, llama_token token, uint32_t skip)
+    void bnf_waiting_accept(bnf_sampler_grammar *own, llama_token token)
+    void bnf_waiting_reset(bnf_waiting *waiting)
+    bool bnf_waiting_copy(const bnf_waiting *waiting, bnf_waiting *copy)
+    void bnf_waiting_free(bnf_waiting *waiting)

@@ -184,14 +184,14 @@ cdef public bool bnf_grammar_mark(bnf_matcher *matcher, int32_t state, const bnf
     return True
 
 cdef public int32_t bnf_grammar_after(bnf_matcher *matcher, int32_t state, bnf_gr_partial *partial, const bnf_token_order *order,
-                                      llama_token token) noexcept nogil:
-    cdef int32_t by_number = bnf_matcher_token(matcher, state, token) if partial.n_left == 0 else DEAD
+                                      llama_token token, uint32_t skip) noexcept nogil:
+    cdef int32_t by_number = bnf_matcher_token(matcher, state, token) if partial.n_left == 0 and skip == 0 else DEAD
     cdef int32_t by_text = DEAD
     cdef bnf_gr_partial begun = partial[0]
     cdef uint32_t i
     if token >= 0 and token < order.n_tokens and order.begin[token] < order.begin[token + 1]:
         by_text = state
-        for i in range(order.begin[token], order.begin[token + 1]):
+        for i in range(order.begin[token] + skip, order.begin[token + 1]):
             by_text = bnf_matcher_byte(matcher, by_text, &begun, order.bytes[i])
             if by_text == DEAD:
                 break

@@ -5,17 +5,17 @@
 # Next: grammar_tokens.pyx, which tokens; grammar.pyx, the machine; grammar_parse.pyx, the language.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release, bool, llama_model, llama_sampler, llama_sampler_i,
     llama_token, llama_token_data_array)
-from bitnet_ffi._core.bnf_sampler cimport INFINITY, bnf_sampler_new
+from bitnet_ffi._core.bnf_sampler cimport INFINITY, bnf_empty_i, bnf_sampler_new, bnf_sampler_plain
 from bitnet_ffi._core.bnf_grammar cimport (
     BNF_GRAMMAR_MASKS, bnf_gr_partial, bnf_grammar, bnf_grammar_after, bnf_grammar_compile, bnf_grammar_free, bnf_grammar_mark,
     bnf_grammar_mask, bnf_grammar_parse, bnf_matcher, bnf_matcher_complete, bnf_matcher_copy, bnf_matcher_free, bnf_matcher_new,
-    bnf_matcher_tidy, bnf_rules, bnf_rules_free, bnf_sampler_grammar, bnf_token_order_of,
-    llama_grammar_element)
+    bnf_matcher_tidy, bnf_rules, bnf_rules_free, bnf_sampler_grammar, bnf_token_order_of, bnf_waiting_accept, bnf_waiting_copy,
+    bnf_waiting_free, bnf_waiting_reset, llama_grammar_element)
 
 cdef extern from "bnf_sampler.h" nogil:
     llama_sampler_i bnf_grammar_i
@@ -71,13 +71,15 @@ cdef bint allows(bnf_sampler_grammar *own, const uint64_t *mask, llama_token tok
         return own.partial.n_left == 0 and bnf_matcher_complete(own.matcher, own.state)
     if mask != NULL:
         return mask[token // 64] >> (token % 64) & 1
-    return bnf_grammar_after(own.matcher, own.state, &partial, own.order, token) != DEAD
+    return bnf_grammar_after(own.matcher, own.state, &partial, own.order, token, 0) != DEAD
 
 
 cdef public void bnf_grammar_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
     cdef bnf_sampler_grammar *own = <bnf_sampler_grammar *>smpl.ctx
     cdef const uint64_t *mask = NULL
     cdef size_t i
+    if own.waiting.waits:
+        return
     own.state = bnf_matcher_tidy(own.matcher, own.state)
     if cur.size > FEW:
         mask = mask_here(own)
@@ -88,6 +90,13 @@ cdef public void bnf_grammar_sampler_apply(llama_sampler *smpl, llama_token_data
 
 cdef public void bnf_grammar_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
     cdef bnf_sampler_grammar *own = <bnf_sampler_grammar *>smpl.ctx
+    if own.waiting.waits:
+        bnf_waiting_accept(own, token)
+    else:
+        bnf_grammar_follow(own, token, 0)
+
+
+cdef public void bnf_grammar_follow(bnf_sampler_grammar *own, llama_token token, uint32_t skip) noexcept nogil:
     if llama_vocab_is_eog(own.vocab, token):
         if own.partial.n_left > 0 or not bnf_matcher_complete(own.matcher, own.state):
             bnf_fail(BITNET_ERROR, "grammar: token %d ends the text where the grammar goes on", <int>token)
@@ -96,7 +105,7 @@ cdef public void bnf_grammar_sampler_accept(llama_sampler *smpl, llama_token tok
     if own.state == DEAD:
         bnf_fail(BITNET_ERROR, "grammar: nothing may follow what was accepted before token %d", <int>token)
         return
-    own.state = bnf_grammar_after(own.matcher, own.state, &own.partial, own.order, token)
+    own.state = bnf_grammar_after(own.matcher, own.state, &own.partial, own.order, token, skip)
     if own.state == DEAD and not own.matcher.failed:
         bnf_fail(BITNET_ERROR, "grammar: token %d does not fit what the grammar expects", <int>token)
 
@@ -115,6 +124,7 @@ cdef public void bnf_grammar_sampler_reset(llama_sampler *smpl) noexcept nogil:
     cdef int32_t state = DEAD
     cdef bnf_matcher *fresh = bnf_matcher_new(own.matcher.grammar, &state)
     forget_place(own)
+    bnf_waiting_reset(&own.waiting)
     own.state = state
     if fresh != NULL:      # without memory: the old machine in the dead state, and the last error says why
         bnf_matcher_free(own.matcher)
@@ -127,6 +137,7 @@ cdef public void bnf_grammar_sampler_free(llama_sampler *smpl) noexcept nogil:
     for i in range(BNF_GRAMMAR_MASKS):
         bnf_release(own.masks[i].bits)
     bnf_matcher_free(own.matcher)
+    bnf_waiting_free(&own.waiting)
     bnf_release(own)
 
 
@@ -142,7 +153,7 @@ cdef public llama_sampler *bnf_grammar_sampler_clone(const llama_sampler *smpl) 
     new.state = own.state
     new.partial = own.partial
     new.matcher = bnf_matcher_copy(own.matcher, &new.state)
-    if new.matcher == NULL:
+    if new.matcher == NULL or not bnf_waiting_copy(&own.waiting, &new.waiting):
         llama_sampler_free(copy)
         return NULL
     return copy
@@ -177,16 +188,16 @@ cdef bint fill(bnf_sampler_grammar *own, const llama_model *vocab, bnf_grammar *
     return own.matcher != NULL and own.order != NULL
 
 
-cdef public llama_sampler *llama_sampler_init_grammar(const llama_model *vocab, const char *grammar_str,
-                                                      const char *grammar_root) noexcept nogil:
+cdef public llama_sampler *bnf_grammar_sampler_new(const char *caller, const llama_model *vocab, const char *text,
+                                                   const char *root) noexcept nogil:
     cdef llama_sampler *smpl
     cdef bnf_grammar *grammar
-    bnf_clear_error()
-    if vocab == NULL or grammar_str == NULL or grammar_root == NULL:
-        bnf_fail(BITNET_ERROR, "llama_sampler_init_grammar: %s is NULL",
-                 "vocab" if vocab == NULL else "grammar_str" if grammar_str == NULL else "grammar_root")
+    if vocab == NULL or root == NULL:
+        bnf_fail(BITNET_ERROR, "%s: %s is NULL", caller, "vocab" if vocab == NULL else "grammar_root")
         return NULL
-    grammar = grammar_of(vocab, grammar_str, grammar_root)
+    if text == NULL or text[0] == 0:      # as in llama.cpp: no grammar, everything is allowed
+        return bnf_sampler_new(&bnf_empty_i, "?grammar", sizeof(bnf_sampler_plain))
+    grammar = grammar_of(vocab, text, root)
     if grammar == NULL:
         return NULL
     smpl = bnf_sampler_new(&bnf_grammar_i, "grammar", sizeof(bnf_sampler_grammar))
@@ -195,3 +206,9 @@ cdef public llama_sampler *llama_sampler_init_grammar(const llama_model *vocab, 
         smpl = NULL
     bnf_grammar_free(grammar)      # the matcher holds it
     return smpl
+
+
+cdef public llama_sampler *llama_sampler_init_grammar(const llama_model *vocab, const char *grammar_str,
+                                                      const char *grammar_root) noexcept nogil:
+    bnf_clear_error()
+    return bnf_grammar_sampler_new("llama_sampler_init_grammar", vocab, grammar_str, grammar_root)
