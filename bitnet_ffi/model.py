@@ -7,12 +7,15 @@ Next: generate.py for text, context.py for logits.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _log  # noqa: F401  the first library call should already reach the logger
-from ._ffi import check, check_pointer, fail, ffi, lib, read_string, text_of
+from ._ffi import check, check_done, check_pointer, fail, ffi, lib, read_string, text_of
 from .errors import InvalidArgumentError, Utf8Error
 
 if TYPE_CHECKING:
@@ -209,10 +212,83 @@ class Model:
 
         errors: what to do with bytes that are not UTF-8, as in bytes.decode. Threads: any.
         """
-        ids, pointer = ffi.new("int32_t[]", list(tokens)), self._pointer
+        ids, pointer = np.ascontiguousarray(tokens, np.int32), self._pointer
+        if ids.ndim != 1:
+            raise ValueError(f"tokens: an array of {ids.ndim} dimensions, expected 1")
         text, n = _filled("char[]", 16 + 8 * len(ids), lambda array, room: lib.llama_detokenize(
-            pointer, ids, len(ids), array, room, remove_special, unparse_special))
+            pointer, _int32s(ids), len(ids), array, room, remove_special, unparse_special))
         return ffi.buffer(text, n)[:].decode("utf-8", errors)
+
+    def encode(self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False,
+               return_offsets: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """`tokenize` with NumPy output: int32 tokens.
+
+        return_offsets: also int32[n, 2], the bytes [begin, end) of the text (in UTF-8) that each token stands for; empty
+        for BOS, EOS and a space that the vocabulary puts in front. Arguments and errors otherwise as `tokenize`.
+        """
+        return self._encode(_utf8(text), _flags(add_special, parse_special), return_offsets)
+
+    def _encode(self, data: bytes, flags: int, return_offsets: bool = False):
+        pointer = self._pointer
+        # A token a byte is nearly always the most; pages that are not reached are never touched.
+        room = len(data) + 8
+        while True:
+            ids = np.empty(room, np.int32)
+            ranges = np.empty((room, 2), np.int32) if return_offsets else None
+            n = lib.bitnet_tokenize(pointer, data, len(data), _int32s(ids), ffi.NULL if ranges is None else _int32s(ranges),
+                                    room, flags)
+            check_done()
+            if n >= 0:
+                return (ids[:n].copy(), ranges[:n].copy()) if return_offsets else ids[:n].copy()
+            room = -n
+
+    def encode_stream(self, blocks: Iterable[str | bytes], *, add_special: bool = True, parse_special: bool = False,
+                      return_offsets: bool = False) -> Iterator:
+        """`encode` for a text that comes in blocks, in memory that does not grow with the text.
+
+        Yields what `encode` returns, for one part of the text after the other: joined, that is `encode` of all of it, with
+        offsets into the whole text. A part ends before a space between two ASCII letters; text without such a place, and
+        vocabularies whose words go on over spaces, are read to the end first. blocks: str, or bytes cut anywhere.
+        """
+        flags = _flags(add_special, parse_special) | lib.BITNET_TOKENIZE_NOT_LAST
+        rest, wanted, begin = bytearray(), 1, 0
+
+        def part(data: bytes, flags: int):
+            found = self._encode(data, flags, return_offsets)
+            return (found[0], found[1].astype(np.int64) + begin) if return_offsets else found
+
+        for block in blocks:
+            rest += _utf8(block)
+            if len(rest) < wanted:
+                continue
+            end = lib.bitnet_tokenize_cut(self._pointer, bytes(rest), len(rest), flags)
+            check_done()
+            if end == 0:
+                wanted = 2 * len(rest)  # a text without places to cut is not searched for them block by block
+                continue
+            yield part(bytes(rest[:end]), flags)
+            begin += end
+            del rest[:end]
+            flags, wanted = flags | lib.BITNET_TOKENIZE_NOT_FIRST, 1
+        yield part(bytes(rest), flags & ~lib.BITNET_TOKENIZE_NOT_LAST)
+
+    def encode_batch(self, texts: Iterable[str | bytes], *, n_threads: int | None = None, add_special: bool = True,
+                     parse_special: bool = False, return_offsets: bool = False) -> list:
+        """`encode` of many texts, several at once: the library works without the GIL.
+
+        n_threads: at most so many texts at a time; None for the CPUs that this process may use.
+        """
+        flags = _flags(add_special, parse_special)
+        return _in_threads(lambda text: self._encode(_utf8(text), flags, return_offsets), list(texts), n_threads)
+
+    def decode(self, tokens: Sequence[int] | np.ndarray, *, remove_special: bool = False, unparse_special: bool = True,
+               errors: str = "replace") -> str:
+        """The inverse of `encode`; arguments as in `detokenize`."""
+        return self.detokenize(tokens, remove_special=remove_special, unparse_special=unparse_special, errors=errors)
+
+    def decode_batch(self, batch: Iterable[Sequence[int] | np.ndarray], *, n_threads: int | None = None, **options) -> list[str]:
+        """`decode` of many, several at once; n_threads as in `encode_batch`, options as in `decode`."""
+        return _in_threads(lambda tokens: self.decode(tokens, **options), list(batch), n_threads)
 
     def token_to_piece(self, token: int, *, special: bool = True) -> bytes:
         """The bytes of one token; a character may be cut between tokens. special: spell control tokens out."""
@@ -274,6 +350,27 @@ def _filled(kind: str, room: int, call):
         if n >= 0:
             return array, n
         room = -n
+
+
+def _int32s(array: np.ndarray):
+    """A C array that is the NumPy one; an empty one has an address too."""
+    return ffi.from_buffer("int32_t[]", array, require_writable=False)
+
+
+def _flags(add_special: bool, parse_special: bool) -> int:
+    return (lib.BITNET_TOKENIZE_ADD_SPECIAL * bool(add_special)) | (lib.BITNET_TOKENIZE_PARSE_SPECIAL * bool(parse_special))
+
+
+def _in_threads(call, items: list, n_threads: int | None) -> list:
+    n = min(len(items), len(os.sched_getaffinity(0)) if n_threads is None else n_threads)
+    if n_threads is not None and n_threads < 1:
+        raise ValueError(f"n_threads: {n_threads}, expected 1 or more")
+    if n <= 1:
+        return [call(item) for item in items]
+    step = max(1, len(items) // (8 * n))  # a task for each text would take longer than a short text itself
+    groups = [items[i:i + step] for i in range(0, len(items), step)]
+    with ThreadPoolExecutor(n) as pool:
+        return [result for group in pool.map(lambda group: [call(item) for item in group], groups) for result in group]
 
 
 def _token_or_none(token: int) -> int | None:

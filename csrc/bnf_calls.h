@@ -59,9 +59,16 @@ int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t le
 int bnf_merge_begin(struct bnf_merge_scratch *scratch, size_t len);
 int bnf_merge_reserve(struct bnf_merge_scratch *scratch, size_t size); /* at least size bytes in scratch->bytes */
 void bnf_merge_free(struct bnf_merge_scratch *scratch);
-/* tokenize.pyx: tokens of a text, written while they fit and counted all; or a negative code. */
-int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool add_special,
-                     bool parse_special, int32_t *tokens, int64_t n_tokens_max);
+/* tokenize.pyx: tokens of a text and, unless NULL, their ranges, written while they fit and counted all; or a negative
+ * code. flags: bitnet_tokenize_flag. */
+int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, uint32_t flags, int32_t *tokens,
+                     int32_t *ranges, int64_t n_tokens_max);
+/* ranges.pyx: ranges of n tokens, from places in the text that was merged to places in the one that was given, where it
+ * begins at `begin`: with its spaces escaped (and one in front), or with its invalid bytes replaced. */
+void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin, int32_t *ranges, int64_t n);
+void bnf_ranges_repaired(const uint8_t *text, size_t len, int32_t begin, int32_t *ranges, int64_t n);
+/* cut.pyx: where bitnet_tokenize_cut cuts, or 0. */
+size_t bnf_tokenize_cut(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool parse_special);
 
 /* ---- load.pyx ---- */
 int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);

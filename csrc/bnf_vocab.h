@@ -330,14 +330,22 @@ static inline void bnf_prefetch(const void *p)
 
 struct bnf_ids { /* where tokens go: the first `cap` into out, all of them counted */
     int32_t *out;
+    int32_t *ranges;      /* [cap][2] where each begins and ends; NULL: not wanted */
+    const uint8_t *base;  /* what ranges are counted from */
     int64_t cap;
     int64_t n;
 };
 
-static inline void bnf_ids_add(struct bnf_ids *ids, uint32_t token)
+/* One more token, which stands for these bytes. */
+static inline void bnf_ids_add(struct bnf_ids *ids, uint32_t token, const uint8_t *bytes, size_t len)
 {
-    if (ids->n < ids->cap)
+    if (ids->n < ids->cap) {
         ids->out[ids->n] = (int32_t)token;
+        if (ids->ranges != NULL) {
+            ids->ranges[2 * ids->n] = (int32_t)(bytes - ids->base);
+            ids->ranges[2 * ids->n + 1] = (int32_t)(bytes - ids->base + (ptrdiff_t)len);
+        }
+    }
     ids->n++;
 }
 

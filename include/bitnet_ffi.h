@@ -703,6 +703,28 @@ LLAMA_API int32_t llama_tokenize(
     const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t n_tokens_max,
     bool add_special, bool parse_special);
 
+/* Flags of bitnet_tokenize. */
+enum bitnet_tokenize_flag {
+    BITNET_TOKENIZE_ADD_SPECIAL   = 1, /* add_special and parse_special of llama_tokenize */
+    BITNET_TOKENIZE_PARSE_SPECIAL = 2,
+    BITNET_TOKENIZE_NOT_FIRST     = 4, /* a part of a longer text, not its first: no BOS, no space in front */
+    BITNET_TOKENIZE_NOT_LAST      = 8, /* not its last part: no EOS */
+};
+
+/* llama_tokenize, and where in the text each token stands: token i is text[ranges[2 i] : ranges[2 i + 1]], in bytes.
+ * Ranges follow each other; BOS, EOS and a space that is not in the text are empty, and a token that is part of an
+ * invalid byte's U+FFFD has the range of that byte. ranges: room for 2 * n_tokens_max numbers; NULL: not wanted.
+ * flags: enum bitnet_tokenize_flag. Returns what llama_tokenize returns; a text of more than INT32_MAX bytes is refused. */
+BITNET_API int32_t bitnet_tokenize(
+    const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t *ranges,
+    int32_t n_tokens_max, uint32_t flags);
+
+/* Where a text can be cut so that the tokens of the two parts (NOT_LAST, NOT_FIRST) are those of the whole, whatever
+ * follows: the last such place, before a space between two ASCII letters. 0: none is known, read on; the words of some
+ * vocabularies go on over spaces, and then it is always 0. For texts that come in blocks. flags: as for bitnet_tokenize.
+ * 0 + last error: wrong arguments. Threads: any. */
+BITNET_API int32_t bitnet_tokenize_cut(const struct llama_vocab *vocab, const char *text, int32_t text_len, uint32_t flags);
+
 /* The bytes of one token, without a terminating NUL: may be part of a UTF-8 character. length: room in buf.
  * lstrip: leading spaces to leave out.   special: also write control tokens; false: they have no bytes. Returns
  * the number of bytes, or minus the number needed when length is too small; 0 with a code for a token out of range. */

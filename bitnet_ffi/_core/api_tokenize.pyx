@@ -9,35 +9,69 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, INT32_MAX, INT32_M
 from libc.string cimport memcpy, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, llama_model, llama_token, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED,
-    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_BYTE, BITNET_ERROR, BITNET_ERROR_TOKENIZE, bnf_fail, bnf_clear_error)
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_strings_get, bnf_tokenize, BNF_BOS, BNF_EOS
+    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_BYTE, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    BITNET_ERROR, BITNET_ERROR_TOKENIZE, bnf_fail, bnf_clear_error)
+from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_strings_get, bnf_tokenize, bnf_tokenize_cut, BNF_BOS, BNF_EOS
 
 cdef enum:
     HIDDEN = LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_CONTROL
     SPOKEN = HIDDEN | LLAMA_TOKEN_ATTR_USER_DEFINED | LLAMA_TOKEN_ATTR_NORMAL | LLAMA_TOKEN_ATTR_BYTE
 
 
-# text_len < 0: up to the NUL. llama.cpp takes a negative length as a huge one and throws; -1 is what callers mean.
-cdef public int32_t llama_tokenize(const llama_model *vocab, const char *text, int32_t text_len, llama_token *tokens,
-                                   int32_t n_tokens_max, bool add_special, bool parse_special) noexcept nogil:
-    cdef size_t length
-    cdef int64_t n
+# The text that a call means, in *length bytes. text_len < 0: up to the NUL; llama.cpp takes a negative length as a huge one
+# and throws, but -1 is what callers mean. False + last error: no vocabulary, or no text.
+cdef bool find_text(const llama_model *vocab, const char *text, int32_t text_len, size_t *length) noexcept nogil:
     bnf_clear_error()
     if vocab == NULL or vocab.vocab == NULL:
         bnf_fail(BITNET_ERROR, "vocab: NULL, expected a model")
-        return INT32_MIN
+        return False
     if text == NULL and text_len != 0:
         bnf_fail(BITNET_ERROR, "text: NULL, expected %d bytes", text_len)
+        return False
+    length[0] = <size_t>text_len if text_len >= 0 else strlen(text)
+    return True
+
+
+cdef int32_t tokenize(const llama_model *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t *ranges,
+                      int32_t n_tokens_max, uint32_t flags) noexcept nogil:
+    cdef size_t length = 0
+    cdef int64_t n
+    if not find_text(vocab, text, text_len, &length):
+        return INT32_MIN
+    if ranges != NULL and length > INT32_MAX:
+        bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes, expected at most %d where ranges are wanted", length, INT32_MAX)
         return INT32_MIN
     if tokens == NULL or n_tokens_max < 0:
         n_tokens_max = 0
-    length = <size_t>text_len if text_len >= 0 else strlen(text)
-    n = bnf_tokenize(<const bnf_vocab_t *>vocab.vocab, <const uint8_t *>text, length, add_special, parse_special, tokens, n_tokens_max)
+    n = bnf_tokenize(<const bnf_vocab_t *>vocab.vocab, <const uint8_t *>text, length, flags, tokens, ranges, n_tokens_max)
     if n > INT32_MAX:
         n = bnf_fail(BITNET_ERROR_TOKENIZE, "text: %lld tokens, expected at most %d", <long long>n, INT32_MAX)
     if n < 0:
         return INT32_MIN
     return <int32_t>n if n <= n_tokens_max else -<int32_t>n
+
+
+cdef public int32_t llama_tokenize(const llama_model *vocab, const char *text, int32_t text_len, llama_token *tokens,
+                                   int32_t n_tokens_max, bool add_special, bool parse_special) noexcept nogil:
+    cdef uint32_t flags = (BITNET_TOKENIZE_ADD_SPECIAL if add_special else 0) | (BITNET_TOKENIZE_PARSE_SPECIAL if parse_special else 0)
+    return tokenize(vocab, text, text_len, tokens, NULL, n_tokens_max, flags)
+
+
+cdef public int32_t bitnet_tokenize(const llama_model *vocab, const char *text, int32_t text_len, llama_token *tokens,
+                                    int32_t *ranges, int32_t n_tokens_max, uint32_t flags) noexcept nogil:
+    return tokenize(vocab, text, text_len, tokens, ranges, n_tokens_max, flags)
+
+
+cdef public int32_t bitnet_tokenize_cut(const llama_model *vocab, const char *text, int32_t text_len,
+                                        uint32_t flags) noexcept nogil:
+    cdef size_t length = 0
+    if not find_text(vocab, text, text_len, &length):
+        return 0
+    if length > INT32_MAX:
+        bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes, expected at most %d", length, INT32_MAX)
+        return 0
+    return <int32_t>bnf_tokenize_cut(<const bnf_vocab_t *>vocab.vocab, <const uint8_t *>text, length,
+                                     flags & BITNET_TOKENIZE_PARSE_SPECIAL != 0)
 
 
 # The bytes of a token and their number; 0 bytes for a hidden token unless `special`. False: there is no such token.

@@ -132,9 +132,11 @@ cdef extern from "bnf_vocab.h" nogil:
 
     ctypedef struct bnf_ids "struct bnf_ids":
         int32_t *out
+        int32_t *ranges
+        const uint8_t *base
         int64_t cap
         int64_t n
-    void bnf_ids_add(bnf_ids *ids, uint32_t token)
+    void bnf_ids_add(bnf_ids *ids, uint32_t token, const uint8_t *bytes, size_t len)
     ctypedef struct bnf_symbol "struct bnf_symbol":
         uint32_t begin
         uint32_t len
@@ -173,8 +175,11 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_merge_begin(bnf_merge_scratch *scratch, size_t length)
     int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size)
     void bnf_merge_free(bnf_merge_scratch *scratch)
-    int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool add_special, bool parse_special,
-                         int32_t *tokens, int64_t n_tokens_max)
+    int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, uint32_t flags, int32_t *tokens,
+                         int32_t *ranges, int64_t n_tokens_max)
+    size_t bnf_tokenize_cut(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool parse_special)
+    void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin, int32_t *ranges, int64_t n)
+    void bnf_ranges_repaired(const uint8_t *text, size_t len, int32_t begin, int32_t *ranges, int64_t n)
     const char *bnf_vocab_detect(const bnf_vocab_t *vocab, const char **why)
     int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab)
     int bnf_vocab_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,

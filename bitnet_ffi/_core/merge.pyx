@@ -96,14 +96,14 @@ cdef void emit_bytes(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n, bnf
     for i in range(n):
         token = v.byte_token[bytes[i]]
         if token < <uint32_t>v.n_tokens:
-            bnf_ids_add(ids, token)
+            bnf_ids_add(ids, token, bytes + i, 1)
         elif v.type == LLAMA_VOCAB_TYPE_SPM and v.special[<int>BNF_UNK] >= 0:
-            bnf_ids_add(ids, <uint32_t>v.special[<int>BNF_UNK])
+            bnf_ids_add(ids, <uint32_t>v.special[<int>BNF_UNK], bytes + i, 1)
 
 
 cdef inline void emit(const bnf_vocab_t *v, uint32_t token, const uint8_t *bytes, uint32_t n, bnf_ids *ids) noexcept nogil:
     if token < <uint32_t>v.n_tokens:
-        bnf_ids_add(ids, token)
+        bnf_ids_add(ids, token, bytes, n)
     else:
         emit_bytes(v, bytes, n, ids)
 
@@ -289,7 +289,7 @@ cdef int merge_key(const bnf_vocab_t *v, const bnf_key *key, bnf_merge_scratch *
     cdef uint32_t whole = bnf_key_find(v, key), only = BNF_NO_TOKEN
     cdef int64_t n
     if whole != BNF_NO_TOKEN and (v.whole_words or bnf_whole_get(v, whole) == BNF_WHOLE_YES):
-        bnf_ids_add(ids, whole)
+        bnf_ids_add(ids, whole, key.bytes, key.len)
         return 0
     n = merge(v, key.bytes, key.len, scratch, ids, &only)
     if n < 0:
@@ -310,19 +310,21 @@ cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, si
     if length == 0:
         return 0
     key = bnf_key_of(vocab, word, length, scratch.end)
-    if scratch.n_words == 0 or length > BNF_SHORT_WORD:
+    if scratch.n_words == 0 or length > BNF_SHORT_WORD or ids.ranges != NULL:   # what is remembered has no ranges
         return merge_key(vocab, &key, scratch, ids)
     known = scratch.words + (<uint32_t>(key.hash >> 40) & (scratch.n_words - 1))
     if known.len == length and bnf_same_bits(&known.bits, &key.bits):
         for i in range(known.n_ids):
-            bnf_ids_add(ids, <uint32_t>known.ids[i])
+            bnf_ids_add(ids, <uint32_t>known.ids[i], word, length)
         return 0
     local.out = found
+    local.ranges = NULL
+    local.base = word
     local.cap = BNF_SHORT_WORD
     local.n = 0
     status = merge_key(vocab, &key, scratch, &local)
     for i in range(local.n):
-        bnf_ids_add(ids, <uint32_t>found[i])
+        bnf_ids_add(ids, <uint32_t>found[i], word, length)
     if status == 0 and local.n <= BNF_WORD_IDS:
         known.bits = key.bits
         known.len = <uint8_t>length

@@ -9,11 +9,13 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
-    LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
+    LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
     bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
     bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
+    bnf_ranges_spaces, bnf_ranges_repaired,
     BNF_NO_TOKEN, BNF_BOS, BNF_EOS)
 
 cdef extern from "<string.h>" nogil:
@@ -171,12 +173,14 @@ cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
     cdef bnf_split_t split
     cdef const uint8_t *word
     cdef int status = 0
+    ids.base = text
     if not bnf_utf8_is_clean(text, length):
         status = bnf_merge_reserve(scratch, 3 * length)
         if status < 0:
             return status
         length = bnf_utf8_repair(text, length, scratch.bytes)
         text = scratch.bytes
+        ids.base = text
     if length > LONGEST:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647", length)
     scratch.end = text + length
@@ -206,6 +210,7 @@ cdef int tokenize_spm(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
         return status
     out = scratch.bytes
     scratch.end = out + scratch.cap_bytes
+    ids.base = out
     n = 0
     if lead:
         memcpy(out, "\xe2\x96\x81", 3)
@@ -240,14 +245,32 @@ cdef void warn_double(const bnf_vocab_t *v, const bnf_ids *ids) noexcept nogil:
         bnf_log(GGML_LOG_LEVEL_WARN, "tokenize: an EOS token was added, but the text already ends with one\n")
 
 
-cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bool add_special,
-                                 bool parse_special, int32_t *tokens, int64_t n_tokens_max) noexcept nogil:
+# Ranges of the tokens from `first` on, in a stretch that was merged as it is, with its bytes repaired, or its spaces escaped.
+cdef void place(const bnf_vocab_t *v, const uint8_t *text, const bnf_fragment *part, bool lead, const bnf_ids *ids,
+                int64_t first) noexcept nogil:
+    cdef int32_t *ranges = ids.ranges + 2 * first
+    cdef int64_t i, n = (ids.n if ids.n < ids.cap else ids.cap) - first
+    if v.type == LLAMA_VOCAB_TYPE_SPM:
+        bnf_ranges_spaces(text + part.begin, lead, <int32_t>part.begin, ranges, n)
+    elif ids.base != text + part.begin:
+        bnf_ranges_repaired(text + part.begin, part.len, <int32_t>part.begin, ranges, n)
+    else:
+        for i in range(2 * n):
+            ranges[i] += <int32_t>part.begin
+
+
+cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, uint32_t flags,
+                                 int32_t *tokens, int32_t *ranges, int64_t n_tokens_max) noexcept nogil:
     cdef Fragments list
     cdef bnf_merge_scratch scratch
     cdef bnf_ids ids
     cdef bnf_fragment *part
     cdef size_t i
-    cdef bool after_special = True   # the beginning counts as one
+    cdef int64_t first
+    cdef bool add_bos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_FIRST and vocab.add_bos
+    cdef bool add_eos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_LAST and vocab.add_eos
+    cdef bool after_special = not flags & BITNET_TOKENIZE_NOT_FIRST   # the beginning counts as one
+    cdef bool lead
     cdef int status
     if vocab.type == LLAMA_VOCAB_TYPE_NONE:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "the model has no vocabulary: it takes token ids, not text")
@@ -255,31 +278,40 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     list.n = 0
     list.cap = 0
     ids.out = tokens
+    ids.ranges = ranges
     ids.cap = n_tokens_max
     ids.n = 0
-    if add_special and vocab.add_bos:
-        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_BOS])
+    ids.base = text
+    if add_bos:
+        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_BOS], text, 0)
     status = bnf_merge_begin(&scratch, length)
     if status == 0:
-        status = partition(vocab, text, length, parse_special, &list)
+        status = partition(vocab, text, length, flags & BITNET_TOKENIZE_PARSE_SPECIAL != 0, &list)
     i = 0
     while i < list.n and status == 0:
         part = list.items + i
+        first = ids.n
         if part.token != BNF_NO_TOKEN:
-            bnf_ids_add(&ids, part.token)
+            ids.base = text
+            bnf_ids_add(&ids, part.token, text + part.begin, part.len)
             after_special = True
-        elif vocab.type == LLAMA_VOCAB_TYPE_SPM:
-            status = tokenize_spm(vocab, text + part.begin, part.len, vocab.add_space_prefix and after_special, &scratch, &ids)
-            after_special = False
         else:
-            status = tokenize_bpe(vocab, text + part.begin, part.len, &scratch, &ids)
+            lead = vocab.add_space_prefix and after_special
+            if vocab.type == LLAMA_VOCAB_TYPE_SPM:
+                status = tokenize_spm(vocab, text + part.begin, part.len, lead, &scratch, &ids)
+            else:
+                status = tokenize_bpe(vocab, text + part.begin, part.len, &scratch, &ids)
+            after_special = False
+            if ranges != NULL and first < ids.cap:
+                place(vocab, text, part, lead, &ids, first)
         i += 1
-    if add_special and vocab.add_eos:
-        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_EOS])
+    ids.base = text
+    if add_eos:
+        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_EOS], text + length, 0)
     bnf_release(list.items)
     bnf_merge_free(&scratch)
     if status < 0:
         return status
-    if add_special:
+    if flags & BITNET_TOKENIZE_ADD_SPECIAL:
         warn_double(vocab, &ids)
     return ids.n

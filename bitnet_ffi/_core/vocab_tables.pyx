@@ -211,7 +211,7 @@ cdef int find_newline(bnf_vocab_t *v) noexcept nogil:
     if v.type == LLAMA_VOCAB_TYPE_SPM:
         token = <int32_t>v.byte_token[<int>c'\n']   # BNF_NO_TOKEN reads as -1
     else:
-        n = bnf_tokenize(v, <const uint8_t *>"\n", 1, False, False, &token, 1)
+        n = bnf_tokenize(v, <const uint8_t *>"\n", 1, 0, &token, NULL, 1)
     v.special[<int>BNF_NL] = token if n > 0 and token >= 0 else v.special[<int>BNF_PAD]
     return 0 if n >= 0 else <int>n
 
