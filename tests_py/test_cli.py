@@ -47,7 +47,7 @@ def bitnet(capsys, monkeypatch):
     """Run a command line in this process, which is quicker by the start of Python and NumPy."""
     def run(*arguments, stdin="", **variables):
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
             for name, value in variables.items():
                 patch.setenv(name, value)
             main(arguments)
