@@ -73,7 +73,6 @@ INLINE bool in_ranges(uint32_t c, const struct range *ranges, size_t n)
 INLINE int numbers(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_N) != 0; }
 INLINE int all_letters(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_L) != 0; }
 INLINE int punctuation(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_P) != 0; }
-INLINE int not_white(const uint8_t *p, const uint8_t **next) { return !(bnf_utf8_set(p, next) & BNF_IN_S); }
 
 INLINE int line_ends(const uint8_t *p, const uint8_t **next)
 {
@@ -196,7 +195,6 @@ RUNS(cut_three_numbers, numbers, 3)                   /* \p{N}{1,3} */
 RUNS(cut_numbers, numbers, UINT32_MAX)                /* \p{N}+ */
 RUNS(cut_line_end, line_ends, 1)                      /* [\r\n] */
 RUNS(cut_lines, line_feeds, UINT32_MAX)               /* [^\n]+|[\n]+ */
-RUNS(cut_words, not_white, UINT32_MAX)                /* \S+ */
 RUNS(cut_mark, all_marks, 1)
 RUNS(cut_default_marks, default_marks, UINT32_MAX)
 RUNS(cut_falcon_marks, all_marks, UINT32_MAX)
@@ -445,8 +443,6 @@ static cut_fn *const families[BNF_N_PRES][BNF_MOST_CUTS] = {
     [BNF_PRE_VIKING] = {cut_poro_words, cut_number},
     [BNF_PRE_SUPERBPE] = {cut_numbers, cut_before_triples},
     [BNF_PRE_CHAMELEON] = {cut_sentinels, cut_images, cut_indents, cut_number, cut_mark, cut_gpt2},
-    [BNF_PRE_LINES] = {cut_lines},
-    [BNF_PRE_WHITESPACE] = {cut_words},
 };
 
 void bnf_split_start(struct bnf_split *split, int32_t pre, const uint8_t *text, size_t len)

@@ -76,7 +76,8 @@ def repaired(text: bytes) -> bytes:
             c = lead & (0x7F >> n)
             for b in tail:
                 c = c << 6 | b & 0x3F
-            out += chr(c).encode("utf-8", "surrogatepass")
+            n = n if c < 0x110000 else 1
+            out += chr(c if c < 0x110000 else 0xFFFD).encode("utf-8", "surrogatepass")
         at += n
     return bytes(out)
 
@@ -91,6 +92,12 @@ def pair_merges() -> list[str]:
 
 def pair_tokens() -> list[str]:
     return byte_chars() + [merge.replace(" ", "") for merge in pair_merges()] + [WHOLE_WORD, "<|end|>"]
+
+
+def pair_pieces() -> list[bytes]:
+    """What each token stands for."""
+    byte_of = {c: bytes([b]) for b, c in enumerate(byte_chars())}
+    return [b"".join(byte_of[c] for c in token) for token in pair_tokens()]
 
 
 def pair_gguf(pre: str) -> Gguf:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+import fuzz_split
 import model_abi
 import split_tools
 import vocab_tools
@@ -87,6 +88,11 @@ def test_ids_and_rules_are_llama_cpps(folder, name):
 
 def test_families_differ_on_the_texts():
     assert len(RECORDED["ids"]) == len({json.dumps(ids) for ids in RECORDED["ids"]}) == 29
+
+
+def test_a_moment_of_fuzzing_finds_nothing():
+    n, findings = fuzz_split.fuzz(list(NAMES), seconds=4, seed=1)
+    assert n > len(NAMES) and findings == []
 
 
 @pytest.fixture(scope="module", params=EXPRESSIONS)
