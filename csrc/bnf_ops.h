@@ -38,8 +38,8 @@ struct bnf_act {
     const int16_t *sum16;    /* Q8_*: sums of 16 consecutive q: sum16[col * (q_stride / 16) + i] */
     const int32_t *sum;      /* Q8_ROW: sum[col] of all q */
     const int8_t *panels;    /* Q8_ROW, more than one column, tables with panel_cols > 0: the same q, cut for products of packed weights:
-                              * column col, element i at panel col / P, then [i / 4][col % P][i % 4], P = panel_cols; a panel has P * q_stride
-                              * bytes. Columns beyond the last hold anything. NULL for one column. */
+                              * column col in panel col / P, P = panel_cols; a panel has P * q_stride bytes, in an order that the table's
+                              * to_panel makes. Columns beyond the last hold anything. NULL for one column. */
 };
 
 #define BNF_PAD64(k) (((k) + 63) / 64 * 64)

@@ -5,6 +5,7 @@
 #include "bnf_kernels.h"
 
 BNF_KERNEL_PROTOTYPES(avx2)
+BNF_PACKED_PROTOTYPES(avx2)
 BNF_BLOCKS_PROTOTYPES(avx2)
 
 #endif
