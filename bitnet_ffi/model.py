@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def kernel_name() -> str:
-    """The kernel table of this process: "avx512vbmi", "avx512vnni", "avx2", "neon" or "scalar". BITNET_FFI_KERNELS forces one."""
+    """The kernel table of this process: "avx512vbmi", "avx512vnni", "avxvnni", "avx2", "i8mm", "neon" or "scalar".
+    BITNET_FFI_KERNELS forces one."""
     return text_of(check_pointer(lib.bitnet_kernel_name()))
 
 

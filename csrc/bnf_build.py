@@ -28,11 +28,13 @@ SONAME = "libbitnet_ffi.so.0"
 ISA_FLAGS = {
     "scalar": ("", []),
     "avx2": ("x86_64", ["-mavx2", "-mfma", "-mf16c"]),
+    "avxvnni": ("x86_64", ["-mavx2", "-mfma", "-mf16c"]),   # its one instruction more is written as assembly
     "avx512vnni": ("x86_64", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
                               "-mavx2", "-mfma", "-mf16c"]),
     "avx512vbmi": ("x86_64", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512vbmi",
                               "-mavx2", "-mfma", "-mf16c"]),
     "neon": ("aarch64", ["-march=armv8.2-a+dotprod"]),
+    "i8mm": ("aarch64", ["-march=armv8.2-a+dotprod+i8mm"]),
 }
 # -ffp-contract=off: a fused product is written fma, everything else rounds once per operation, on every target.
 # The section flags let --gc-sections drop Cython's module frame, and with it every reference to Python.

@@ -44,6 +44,8 @@ static unsigned detect(void)
         if (ecx & 1u << 1)
             features |= BNF_CPU_AVX512VBMI;
     }
+    if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && eax & 1u << 4) /* all zero where there is no such subleaf */
+        features |= BNF_CPU_AVXVNNI;
     return features;
 }
 
@@ -53,9 +55,10 @@ static unsigned detect(void)
 
 static unsigned detect(void)
 {
-    const unsigned long hwcap = getauxval(AT_HWCAP);
-    const unsigned long asimd = 1ul << 1, asimddp = 1ul << 20;
-    return (hwcap & asimd ? (unsigned)BNF_CPU_NEON : 0) | (hwcap & asimddp ? (unsigned)BNF_CPU_DOTPROD : 0);
+    const unsigned long hwcap = getauxval(AT_HWCAP), hwcap2 = getauxval(AT_HWCAP2);
+    const unsigned long asimd = 1ul << 1, asimddp = 1ul << 20, i8mm = 1ul << 13;
+    return (hwcap & asimd ? (unsigned)BNF_CPU_NEON : 0) | (hwcap & asimddp ? (unsigned)BNF_CPU_DOTPROD : 0)
+        | (hwcap2 & i8mm ? (unsigned)BNF_CPU_I8MM : 0);
 }
 
 #else
@@ -72,11 +75,12 @@ static void find(void)
     found = detect();
 #if defined(__x86_64__)
     const int avx2 = (found & BNF_CPU_AVX2) != 0; /* the bit stands for all three */
-    snprintf(found_text, sizeof found_text, "AVX2 = %d | FMA = %d | F16C = %d | AVX512_VNNI = %d | AVX512_VBMI = %d", avx2, avx2,
-             avx2, (found & BNF_CPU_AVX512VNNI) != 0, (found & BNF_CPU_AVX512VBMI) != 0);
+    snprintf(found_text, sizeof found_text, "AVX2 = %d | FMA = %d | F16C = %d | AVX_VNNI = %d | AVX512_VNNI = %d | AVX512_VBMI = %d",
+             avx2, avx2, avx2, (found & BNF_CPU_AVXVNNI) != 0, (found & BNF_CPU_AVX512VNNI) != 0,
+             (found & BNF_CPU_AVX512VBMI) != 0);
 #else
-    snprintf(found_text, sizeof found_text, "NEON = %d | DOTPROD = %d", (found & BNF_CPU_NEON) != 0,
-             (found & BNF_CPU_DOTPROD) != 0);
+    snprintf(found_text, sizeof found_text, "NEON = %d | DOTPROD = %d | I8MM = %d", (found & BNF_CPU_NEON) != 0,
+             (found & BNF_CPU_DOTPROD) != 0, (found & BNF_CPU_I8MM) != 0);
 #endif
 }
 

@@ -8,6 +8,8 @@ enum bnf_cpu_feature {
     BNF_CPU_AVX512VBMI = 1 << 2,
     BNF_CPU_NEON       = 1 << 3, /* AArch64 */
     BNF_CPU_DOTPROD    = 1 << 4, /* ASIMDDP in hwcap */
+    BNF_CPU_AVXVNNI    = 1 << 5, /* vpdpbusd in VEX encoding, on YMM registers; not implied by AVX512VNNI */
+    BNF_CPU_I8MM       = 1 << 6, /* I8MM in hwcap2 */
 };
 
 unsigned bnf_cpu_features(void);

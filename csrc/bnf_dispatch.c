@@ -10,14 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct bnf_ops bnf_ops_scalar, bnf_ops_avx2, bnf_ops_avx512vnni, bnf_ops_avx512vbmi, bnf_ops_neon;
+extern const struct bnf_ops bnf_ops_scalar, bnf_ops_avx2, bnf_ops_avxvnni, bnf_ops_avx512vnni, bnf_ops_avx512vbmi, bnf_ops_neon,
+    bnf_ops_i8mm;
 
 static const struct bnf_ops *const tables[] = {
 #if defined(__x86_64__)
     &bnf_ops_avx512vbmi,
     &bnf_ops_avx512vnni,
+    &bnf_ops_avxvnni,
     &bnf_ops_avx2,
 #elif defined(__aarch64__)
+    &bnf_ops_i8mm,
     &bnf_ops_neon,
 #endif
     &bnf_ops_scalar,

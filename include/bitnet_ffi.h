@@ -32,7 +32,7 @@
  * Each context has threads of its own for computing; after fork() the child computes with its one thread.
  *
  * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what
- * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=scalar|avx2|avx512vnni|avx512vbmi|neon forces one).
+ * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=NAME forces one: bitnet_kernel_name).
  *
  * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open. Every pointer that
  * a function returns stays the library's, but for models, contexts, samplers and batches that the caller made, cloned
@@ -520,9 +520,9 @@ struct llama_perf_sampler_data {
 /* Version of the library that runs, for instance "0.1.0"; compare with BITNET_FFI_VERSION_STRING, the header's. */
 BITNET_API const char *bitnet_version(void);
 
-/* The table of kernels in use: "avx512vbmi", "avx512vnni", "avx2", "neon" or "scalar". Chosen once per process: the best that
- * the CPU and the operating system can run, or what BITNET_FFI_KERNELS names. NULL + last error when that variable
- * names none that can run here. */
+/* The table of kernels in use: "avx512vbmi", "avx512vnni", "avxvnni", "avx2", "i8mm", "neon" or "scalar". Chosen once per
+ * process: the best that the CPU and the operating system can run, or what BITNET_FFI_KERNELS names. NULL + last error
+ * when that variable names none that can run here. */
 BITNET_API const char *bitnet_kernel_name(void);
 
 /* This thread's last error as one sentence in English, "" when nothing has failed. Valid until the thread's next

@@ -79,6 +79,7 @@ TEST_CASE("features agree with what the kernel reports", "[cpu]")
     CHECK(((bnf_cpu_features() & BNF_CPU_AVX2) != 0) == all({"avx2", "fma", "f16c"}));
     CHECK(((bnf_cpu_features() & BNF_CPU_AVX512VNNI) != 0) == (avx512 && all({"avx512_vnni"})));
     CHECK(((bnf_cpu_features() & BNF_CPU_AVX512VBMI) != 0) == (avx512 && all({"avx512vbmi"})));
+    CHECK(((bnf_cpu_features() & BNF_CPU_AVXVNNI) != 0) == all({"avx2", "fma", "f16c", "avx_vnni"}));
 }
 #endif
 

@@ -34,3 +34,13 @@ def test_passes_on_aarch64(programs, source):
     assert isinstance(program, Path), str(program)
     done = subprocess.run([EMULATOR, "-L", LIBRARIES, program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("cpu, table", [("cortex-a53", "scalar"), ("neoverse-n1", "neon"), ("max", "i8mm")])
+def test_cpu_gets_the_table_it_can_run(programs, cpu, table):
+    """AArch64 without the dot product extension takes the scalar table, which its compiler vectorizes for plain NEON."""
+    program = programs[c_programs.FOLDER / "test_cpu.cpp"]
+    done = subprocess.run([EMULATOR, "-cpu", cpu, "-L", LIBRARIES, program, "-s", "the best table that runs is chosen"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f'"{table}" == "{table}"' in done.stdout

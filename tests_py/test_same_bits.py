@@ -188,7 +188,7 @@ def scalar_digests(paths):
     return probe("scalar", paths)
 
 
-@pytest.mark.parametrize("table", ["avx2", "avx512vnni", "avx512vbmi", "neon"])
+@pytest.mark.parametrize("table", ["avx2", "avxvnni", "avx512vnni", "avx512vbmi", "neon", "i8mm"])
 def test_every_table_gives_the_bits_of_scalar(table, paths, scalar_digests):
     digests = probe(table, paths)
     if digests is None:

@@ -3,7 +3,9 @@
 #define BNF_KERNELS_NEON_H
 
 #include "bnf_kernels.h"
+#include "bnf_r16.h"
 
 BNF_KERNEL_PROTOTYPES(neon)
+BNF_R16_PROTOTYPES(neon)
 
 #endif
