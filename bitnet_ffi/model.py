@@ -77,6 +77,8 @@ class Model:
     path: str or path-like, a file (of a split model the first part). `Model.open` also takes registered names.
     vocab_only: load the vocabulary and metadata, no weights; such a model tokenizes and cannot decode.
     mmap: map the file (default) rather than read it.
+    repack: make copies of the weights in the layouts that are fastest here (default). False: use all of them where the mapped file has
+        them; ready sooner, no memory beyond the file, the same results slower. Needs mmap.
     check_tensors: look through all weights for invalid values; slow.
     progress: called with 0.0 to 1.0 while loading; returning False stops the load. Ctrl-C works during the load either way.
     Errors: ModelNotFoundError, ModelLoadError, InvalidModelError, OutOfMemoryError.
@@ -84,13 +86,16 @@ class Model:
     """
 
     def __init__(self, path: str | os.PathLike, *, vocab_only: bool = False, mmap: bool = True,
-                 check_tensors: bool = False, progress: Callable[[float], bool | None] | None = None):
+                 repack: bool = True, check_tensors: bool = False, progress: Callable[[float], bool | None] | None = None):
         self._handle = None
         self.path = os.fspath(path)
         params = lib.llama_model_default_params()
         params.vocab_only = vocab_only
         params.check_tensors = check_tensors
-        params.load_mode = lib.LLAMA_LOAD_MODE_AUTO if mmap else lib.LLAMA_LOAD_MODE_NONE
+        if not (mmap or repack):
+            raise ValueError("repack=False uses the weights in the mapped file, so it needs mmap=True")
+        params.load_mode = (lib.LLAMA_LOAD_MODE_NONE if not mmap else lib.LLAMA_LOAD_MODE_AUTO if repack else
+                            lib.LLAMA_LOAD_MODE_MMAP)
         raised = []
 
         def on_error(_kind, error, _traceback):

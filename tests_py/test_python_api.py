@@ -135,6 +135,23 @@ def test_exception_in_progress_comes_out(tiny_path):
         Model(tiny_path, progress=burst)
 
 
+def test_weights_in_place_give_the_same_logits(model, tiny_path):
+    with Model(tiny_path, repack=False) as in_place:
+        np.testing.assert_array_equal(row(in_place, PROMPT), row(model, PROMPT))
+
+
+def test_weights_in_place_need_the_mapped_file(tiny_path):
+    with pytest.raises(ValueError, match="needs mmap=True"):
+        Model(tiny_path, mmap=False, repack=False)
+
+
+def test_a_load_says_what_a_token_reads(tiny_path, caplog):
+    with caplog.at_level(logging.INFO, "bitnet_ffi"):
+        Model(tiny_path).close()
+        Model(tiny_path, vocab_only=True).close()
+    assert sum("a token reads" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_vocab_only_tokenizes_and_cannot_decode(tiny_path):
     with Model(tiny_path, vocab_only=True) as model:
         assert model.detokenize(model.tokenize("ab"), remove_special=True).strip() == "ab"

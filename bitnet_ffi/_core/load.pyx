@@ -8,7 +8,8 @@ from libc.string cimport memcmp, memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN, BNF_GGUF_STRING,
     LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO,
-    llama_model, llama_model_params, bnf_gguf_kv, bnf_str, bnf_template,
+    BNF_TYPE_F12_R4, llama_model, llama_model_params, bnf_f12_size, bnf_gguf_kv, bnf_layer, bnf_matrix, bnf_str, bnf_template,
+    bnf_tensor_size,
     bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
     bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
@@ -175,6 +176,41 @@ cdef int load_model(const char *path, const llama_model_params *params, llama_mo
         bnf_fail_within(bnf_path_tail(path))
     return code
 
+# ---- what was made of the weights ----
+
+# Bytes that a product with all rows reads.
+cdef uint64_t bytes_of(const llama_model *model, const bnf_matrix *w) noexcept nogil:
+    if w.layout == w.type:
+        return bnf_tensor_size(w.type, w.k, w.m)
+    return bnf_f12_size(w) if w.layout == BNF_TYPE_F12_R4 else model.ops.packed_size(w)
+
+# One line that says what a token reads, in the layouts that are in use. benchmarks/reads.py parses it: change both.
+cdef void log_reads(const llama_model *model) noexcept nogil:
+    cdef const bnf_matrix *matrices[7]
+    cdef const bnf_layer *layer
+    cdef uint64_t size = 0, n = 0, head = bytes_of(model, &model.output)
+    cdef uint64_t screen = <uint64_t>model.screen.m * (<uint64_t>model.screen.k + 3 * sizeof(float))
+    cdef int64_t i, j
+    for i in range(model.hp.n_layer):
+        layer = &model.layers[i]
+        matrices[0] = &layer.q.w
+        matrices[1] = &layer.k.w
+        matrices[2] = &layer.v.w
+        matrices[3] = &layer.out.w
+        matrices[4] = &layer.gate.w
+        matrices[5] = &layer.up.w
+        matrices[6] = &layer.down.w
+        for j in range(7):
+            size += bytes_of(model, matrices[j])
+            n += <uint64_t>(matrices[j].k * matrices[j].m)
+    bnf_log(GGML_LOG_LEVEL_INFO, "a token reads %llu bytes of %llu layer weights, %llu of the head to choose one, %llu for all logits; "
+            "a position keeps %lld keys and values\n", <unsigned long long>size, <unsigned long long>n,
+            <unsigned long long>(screen if model.screen.q != NULL else head),
+            <unsigned long long>head,
+            <long long>model.hp.n_layer * model.hp.n_head_kv * (model.hp.dk + model.hp.dv))
+
+# ---- a model's life ----
+
 cdef public int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef llama_model *model = <llama_model *>bnf_alloc(sizeof(llama_model))
@@ -190,6 +226,8 @@ cdef public int bnf_model_load(const char *path, const llama_model_params *param
     model.load_us = bnf_time_us() - start
     bnf_log(GGML_LOG_LEVEL_INFO, "%s: %lld tensors, %.1f MB, kernels %s, loaded in %.1f ms\n", bnf_path_tail(path),
             <long long>model.gguf.n_tensors, <double>model.n_bytes * 1e-6, model.ops.name, <double>model.load_us * 1e-3)
+    if not model.vocab_only:
+        log_reads(model)
     out[0] = model
     return 0
 
