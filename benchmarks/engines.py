@@ -7,22 +7,46 @@ process (worker.py), so that memory and crashes stay apart. Next: worker.py.
 from __future__ import annotations
 
 import ctypes
+import logging
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
+from .reads import Reads, from_log
+
+
+class LastLines(logging.Handler):
+    """The last lines of a log, in `texts`."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.texts = deque(maxlen=16)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
 
 class BitnetFfi:
     """This package. The kernel table is chosen by BITNET_FFI_KERNELS in the worker's environment."""
+
+    modes = ("repacked", "in place")   # ways to load; the first is the default, and the one whose speed counts
 
     def __init__(self):
         import bitnet_ffi
         self.package = bitnet_ffi
         self.version = bitnet_ffi.__version__
         self.kernels = bitnet_ffi.kernel_name()
+        self._lines = LastLines()
+        logger = logging.getLogger("bitnet_ffi")
+        logger.addHandler(self._lines)
+        logger.setLevel(logging.INFO)
 
-    def load(self, path: str) -> None:
-        self.model = self.package.Model(path)
+    def load(self, path: str, mode: str) -> None:
+        self.model = self.package.Model(path, repack=mode == "repacked")
+
+    def reads(self) -> Reads:
+        return from_log(list(self._lines.texts))
 
     def open(self, n_ctx: int, n_seq: int, n_threads: int, kv_type: str) -> None:
         self.context = self.model.context(n_ctx=n_ctx * n_seq, n_seq_max=n_seq, n_threads=n_threads, kv_type=kv_type)
@@ -55,6 +79,8 @@ class BitnetFfi:
 class LlamaCpp:
     """llama.cpp, as llama-cpp-python built it. Defaults of llama.cpp, no offloading."""
 
+    modes = ("default",)
+
     def __init__(self):
         import llama_cpp
         self.api = llama_cpp
@@ -65,13 +91,16 @@ class LlamaCpp:
         self.kernels = " ".join(llama_cpp.llama_print_system_info().decode().split())
         self.batch = None
 
-    def load(self, path: str) -> None:
+    def load(self, path: str, mode: str) -> None:
         params = self.api.llama_model_default_params()
         params.n_gpu_layers = 0
         self.model = self.api.llama_model_load_from_file(path.encode(), params)
         if not self.model:
-            raise RuntimeError(f"llama.cpp cannot load {path}")
+            raise RuntimeError(f"llama.cpp cannot load {path}; --no-peer measures without it")
         self.n_vocab = self.api.llama_vocab_n_tokens(self.api.llama_model_get_vocab(self.model))
+
+    def reads(self) -> None:
+        """It does not say; what the file holds is what it reads."""
 
     def open(self, n_ctx: int, n_seq: int, n_threads: int, kv_type: str) -> None:
         api = self.api

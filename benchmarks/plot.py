@@ -40,7 +40,7 @@ def draw(document: dict, path: Path) -> None:
         for test, batch in dict.fromkeys((cell["test"], cell["batch"]) for cell in shallow):
             line(right, [cell for cell in shallow if (cell["test"], cell["batch"]) == (test, batch)], "threads",
                  f"{engine}, {test}" + (f" x {batch}" if batch > 1 else ""))
-    left.set(xlabel="tokens of context", ylabel="tokens/s", title=f"decoding, shape {document['model']['shape']}")
+    left.set(xlabel="tokens of context", ylabel="tokens/s", title=f"decoding, {document['model']['name']}")
     right.set(xlabel="threads", ylabel="tokens/s", title="no context", yscale="log",
               xticks=sorted({cell["threads"] for cell in cells}))
     for axes in (left, right):

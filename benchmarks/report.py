@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import BenchError
+from .gates import PEER
 
-SCHEMA_VERSION = 1
-PEER = "llama.cpp"
+SCHEMA_VERSION = 2
 # What a document must hold: name -> type, or a list with the form of its items, or a dict of the same.
 FORM = {
     "schema": int, "time": str,
-    "model": {"shape": str, "n_ternary": int, "weight_bits": float, "head_bits": float, "kv_type": str},
+    "model": {"name": str, "n_weights": int, "kv_type": str},
     "machine": {"cpu": str, "cpus": int, "system": str, "load_average": [float]},
-    "engines": [{"engine": str, "version": str, "kernels": str, "file": str, "file_bytes": int}],
-    "loads": [{"engine": str, "ready_median_s": float, "first_token_median_s": float, "ready_s": [float],
-               "resident": {"anonymous": int, "file": int, "total": int}}],
+    "engines": [{"engine": str, "version": str, "kernels": str, "file": str, "file_bytes": int,
+                 "reads": {"layers": int, "choose": int, "logits": int, "kv_numbers": int}}],
+    "loads": [{"engine": str, "mode": str, "file_bytes": int, "ready_s": [float], "ready_median_s": float,
+               "first_token_median_s": float, "second_ready_median_s": float, "second_first_token_median_s": float,
+               "resident": {"anonymous": int, "file": int, "total": int, "peak": int}}],
     "roofs": dict,
     "cells": [{"engine": str, "test": str, "threads": int, "batch": int, "context": int, "seconds": [float],
                "tokens_per_s": float, "spread": float, "gb_per_s": float, "gmac_per_s": float}],
@@ -93,37 +95,60 @@ def _table(rows: list[list[str]]) -> list[str]:
             for row in rows]
 
 
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.0%}"
+
+
+def _load_lines(document: dict) -> list[str]:
+    rows = [["engine", "mode", "ready s", "first token s", "again: ready", "first token", "resident MB", "own MB", "of the file", "peak MB"]]
+    for load in document["loads"]:
+        memory = load["resident"]
+        rows.append([load["engine"], load["mode"], f"{load['ready_median_s']:.3f}", f"{load['first_token_median_s']:.3f}",
+                     f"{load['second_ready_median_s']:.3f}", f"{load['second_first_token_median_s']:.3f}",
+                     f"{memory['total'] / 1e6:.0f}", f"{memory['anonymous'] / 1e6:.0f}",
+                     f"{memory['total'] / load['file_bytes']:.2f}", f"{memory['peak'] / 1e6:.0f}"])
+    return _table(rows)
+
+
+def _cell_lines(document: dict) -> list[str]:
+    ratios = peer_ratios(document)
+    rows = [["engine", "test", "threads", "seqs", "context", "tokens/s", "spread", "GB/s", "of read", "GMAC/s", "of int8",
+             f"x {PEER}"]]
+    for cell in document["cells"]:
+        ratio = ratios.get((cell["engine"], *_key(cell)))
+        rows.append([cell["engine"], cell["test"], str(cell["threads"]), str(cell["batch"]), str(cell["context"]),
+                     f"{cell['tokens_per_s']:.2f}", f"{cell['spread']:.0%}", f"{cell['gb_per_s']:.1f}",
+                     _percent(cell.get("read_fraction")), f"{cell['gmac_per_s']:.0f}", _percent(cell.get("mac_fraction")),
+                     "" if ratio is None else f"{ratio:.2f}"])
+    return _table(rows)
+
+
 def lines(document: dict) -> list[str]:
     """The run for a reader; docs/BENCHMARKS.md explains the columns."""
     at, model = document["machine"], document["model"]
     out = [f"{at['cpu']}, {at['cpus']} CPUs, {at['system']}, load average {at['load_average'][0]:.1f} at the start",
-           f"shape {model['shape']}: {model['n_ternary'] / 1e6:,.0f} M ternary weights; counted: "
-           f"{model['weight_bits']:g} bits a weight, {model['head_bits']:g} bits a head weight, {model['kv_type']} cache"]
+           f"{model['name']}: {model['n_weights'] / 1e6:,.0f} M weights in layers, {model['kv_type']} cache"]
     for n, pair in document["roofs"].items():
         out.append(f"roofs, {n} thread{'s' * (n != '1')}: read {pair['read']['best'] / 1e9:.1f} GB/s; "
                    f"{pair['mac']['best'] / 1e9:.0f} G int8 multiply-adds/s ({pair['mac']['what']})")
-    sizes = {}
     for engine in document["engines"]:
-        sizes[engine["engine"]] = engine["file_bytes"]
+        reads = engine["reads"]
         out.append(f"{engine['engine']} {engine['version']}: {engine['kernels']}")
-    out.append("")
-    rows = [["engine", "ready s", "first token s", "resident MB", "own MB", "of the file"]]
-    for load in document["loads"]:
-        memory = load["resident"]
-        rows.append([load["engine"], f"{load['ready_median_s']:.3f}", f"{load['first_token_median_s']:.3f}",
-                     f"{memory['total'] / 1e6:.0f}", f"{memory['anonymous'] / 1e6:.0f}",
-                     f"{memory['total'] / sizes[load['engine']]:.2f}"])
-    out += _table(rows) + [""]
-    ratios = peer_ratios(document)
-    rows = [["engine", "test", "threads", "seqs", "context", "tokens/s", "spread", "GB/s", "GMAC/s", "of roof",
-             f"x {PEER}"]]
-    for cell in document["cells"]:
-        roof, ratio = cell.get("roof_fraction"), ratios.get((cell["engine"], *_key(cell)))
-        rows.append([cell["engine"], cell["test"], str(cell["threads"]), str(cell["batch"]), str(cell["context"]),
-                     f"{cell['tokens_per_s']:.2f}", f"{cell['spread']:.0%}", f"{cell['gb_per_s']:.1f}",
-                     f"{cell['gmac_per_s']:.0f}", "" if roof is None else f"{roof:.0%}",
-                     "" if ratio is None else f"{ratio:.2f}"])
-    return out + _table(rows)
+        out.append(f"    a token reads {reads['layers'] / 1e6:.1f} MB of layers ({8 * reads['layers'] / model['n_weights']:.2f} bits a weight), "
+                   f"{reads['choose'] / 1e6:.1f} of the head to choose one, {reads['logits'] / 1e6:.1f} for all logits")
+    out += ["", *_load_lines(document), "", *_cell_lines(document)]
+    for fill in document.get("fills", []):
+        out.append(f"{fill['engine']}: {fill['batch']} x {fill['context']:,} tokens of context took {fill['seconds']:.1f} s")
+    return out
+
+
+def gate_lines(rows: list[dict]) -> list[str]:
+    table = [["gate", "engine", "", "wanted", "measured", ""]]
+    for row in rows:
+        measured, held = row["measured"], row["held"]
+        table.append([row["gate"], row["engine"], row["measure"], ("<= " if row["at_most"] else ">= ") + f"{row['wanted']:.2f}",
+                      "not measured" if measured is None else f"{measured:.2f}", "" if held is None else "held" if held else "MISSED"])
+    return _table(table)
 
 
 # ---- against a baseline ----

@@ -1,4 +1,4 @@
-"""The shapes of published models, and how many bytes a token needs of each.
+"""The shapes of published models.
 
 Knows no file format and no engine. Sizes are those of the published checkpoints. Next: maker.py writes a file of a shape.
 """
@@ -70,32 +70,3 @@ def shape_of(name: str) -> Shape:
         return SHAPES[name.lower()]
     except KeyError:
         raise BenchError(f"no shape is named '{name}'; known: {', '.join(SHAPES)}") from None
-
-
-# Bits per ternary weight in a file, block scales included.
-WEIGHT_BITS = {"i2_s": 2.0, "tq2_0": 66 * 8 / 256}
-# Bytes per number of the KV cache.
-KV_BYTES = {"f16": 2.0, "f32": 4.0, "q8_0": 34 / 32}
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """What one step must read from memory at least: every ternary weight and the head once, and each sequence's keys and
-    values. The step gives one token to each sequence."""
-
-    ternary: float
-    head: float
-    kv: float
-
-    @property
-    def total(self) -> float:
-        return self.ternary + self.head + self.kv
-
-
-def step_bytes(shape: Shape, *, weight_bits: float, head_bits: float, batch: int, positions: float,
-               kv_bytes: float = 2) -> Bytes:
-    """positions: keys that each sequence looks at, on average. Norms (under 0.1 %) and the activations, which stay in the
-    caches, are not counted."""
-    kv_row = 2 * shape.n_head_kv * shape.head_width * kv_bytes
-    return Bytes(shape.n_ternary * weight_bits / 8, shape.n_head_weights * head_bits / 8,
-                 shape.n_layer * kv_row * positions * batch)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,16 @@ from .engines import ENGINES
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def worker_name(engine: str, kernels: str | None) -> str:
+    return engine if kernels is None else f"{engine}:{kernels}"
+
+
 class Worker:
     """The parent's handle. `engine`: a name of ENGINES; `kernels`: the table to force, None: the engine's choice."""
 
     def __init__(self, engine: str, kernels: str | None = None):
-        self.name = engine if kernels is None else f"{engine}:{kernels}"
-        self.engine = engine
+        self.name = worker_name(engine, kernels)
+        self.engine, self.kernels = engine, kernels
         env = os.environ | ({} if kernels is None else {"BITNET_FFI_KERNELS": kernels})
         env["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's threads would spin beside the engine's
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
@@ -82,10 +87,10 @@ class Worker:
 # ---- the child ----
 
 def resident() -> dict[str, int]:
-    """Bytes of this process that are in memory: its own, and those of mapped files."""
+    """Bytes of this process that are in memory: its own, and those of mapped files; and the most there ever were."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    anonymous, file = (int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
-    return {"anonymous": anonymous, "file": file, "total": anonymous + file}
+    anonymous, file, peak = (int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile", "VmHWM"))
+    return {"anonymous": anonymous, "file": file, "total": anonymous + file, "peak": max(peak, anonymous + file)}
 
 
 class Session:
@@ -93,36 +98,38 @@ class Session:
 
     def __init__(self, engine):
         self.engine = engine
-        self.tokens = np.empty(0, int)
+        self.tokens = np.random.default_rng(7).integers(0, 256, 1 << 16)  # ordinary tokens of most vocabularies: bytes
 
-    def load(self, path: str, repeats: int, n_threads: int) -> dict:
-        """Load `repeats` times and keep the last. Seconds to a model with a context, and with its first token too."""
-        self.tokens = np.random.default_rng(7).integers(0, 256, 1 << 16)  # bytes: ordinary tokens of every vocabulary
-        ready, first = [], []
+    def load(self, path: str, mode: str) -> dict | None:
+        """Load and keep; what a token reads, None where the engine does not say."""
+        self.engine.load(path, mode)
+        reads = self.engine.reads()
+        return None if reads is None else asdict(reads)
+
+    def first_token(self, path: str, mode: str, n_threads: int) -> dict:
+        """Seconds of a load to a model with a context, and with its first token; memory then. Nothing is kept."""
         before = resident()["total"]
-        for i in range(repeats):
-            begin = time.perf_counter()
-            self.engine.load(path)
-            self.engine.open(64, 1, n_threads, "f16")
-            ready.append(time.perf_counter() - begin)
-            self.engine.decode([1], [0], [0], False)
-            self.engine.sample(-1)
-            first.append(time.perf_counter() - begin)
-            if i < repeats - 1:
-                self.engine.close()
-                self.engine.unload()
+        begin = time.perf_counter()
+        self.engine.load(path, mode)
+        self.engine.open(64, 1, n_threads, "f16")
+        ready = time.perf_counter() - begin
+        self.engine.decode([1], [0], [0], False)
+        self.engine.sample(-1)
+        first = time.perf_counter() - begin
         memory = resident()
         self.engine.close()
+        self.engine.unload()
         return {"ready_s": ready, "first_token_s": first, "resident": memory, "resident_before": before}
 
-    def open(self, n_ctx: int, n_seq: int, n_threads: int, context: int, kv_type: str) -> None:
-        """A context with room for n_ctx tokens in each sequence, and `context` of them filled in each."""
+    def open(self, n_ctx: int, n_seq: int, n_threads: int, context: int, kv_type: str) -> float:
+        """A context with room for n_ctx tokens in each sequence, and `context` of them filled in each; seconds of the filling."""
         self.engine.open(n_ctx, n_seq, n_threads, kv_type)
         self.n_seq, self.context = n_seq, context
+        begin = time.perf_counter()
         for seq in range(n_seq if context else 0):
-            begin = seq * 97  # sequences differ
-            ids = [int(token) for token in np.resize(np.roll(self.tokens, -begin), context)]
+            ids = [int(token) for token in np.resize(np.roll(self.tokens, -97 * seq), context)]  # sequences differ
             self.engine.decode(ids, range(context), [seq] * context, False)
+        return time.perf_counter() - begin
 
     def close(self) -> None:
         self.engine.close()
@@ -173,7 +180,7 @@ def main(name: str) -> None:
     except Exception as error:
         answer(error=f"{type(error).__name__}: {error}")
         return
-    answer(result={"version": engine.version, "kernels": engine.kernels})
+    answer(result={"version": engine.version, "kernels": engine.kernels, "modes": engine.modes})
     session = Session(engine)
     for line in sys.stdin:
         request = json.loads(line)

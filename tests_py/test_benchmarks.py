@@ -15,10 +15,11 @@ from click.testing import CliRunner
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import BenchError, cells, maker, report, roofs  # noqa: E402
+from benchmarks import BenchError, cells, gates, loads, maker, reads, report, roofs  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.reads import Reads  # noqa: E402
 from benchmarks.roofs import Roof  # noqa: E402
-from benchmarks.shapes import SHAPES, shape_of, step_bytes  # noqa: E402
+from benchmarks.shapes import SHAPES  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 from bitnet_ffi import Model, kernels  # noqa: E402
 
@@ -139,24 +140,80 @@ def test_a_shape_that_the_type_cannot_hold():
 
 # ---- counting ----
 
-def test_bytes_of_a_token_of_the_2b_shape():
-    """The byte budget of BitNet b1.58 2B-4T: 521.0 MB of ternary weights, 656.7 of F16 head, 39.3 of keys and values at 512."""
-    size = step_bytes(shape_of("2B-4T"), weight_bits=2, head_bits=16, batch=1, positions=512)
-    assert [round(n / 1e6, 1) for n in (size.ternary, size.head, size.kv)] == [521.0, 656.7, 39.3]
+def loaded_reads(path, kernel_table, mode):
+    with Worker("bitnet_ffi", kernel_table) as worker:
+        return Reads(**worker.ask("load", path=str(path), mode=mode))
 
 
-@pytest.mark.parametrize("read, mac, fraction", [(1e9, 1e15, "bytes"), (1e15, 1e9, "macs"), (0.0, 1e9, None)])
-def test_roof_is_the_slower_of_memory_and_multiplier(read, mac, fraction):
-    plan = cells.Plan(TINY, [1])
-    cell = cells.make_cell(plan, "e", "prompt", 10, 1, 1, 0, [2.0, 1.0, 4.0], Roof("read", [read]), Roof("mac", [mac]))
-    assert cell.tokens_per_s == 5.0 and cell.spread == 1.5 and cell.test == "pp10"
-    expected = {"bytes": cell.gb_per_s, "macs": cell.gmac_per_s, None: None}[fraction]
-    assert cell.roof_fraction == pytest.approx(expected)
+def can_run(kernel_table):
+    try:
+        with Worker("bitnet_ffi", kernel_table):
+            return True
+    except BenchError:
+        return False
+
+
+N_PRODUCTS = 7 * TINY.n_layer
+SCREEN = TINY.n_vocab * (TINY.n_embd + 3 * 4)   # a byte a weight, and scale, residual and norm of each row
+
+
+def test_in_place_a_token_reads_what_the_file_holds(tmp_path):
+    path = maker.write_model(tmp_path / "model.gguf", TINY, "i2_s")
+    head = 2 * TINY.n_head_weights
+    assert loaded_reads(path, "scalar", "in place") == Reads(
+        layers=TINY.n_ternary // 4 + 32 * N_PRODUCTS, n_weights=TINY.n_ternary, choose=head, logits=head,
+        kv_numbers=TINY.n_layer * 2 * TINY.n_head_kv * TINY.head_width)
+
+
+@pytest.mark.parametrize("weights", ["i2_s", "tq2_0"])
+def test_a_file_is_counted_as_it_lies(weights, tmp_path):
+    path = maker.write_model(tmp_path / "model.gguf", TINY, weights)
+    size = sum(maker.tensor_size(name, kind, ne) for name, kind, ne in maker.tensors(TINY, weights) if kind == weights)
+    assert loads.reads_of_file(str(path)).layers == size
+
+
+@pytest.mark.parametrize("kernel_table, bits", [("avx512vbmi", 1.6), ("avx512vnni", 2.0)])
+def test_packed_layouts_are_counted_in_their_own_bits(kernel_table, bits, tmp_path):
+    """Five ternary weights a byte, in blocks of 20 elements; or four."""
+    if not can_run(kernel_table):
+        pytest.skip(f"this CPU has no {kernel_table}")
+    found = loaded_reads(maker.write_model(tmp_path / "model.gguf", TINY, "i2_s"), kernel_table, "repacked")
+    per_block = {1.6: 20, 2.0: 16}[bits]
+    assert found.layers == sum(m * 4 * -(-k // per_block) for _ in range(TINY.n_layer) for _, k, m in TINY.products())
+    tile = TINY.n_embd // 64 * 384 + 512   # of four rows of the head, in twelve bits a weight, and what describes it
+    assert (found.choose, found.logits) == (SCREEN, TINY.n_vocab // 4 * tile)
+
+
+def test_a_library_that_says_nothing_is_an_error():
+    with pytest.raises(ValueError, match="did not log"):
+        reads.from_log(["something else"])
+
+
+def test_bytes_of_a_step_by_what_is_asked_for():
+    """The shape 2B-4T: 521.0 MB of layers, 656.7 or 328.3 of head, and 39.3 of keys and values at 512 positions, for each sequence."""
+    size = Reads(layers=521_000_000, n_weights=2_084_000_000, choose=328_300_000, logits=656_700_000, kv_numbers=38400)
+    steps = [size.step(what, batch=batch, positions=512, kv_type=kv) / 1e6
+             for what, batch, kv in (("generate", 1, "f16"), ("logits", 1, "f16"), ("generate", 8, "f16"), ("prompt", 1, "q8_0"))]
+    assert steps == pytest.approx([888.6, 1217.0, 1163.9, 870.2], abs=0.1)
+
+
+COUNT = Reads(layers=2000, n_weights=16000, choose=500, logits=1000, kv_numbers=0)
+FILE_COUNT = Reads(layers=4000, n_weights=16000, choose=1000, logits=1000, kv_numbers=0)
+
+
+@pytest.mark.parametrize("read, mac, fractions", [
+    (5000.0, 1e15, (0.25, 0.0, 0.5)), (1e15, 320000.0, (0.0, 0.25, 0.25)), (0.0, 320000.0, (None, 0.25, None))])
+def test_fractions_of_memory_and_of_the_multiplier(read, mac, fractions):
+    """10 tokens in 2 s: 2,500 bytes in use, 5,000 in the file; 160,000 multiply-adds."""
+    plan = cells.Plan("m", [])
+    cell = cells.make_cell(plan, "e", cells.Test("prompt", 10, 1), [2.0, 1.0, 4.0], COUNT, FILE_COUNT, Roof("read", [read]), Roof("mac", [mac]))
+    assert cell.tokens_per_s == 5.0 and cell.spread == 1.5 and cell.test == "pp10" and cell.gb_per_s == 1250 / 1e9
+    assert (cell.read_fraction, cell.mac_fraction, cell.roof_fraction) == pytest.approx(fractions, abs=1e-9)
 
 
 def test_several_sequences_have_no_context_unless_asked():
-    groups = [list(cells.Plan(TINY, [1], batches=[1, 8], deep_batches=deep).groups()) for deep in (False, True)]
-    assert groups == [[(0, 1), (0, 8), (3500, 1)], [(0, 1), (0, 8), (3500, 1), (3500, 8)]]
+    groups = [{test.group for test in cells.all_tests([1], [8], 2, [1, 8], [0, 3500], deep)} for deep in (False, True)]
+    assert groups == [{(0, 1), (0, 8), (3500, 1)}, {(0, 1), (0, 8), (3500, 1), (3500, 8)}]
 
 
 @pytest.mark.parametrize("what", ["read", "mac"])
@@ -182,24 +239,33 @@ def test_run_writes_a_document_of_the_stated_form(run):
     assert keys == {(test, threads, 1, context) for test in ("pp16", "tg3", "lg3") for threads in (1, 2) for context in (0, 40)} | {
         ("tg3", threads, 2, 0) for threads in (1, 2)}
     assert all(len(cell["seconds"]) == 2 and min(cell["seconds"]) > 0 for cell in document["cells"])
-    assert document["engines"][0]["kernels"] and document["loads"][0]["resident"]["total"] > 0
+    assert document["engines"][0]["kernels"]
+    assert [(fill["context"], fill["seconds"] > 0) for fill in document["fills"]] == [(40, True)]
+
+
+def test_both_ways_to_load_are_timed(run):
+    loaded = run[1]["loads"]
+    assert [load["mode"] for load in loaded] == ["repacked", "in place"]
+    for load in loaded:
+        assert 0 < load["ready_median_s"] < load["first_token_median_s"] and 0 < load["second_ready_median_s"] < load["second_first_token_median_s"]
+        assert 0 < load["resident"]["total"] <= load["resident"]["peak"] and len(load["ready_s"]) == 2
 
 
 def test_run_prints_each_cell(run):
     printed, document = run
-    assert "of roof" in printed and document["engines"][0]["kernels"] in printed
+    assert "of read" in printed and document["engines"][0]["kernels"] in printed
     assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_measured(number, monkeypatch, tmp_path):
-    measure_cells, before = cells.measure_cells, signal.getsignal(signal.SIGTERM)
+    time_tests, before = cells.time_tests, signal.getsignal(signal.SIGTERM)
 
     def interrupted(*arguments):
-        yield next(measure_cells(*arguments))
+        yield next(time_tests(*arguments))
         os.kill(os.getpid(), number)
-        yield from measure_cells(*arguments)
-    monkeypatch.setattr(cells, "measure_cells", interrupted)
+        yield from time_tests(*arguments)
+    monkeypatch.setattr(cells, "time_tests", interrupted)
     try:
         result = command("--quick", "--threads", 1, "--json", tmp_path / "run.json")
     finally:
@@ -223,7 +289,7 @@ def test_an_engine_that_died_is_named():
 
 def test_an_error_of_the_engine_is_passed_on(tmp_path):
     with Worker("bitnet_ffi") as worker, pytest.raises(BenchError, match="ModelNotFoundError.*missing.gguf"):
-        worker.ask("load", path=str(tmp_path / "missing.gguf"), repeats=1, n_threads=1)
+        worker.ask("load", path=str(tmp_path / "missing.gguf"), mode="repacked")
 
 
 def test_unknown_kernels_say_so():
@@ -251,6 +317,77 @@ def test_module_is_a_command():
     assert done.returncode == 0 and "--baseline" in done.stdout
 
 
+def test_long_cells_are_repeated_three_times(monkeypatch, tmp_path):
+    monkeypatch.setattr(cells, "LONG_CELL_S", 0)
+    out = tmp_path / "run.json"
+    assert command("--quick", "--threads", 1, "--repeats", 6, "--json", out).exit_code == 0
+    assert {len(cell["seconds"]) for cell in json.loads(out.read_text())["cells"]} == {3}
+
+
+# ---- a file, and the gates ----
+
+def test_a_file_is_measured_by_its_own_name(tmp_path):
+    path = maker.write_model(tmp_path / "my-model.gguf", LLAMA, "tq2_0")
+    out = tmp_path / "run.json"
+    result = command("--model", path, "--quick", "--threads", 1, "--json", out)
+    assert result.exit_code == 0, result.output
+    document = json.loads(out.read_text())
+    assert document["model"]["name"] == "my-model" and document["model"]["n_weights"] == LLAMA.n_ternary
+    assert {cell["test"] for cell in document["cells"]} == {"pp128", "tg16", "lg16"}
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    path = tmp_path / "text.gguf"
+    path.write_text("no model")
+    result = command("--model", path)
+    assert result.exit_code == 1 and "text.gguf" in result.stderr
+
+
+def test_gates_are_measured_and_printed(tmp_path):
+    """Beside no peer, on a shape with 512 positions: what needs either is not measured, which is no failure to hold."""
+    out = tmp_path / "run.json"
+    result = command("--gates", "--repeats", 1, "--json", out)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(out.read_text())["gates"]
+    assert len(rows) == len(gates.BEST)
+    by_gate = {(row["gate"], row["measure"]): row for row in rows}
+    assert by_gate["tg16, 2 threads, context 3,500", "of read bandwidth"]["measured"] is None
+    assert by_gate["pp512, 1 thread", "x llama.cpp"]["held"] is None
+    assert by_gate["load, in place", "s to ready"]["held"] is True
+    assert by_gate["load, repacked", "of the file resident"]["held"] is False   # a tiny file in a process with Python
+    assert by_gate["tg16, 1 thread, 8 sequences", "x one sequence"]["measured"] > 0
+    assert sum(line.endswith("not measured") for line in result.stdout.splitlines()) == sum(row["measured"] is None for row in rows)
+
+
+@pytest.mark.parametrize("gate, expected", [
+    (gates.Gate("peer", 1.5, "tg16"), 2.0), (gates.Gate("single", 3.5, "tg16", batch=8), 3.0), (gates.Gate("read", 0.5, "tg16"), 0.7),
+    (gates.Gate("peer", 1.5, "tg16", 1), None), (gates.Gate("seconds", 1.5, "load", mode="repacked"), 1.2),
+    (gates.Gate("memory", 1.25, "load", mode="repacked"), 0.9), (gates.Gate("memory", 1.25, "load", mode="in place"), None)])
+def test_a_gate_takes_its_figure_from_the_run(gate, expected):
+    cell = {"engine": "bitnet_ffi", "test": "tg16", "threads": 2, "batch": 1, "context": 0, "tokens_per_s": 40.0, "read_fraction": 0.7}
+    document = {"cells": [cell, cell | {"engine": gates.PEER, "tokens_per_s": 20.0}, cell | {"batch": 8, "tokens_per_s": 120.0}],
+                "loads": [{"engine": "bitnet_ffi", "mode": "repacked", "ready_median_s": 1.2, "file_bytes": 1000, "resident": {"total": 900}}]}
+    row, = gates.rows(document, {"bitnet_ffi": [gate]})
+    at_most = gate.test == "load"
+    assert row["measured"] == (None if expected is None else pytest.approx(expected))
+    assert row["held"] == (None if expected is None else (expected <= gate.wanted) == at_most)
+
+
+def test_gates_of_a_table_and_of_a_file():
+    assert gates.gates_of(None, False) is gates.BEST and gates.gates_of("avx2", False) is gates.AVX2
+    assert gates.gates_of("avx2", True) is gates.FILE
+
+
+def test_every_gate_names_a_test():
+    for gate in [*gates.BEST, *gates.AVX2, *gates.FILE]:
+        assert gate.test == "load" or cells.test_of(*gate.key).name == gate.test
+
+
+def test_gates_decide_what_is_measured():
+    assert command("--gates", "--contexts", "0").exit_code == 2
+    assert command("--gates", "--quick").exit_code == 2
+
+
 # ---- against a baseline, and beside a peer ----
 
 def faster(document, factor, engine="bitnet_ffi"):
@@ -259,8 +396,8 @@ def faster(document, factor, engine="bitnet_ffi"):
     for cell in copy["cells"]:
         if cell["engine"] == engine:
             cell["tokens_per_s"] *= factor
-            if cell["roof_fraction"]:
-                cell["roof_fraction"] *= factor
+            for name in ("read_fraction", "mac_fraction", "roof_fraction"):
+                cell[name] = cell[name] and cell[name] * factor
     return copy
 
 
@@ -301,7 +438,7 @@ def test_command_fails_when_a_cell_is_worse(run, tmp_path):
     assert result.exit_code == 1 and "WORSE" in result.stdout
 
 
-@pytest.mark.parametrize("name, value", [("shape", "8b"), ("head_bits", 8.0), ("kv_type", "f32")])
+@pytest.mark.parametrize("name, value", [("name", "8b"), ("kv_type", "f32")])
 def test_baseline_of_another_model_or_count(run, name, value):
     other = run[1] | {"model": run[1]["model"] | {name: value}}
     with pytest.raises(BenchError, match=f"baseline has {name} {value}"):
