@@ -3,7 +3,7 @@
  *
  * Why this table always packs T5: products of one column wait for memory, and here are a fifth fewer bytes than in R16. All 2,084 M
  * ternary weights of BitNet 2B-4T on Zen 4, against R16 in the same run: one thread 14.7 instead of 18.3 ms (28.3 GB/s, a plain
- * read 27.8), two threads 13.1 instead of 16.6 (31.9, a plain read 30.9); greedy decoding 20 and 17 % faster; prompts within 3 %. Out
+ * read 27.8), two threads 13.4 instead of 17.0 (31.0, a plain read 30.9); greedy decoding 20 and 17 % faster; prompts within 3 %. Out
  * of L1 one thread decodes 31.4 GB/s: a core that reads faster than that has a faster clock too. */
 #include "kernels_avx512vbmi.h"
 
