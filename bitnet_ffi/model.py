@@ -303,6 +303,13 @@ class Model:
             pointer, token, array, room, 0, special))
         return ffi.buffer(piece, n)[:]
 
+    def token_type(self, token: int) -> int:
+        """tokenizer.ggml.token_type of a token as loaded: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte, 0 none."""
+        attributes = lib.llama_token_get_attr(self._pointer, token)
+        if lib.bitnet_last_error_code() != 0:
+            fail()
+        return next((number for number, bit in _TYPE_BITS if attributes & bit), 0)
+
     def chat_template(self, name: str | None = None) -> str | None:
         """The file's chat template (Jinja text), or one of its named ones; None where there is none."""
         text = lib.llama_model_chat_template(self._pointer, ffi.NULL if name is None else name.encode())
@@ -377,6 +384,11 @@ def _in_threads(call, items: list, n_threads: int | None) -> list:
     groups = [items[i:i + step] for i in range(0, len(items), step)]
     with ThreadPoolExecutor(n) as pool:
         return [result for group in pool.map(lambda group: [call(item) for item in group], groups) for result in group]
+
+
+# A token that repairs marked as control is normal as well, so the stronger word comes first.
+_TYPE_BITS = ((2, lib.LLAMA_TOKEN_ATTR_UNKNOWN), (3, lib.LLAMA_TOKEN_ATTR_CONTROL), (4, lib.LLAMA_TOKEN_ATTR_USER_DEFINED),
+              (6, lib.LLAMA_TOKEN_ATTR_BYTE), (5, lib.LLAMA_TOKEN_ATTR_UNUSED), (1, lib.LLAMA_TOKEN_ATTR_NORMAL))
 
 
 def _token_or_none(token: int) -> int | None:

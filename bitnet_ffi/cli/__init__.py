@@ -14,7 +14,7 @@ import click
 
 from .. import __version__
 from ..errors import BitnetError, ContextFullError, InvalidModelError, OutOfMemoryError
-from . import inspect, models, run, tokenize
+from . import compat, inspect, models, run, tokenize
 from .options import interface_version
 
 _NEXT_STEPS = {
@@ -36,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (run.run, models.models, tokenize.tokenize, inspect.inspect):
+for command in (run.run, models.models, tokenize.tokenize, inspect.inspect, compat.compat_check, compat.compat_fix):
     cli.add_command(command)
 
 
