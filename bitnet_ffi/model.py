@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _log  # noqa: F401  the first library call should already reach the logger
 from ._ffi import check, check_done, check_pointer, fail, ffi, lib, read_string, text_of
-from .errors import InvalidArgumentError, Utf8Error
+from .errors import InvalidArgumentError, TokenizeError, Utf8Error
 
 if TYPE_CHECKING:
     from .context import Context
@@ -305,9 +305,9 @@ class Model:
 
     def token_type(self, token: int) -> int:
         """tokenizer.ggml.token_type of a token as loaded: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte, 0 none."""
+        if not 0 <= token < self.n_vocab:
+            raise TokenizeError(f"token {token}, expected 0 to {self.n_vocab - 1}")
         attributes = lib.llama_token_get_attr(self._pointer, token)
-        if lib.bitnet_last_error_code() != 0:
-            fail()
         return next((number for number, bit in _TYPE_BITS if attributes & bit), 0)
 
     def chat_template(self, name: str | None = None) -> str | None:

@@ -11,9 +11,10 @@ import json
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import __version__, container, vocab_sources
@@ -184,6 +185,7 @@ def plan(path: str | os.PathLike, tokenizer: str | os.PathLike | None = None) ->
     plan = Plan(head)
     if tokenizer is not None:
         _embed(plan, vocab_sources.read(tokenizer))
+        _complete(plan)
         return plan
     if KEY + "model" not in head.kv:
         plan.needs_tokenizer = True
@@ -229,6 +231,16 @@ def _embed(plan: Plan, vocabulary: vocab_sources.Vocabulary) -> None:
         plan.set(key, item, why)
     plan.tokenizer = vocabulary.source
     plan.notes += vocabulary.notes
+
+
+def _complete(plan: Plan) -> None:
+    """What the library would still repair in an embedded tokenizer, such as control tokens that its source does not mark."""
+    from .model import Model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vocabulary.gguf"
+        path.write_bytes(container.encode(replace(plan.head, tensors=[])))
+        with _warnings_of_library() as lines, Model(path, vocab_only=True) as model:
+            _apply_rules(plan, model, lines)
 
 
 # ---- writing ----
