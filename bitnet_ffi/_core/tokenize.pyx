@@ -273,7 +273,8 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     cdef bool lead
     cdef int status
     if vocab.type == LLAMA_VOCAB_TYPE_NONE:
-        return bnf_fail(BITNET_ERROR_TOKENIZE, "the model has no vocabulary: it takes token ids, not text")
+        return bnf_fail(BITNET_ERROR_TOKENIZE, "the model has no vocabulary: it takes token ids, not text; "
+                        "put a tokenizer in with 'bitnet compat-fix --tokenizer'")
     list.items = NULL
     list.n = 0
     list.cap = 0

@@ -268,7 +268,8 @@ cdef int load(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     v.type = LLAMA_VOCAB_TYPE_NONE
     v.seed = <uint64_t><size_t>v
     if found == 0:
-        return bnf_vocab_repair("tokenizer.ggml.model is missing: the model takes token ids, not text")
+        return bnf_vocab_repair("tokenizer.ggml.model is missing: the model takes token ids, not text, until "
+                                "'bitnet compat-fix --tokenizer' puts a tokenizer in")
     if equals(model, "none") or equals(model, "no_vocab"):
         return 0
     if equals(model, "gpt2"):
