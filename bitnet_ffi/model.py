@@ -80,14 +80,17 @@ class Model:
     repack: make copies of the weights in the layouts that are fastest here (default). False: use all of them where the mapped file has
         them; ready sooner, no memory beyond the file, the same results slower. Needs mmap.
     check_tensors: look through all weights for invalid values; slow.
+    tokenizer: a tokenizer.json, tokenizer.model or tiktoken rank file, or a folder with one, instead of the file's own tokenizer.
+        None: the file's own, else one beside the file or in the folder above. False: none but the file's own.
     progress: called with 0.0 to 1.0 while loading; returning False stops the load. Ctrl-C works during the load either way.
     Errors: ModelNotFoundError, ModelLoadError, InvalidModelError, OutOfMemoryError.
     Threads: shared freely. `close()` must not race with a call that uses the model; contexts keep the weights alive.
     """
 
     def __init__(self, path: str | os.PathLike, *, vocab_only: bool = False, mmap: bool = True,
-                 repack: bool = True, check_tensors: bool = False, progress: Callable[[float], bool | None] | None = None):
-        self._handle = None
+                 repack: bool = True, check_tensors: bool = False, progress: Callable[[float], bool | None] | None = None,
+                 tokenizer: str | os.PathLike | bool | None = None):
+        self._handle = self._text = None
         self.path = os.fspath(path)
         params = lib.llama_model_default_params()
         params.vocab_only = vocab_only
@@ -113,6 +116,17 @@ class Model:
             raise raised[0]
         self._handle = ffi.gc(check_pointer(pointer), lib.llama_model_free)
         self.vocab_only = vocab_only
+        self._text = self._find_tokenizer(tokenizer)
+
+    def _find_tokenizer(self, tokenizer) -> Model | None:
+        """A second model, of a vocabulary alone, for files that have none or whose own is not wanted."""
+        if tokenizer is None and lib.llama_model_meta_val_str(self._handle, b"tokenizer.ggml.model", ffi.NULL, 0) < 0:
+            from .vocab_sources import beside_model
+            tokenizer = beside_model(self.path)
+        if tokenizer is None or tokenizer is False:
+            return None
+        from .repair import load_vocabulary
+        return load_vocabulary(self.path, tokenizer)
 
     @classmethod
     def open(cls, source: str | os.PathLike, *, download: bool = True, **options) -> Model:
@@ -131,8 +145,14 @@ class Model:
             raise ValueError("the model is closed")
         return self._handle
 
+    @property
+    def _text_pointer(self):
+        """What tokenizes: the model itself, or the vocabulary that was found for it."""
+        return self._pointer if self._text is None or self._handle is None else self._text._pointer
+
     def close(self) -> None:
         """Give the memory back as soon as no context uses it. Calling it again does nothing."""
+        self._text = None
         self._handle = None  # cffi frees with the last reference
 
     @property
@@ -172,7 +192,7 @@ class Model:
 
     @property
     def n_vocab(self) -> int:
-        return lib.llama_vocab_n_tokens(self._pointer)
+        return lib.llama_vocab_n_tokens(self._text_pointer)
 
     @property
     def n_ctx_train(self) -> int:
@@ -182,19 +202,19 @@ class Model:
     @property
     def bos(self) -> int | None:
         """Token that begins a text; None where the vocabulary has none. Likewise eos, eot."""
-        return _token_or_none(lib.llama_vocab_bos(self._pointer))
+        return _token_or_none(lib.llama_vocab_bos(self._text_pointer))
 
     @property
     def eos(self) -> int | None:
-        return _token_or_none(lib.llama_vocab_eos(self._pointer))
+        return _token_or_none(lib.llama_vocab_eos(self._text_pointer))
 
     @property
     def eot(self) -> int | None:
-        return _token_or_none(lib.llama_vocab_eot(self._pointer))
+        return _token_or_none(lib.llama_vocab_eot(self._text_pointer))
 
     def is_eog(self, token: int) -> bool:
         """Does this token end a generation?"""
-        return lib.llama_vocab_is_eog(self._pointer, token)
+        return lib.llama_vocab_is_eog(self._text_pointer, token)
 
     # ---- text and tokens ----
 
@@ -206,7 +226,7 @@ class Model:
         parse_special: read "<|im_end|>" and the like as control tokens; leave it off for text that you did not write.
         Errors: Utf8Error, TokenizeError. Threads: any.
         """
-        data, pointer = _utf8(text), self._pointer
+        data, pointer = _utf8(text), self._text_pointer
         # Byte fallback is the worst case: a token a byte, and the specials.
         tokens, n = _filled("int32_t[]", len(data) + 8, lambda array, room: lib.llama_tokenize(
             pointer, data, len(data), array, room, add_special, parse_special))
@@ -218,7 +238,7 @@ class Model:
 
         errors: what to do with bytes that are not UTF-8, as in bytes.decode. Threads: any.
         """
-        ids, pointer = np.ascontiguousarray(tokens, np.int32), self._pointer
+        ids, pointer = np.ascontiguousarray(tokens, np.int32), self._text_pointer
         if ids.ndim != 1:
             raise ValueError(f"tokens: an array of {ids.ndim} dimensions, expected 1")
         text, n = _filled("char[]", 16 + 8 * len(ids), lambda array, room: lib.llama_detokenize(
@@ -235,7 +255,7 @@ class Model:
         return self._encode(_utf8(text), _flags(add_special, parse_special), return_offsets)
 
     def _encode(self, data: bytes, flags: int, return_offsets: bool = False):
-        pointer = self._pointer
+        pointer = self._text_pointer
         # A token a byte is nearly always the most; pages that are not reached are never touched.
         room = len(data) + 8
         while True:
@@ -267,7 +287,7 @@ class Model:
             rest += _utf8(block)
             if len(rest) < wanted:
                 continue
-            end = lib.bitnet_tokenize_cut(self._pointer, bytes(rest), len(rest), flags)
+            end = lib.bitnet_tokenize_cut(self._text_pointer, bytes(rest), len(rest), flags)
             check_done()
             if end == 0:
                 wanted = 2 * len(rest)  # a text without places to cut is not searched for them block by block
@@ -298,7 +318,7 @@ class Model:
 
     def token_to_piece(self, token: int, *, special: bool = True) -> bytes:
         """The bytes of one token; a character may be cut between tokens. special: spell control tokens out."""
-        pointer = self._pointer
+        pointer = self._text_pointer
         piece, n = _filled("char[]", 64, lambda array, room: lib.llama_token_to_piece(
             pointer, token, array, room, 0, special))
         return ffi.buffer(piece, n)[:]
@@ -307,12 +327,12 @@ class Model:
         """tokenizer.ggml.token_type of a token as loaded: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte, 0 none."""
         if not 0 <= token < self.n_vocab:
             raise TokenizeError(f"token {token}, expected 0 to {self.n_vocab - 1}")
-        attributes = lib.llama_token_get_attr(self._pointer, token)
+        attributes = lib.llama_token_get_attr(self._text_pointer, token)
         return next((number for number, bit in _TYPE_BITS if attributes & bit), 0)
 
     def chat_template(self, name: str | None = None) -> str | None:
         """The file's chat template (Jinja text), or one of its named ones; None where there is none."""
-        text = lib.llama_model_chat_template(self._pointer, ffi.NULL if name is None else name.encode())
+        text = lib.llama_model_chat_template(self._text_pointer, ffi.NULL if name is None else name.encode())
         return None if text == ffi.NULL else text_of(text)
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, template: str | None = None,

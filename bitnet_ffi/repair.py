@@ -189,7 +189,7 @@ def plan(path: str | os.PathLike, tokenizer: str | os.PathLike | None = None) ->
         return plan
     if KEY + "model" not in head.kv:
         plan.needs_tokenizer = True
-    with _warnings_of_library() as lines, Model(path, vocab_only=True) as model:
+    with _warnings_of_library() as lines, Model(path, vocab_only=True, tokenizer=False) as model:
         if plan.needs_tokenizer:
             lines[:] = [line for line in lines if "tokenizer.ggml.model is missing" not in line]
             plan.notes.append(NO_TOKENIZER)
@@ -231,6 +231,16 @@ def _embed(plan: Plan, vocabulary: vocab_sources.Vocabulary) -> None:
         plan.set(key, item, why)
     plan.tokenizer = vocabulary.source
     plan.notes += vocabulary.notes
+
+
+def load_vocabulary(path: str | os.PathLike, tokenizer: str | os.PathLike):
+    """A vocab_only Model: the metadata of `path` with the vocabulary of `tokenizer`, as `compat-fix --tokenizer` would write it."""
+    from .model import Model
+    filled = plan(path, tokenizer)
+    with tempfile.TemporaryDirectory() as folder:   # nothing of a mapped file is needed once its vocabulary is loaded
+        file = Path(folder) / "vocabulary.gguf"
+        file.write_bytes(container.encode(replace(filled.head, tensors=[])))
+        return Model(file, vocab_only=True)
 
 
 def _complete(plan: Plan) -> None:

@@ -13,7 +13,7 @@ import model_abi
 import vocab_tools
 from bitnet_ffi import Model, container, repair
 from bitnet_ffi.cli import main
-from bitnet_ffi.errors import BitnetError, InvalidArgumentError, InvalidModelError
+from bitnet_ffi.errors import BitnetError, InvalidArgumentError, InvalidModelError, TokenizeError
 from gguf_writer import ARRAY, BOOL, I32, STRING, U32
 from test_vocab_repair import MERGES, PIECES, SCORES, TOKENS, TYPES, value
 from vocab_tools import bpe_gguf, bpe_tokens, spm_gguf
@@ -245,3 +245,47 @@ def test_a_file_without_a_tokenizer(bitnet, tmp_path):
     assert code == 0, err
     with Model(tmp_path / "out.gguf") as model:
         assert model.n_vocab == 320 and model.tokenize("a", add_special=False) == [259, 260]
+
+
+# ---- the chain by which a model finds its tokenizer ----
+
+@pytest.fixture
+def bare(tmp_path):
+    """A model without a tokenizer, in a folder of its own."""
+    gguf = gguf_writer.tiny_model()
+    gguf.kv = [entry for entry in gguf.kv if not entry[0].startswith("tokenizer.")]
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    return gguf.set("llama.vocab_size", U32, 320).write(tmp_path / "above" / "here" / "bare.gguf")
+
+
+def save_tokenizer(folder, letter):
+    vocab_tools.spm_oracle({"\u2581": -1.0, letter: -2.0}).save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+def test_without_any_tokenizer_the_sentence_says_what_to_run(bare):
+    with Model(bare) as model, pytest.raises(TokenizeError, match="bitnet compat-fix --tokenizer"):
+        model.tokenize("a")
+
+
+def test_explicit_then_beside_then_the_folder_above(bare, tmp_path):
+    save_tokenizer(bare.parent.parent, "a")
+    with Model(bare) as model:
+        assert model.tokenize("a", add_special=False) == [259, 260] and model.token_to_piece(260) == b"a"
+        assert model.detokenize([259, 260]) == "a" and model.n_vocab == 320 and (model.bos, model.eos) == (1, 2)
+        assert model.is_eog(2) and "".join(model.generate("a", max_tokens=3)) is not None
+    save_tokenizer(bare.parent, "b")
+    with Model(bare) as model:
+        assert model.token_to_piece(260) == b"b"
+    with Model(bare, tokenizer=save_tokenizer(tmp_path, "c")) as model:
+        assert model.token_to_piece(260) == b"c"
+    with Model(bare, tokenizer=False) as model, pytest.raises(TokenizeError):
+        model.tokenize("b")
+
+
+def test_the_files_own_tokenizer_comes_before_the_one_beside(lacking, tmp_path):
+    save_tokenizer(tmp_path, "z")
+    with Model(lacking) as model:
+        assert model.token_to_piece(260) != b"z"
+    with Model(lacking, tokenizer=tmp_path) as model:
+        assert model.token_to_piece(260) == b"z"
