@@ -1,6 +1,7 @@
 """The committed Unicode tables against the running Python's unicodedata, and the generator against the committed file."""
 import importlib.util
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -49,3 +50,17 @@ def test_running_the_generator_again_gives_the_committed_file():
     except SystemExit as missing:
         pytest.skip(str(missing))
     assert tool.render(module) == TABLE.read_text()
+
+
+def test_base_letters_and_lower_case_are_pythons():
+    """What a newer or older Python knows otherwise does not count: a handful at most."""
+    sys.path.insert(0, str(ROOT / "csrc"))
+    import bnf_unicode_folds as folds
+
+    text = (ROOT / "csrc" / "bnf_unicode_fold.c").read_text()
+    arrays = [[int(n) for n in body.split(",") if n.strip()] for body in re.findall(r"= \{(.*?)\};", text, re.S)]
+    for (index, blocks), now in zip((arrays[:2], arrays[2:]), (lambda c: folds.base(unicodedata, c), folds.lower), strict=True):
+        values = [c for block in index for c in blocks[128 * block : 128 * (block + 1)]]
+        assert len(values) == 0x110000
+        wrong = [c for c, v in enumerate(values) if v != now(c) and unicodedata.category(chr(c)) != "Cn"]
+        assert len(wrong) < 20, [hex(c) for c in wrong[:40]]
