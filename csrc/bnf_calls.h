@@ -70,6 +70,19 @@ void bnf_ranges_repaired(const uint8_t *text, size_t len, int32_t begin, int32_t
 /* cut.pyx: where bitnet_tokenize_cut cuts, or 0. */
 size_t bnf_tokenize_cut(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool parse_special);
 
+/* vocab_trie.pyx */
+struct bnf_trie;
+struct bnf_match;
+int bnf_trie_build(const struct bnf_vocab *vocab, uint16_t attrs, struct bnf_trie *trie);
+void bnf_trie_free(struct bnf_trie *trie);
+/* vocab_match.pyx: what WPM and UGM look up, from texts and the file's attributes; before vocab_roles.pyx changes these. */
+int bnf_vocab_match(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
+void bnf_match_free(struct bnf_match *match);
+/* tokenize_wordpiece.pyx, tokenize_unigram.pyx: tokens of a stretch of text. 0 or a negative code. */
+int bnf_tokenize_wordpiece(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_merge_scratch *scratch,
+                           struct bnf_ids *ids);
+int bnf_tokenize_unigram(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_ids *ids);
+
 /* ---- load.pyx ---- */
 int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);
 void bnf_model_retain(struct llama_model *model);  /* one more reference: what a context does at birth */

@@ -5,6 +5,7 @@
 #define BNF_VOCAB_H
 
 #include "bnf_split.h"
+#include "bnf_trie.h"
 #include "bnf_types.h"
 #include "bnf_unicode.h"
 
@@ -85,7 +86,7 @@ struct bnf_merge_slot { /* by the pair of tokens; n_merge_slots is a power of tw
 #define BNF_MOST_TOKENS (1 << 24) /* and merges: more than any vocabulary has; ids and slot counts stay far from 32 bits */
 
 struct bnf_vocab {
-    int32_t type;               /* llama_vocab_type: NONE, SPM or BPE */
+    int32_t type;               /* llama_vocab_type: NONE, SPM, BPE, WPM or UGM */
     int32_t pre;                /* bnf_pre, for BPE */
     int32_t n_tokens;
     uint64_t seed;              /* of both hash tables: an address, so that no file can be made whose keys all collide */
@@ -117,6 +118,7 @@ struct bnf_vocab {
     int32_t special_first[257]; /* specials that begin with byte b: [special_first[b], special_first[b + 1]) */
     int32_t n_specials;
     int32_t n_user_defined;     /* those of them that count even when special tokens are not parsed */
+    struct bnf_match match;     /* WPM and UGM */
 };
 
 enum bnf_whole { BNF_WHOLE_UNKNOWN = 0, BNF_WHOLE_YES, BNF_WHOLE_NO };

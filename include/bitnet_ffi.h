@@ -103,8 +103,8 @@ enum bitnet_status {
     BITNET_ERROR_MODEL     = -9,  /* the file is read, but wrong or not supported */
     BITNET_ERROR_CONTEXT   = -10, /* n_ctx is full */
 };
-/* Families of tokenizers. This version has SPM (SentencePiece BPE with byte fallback) and BPE (byte level, as
- * GPT-2). */
+/* Families of tokenizers. This version has SPM (SentencePiece BPE with byte fallback), BPE (byte level, as GPT-2),
+ * WPM (WordPiece, as BERT) and UGM (Unigram, as T5). */
 enum llama_vocab_type {
     LLAMA_VOCAB_TYPE_NONE   = 0,
     LLAMA_VOCAB_TYPE_SPM    = 1,

@@ -67,6 +67,23 @@ cdef extern from "bnf_vocab.h" nogil:
     ctypedef struct bnf_merge_slot_t "struct bnf_merge_slot":
         uint32_t tag
         uint32_t merge
+    ctypedef struct bnf_trie_t "struct bnf_trie":
+        uint32_t *first
+        uint32_t *token
+        uint8_t *label
+        uint32_t n_nodes
+        uint32_t root[256]
+    ctypedef struct bnf_match_t "struct bnf_match":
+        bnf_trie_t tokens
+        bnf_trie_t user
+        bool lowercase
+        bool strip_accents
+        bool merge_spaces
+        float unknown_score
+        uint32_t *units
+        uint32_t n_units
+        uint8_t *replacements
+        uint32_t replacements_size
     ctypedef struct bnf_vocab_t "struct bnf_vocab":
         int32_t type
         int32_t pre
@@ -100,6 +117,7 @@ cdef extern from "bnf_vocab.h" nogil:
         int32_t special_first[257]
         int32_t n_specials
         int32_t n_user_defined
+        bnf_match_t match
     uint8_t bnf_whole_get(const bnf_vocab_t *v, uint32_t token)
     void bnf_whole_set(const bnf_vocab_t *v, uint32_t token, uint8_t value)
     const uint8_t *bnf_strings_get(const bnf_strings *s, uint32_t i, uint32_t *len)

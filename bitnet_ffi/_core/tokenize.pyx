@@ -2,21 +2,23 @@
 # From a text to tokens: special tokens are taken out first, the stretches between them are cut into words and merged.
 # Both steps give llama.cpp's tokens; malformed UTF-8 becomes U+FFFD for BPE and byte tokens for SPM, as there.
 # May not keep anything between calls: a vocabulary is shared by threads.
+# WordPiece and Unigram cut and look up in one step, in tokenize_wordpiece.pyx and tokenize_unigram.pyx.
 # Next: csrc/bnf_split.c (words), merge.pyx (tokens), api_vocab.pyx (the public calls).
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
-    LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
     BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
     bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
     bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
     bnf_ranges_spaces, bnf_ranges_repaired,
-    BNF_NO_TOKEN, BNF_BOS, BNF_EOS)
+    BNF_NO_TOKEN, BNF_BOS, BNF_EOS, BNF_SEP)
+from bitnet_ffi._core.bnf_trie cimport bnf_tokenize_wordpiece, bnf_tokenize_unigram
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)
@@ -267,8 +269,12 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     cdef bnf_fragment *part
     cdef size_t i
     cdef int64_t first
-    cdef bool add_bos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_FIRST and vocab.add_bos
-    cdef bool add_eos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_LAST and vocab.add_eos
+    cdef bool bert = vocab.type == LLAMA_VOCAB_TYPE_WPM   # [CLS] and [SEP] as llama.cpp adds them, whatever the flags say
+    cdef int32_t last = vocab.special[<int>(BNF_SEP if bert else BNF_EOS)]
+    cdef bool add_bos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_FIRST \
+        and (vocab.special[<int>BNF_BOS] >= 0 if bert else vocab.add_bos)
+    cdef bool add_eos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_LAST \
+        and (last >= 0 if bert else vocab.add_eos)
     cdef bool after_special = not flags & BITNET_TOKENIZE_NOT_FIRST   # the beginning counts as one
     cdef bool lead
     cdef int status
@@ -300,6 +306,10 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
             lead = vocab.add_space_prefix and after_special
             if vocab.type == LLAMA_VOCAB_TYPE_SPM:
                 status = tokenize_spm(vocab, text + part.begin, part.len, lead, &scratch, &ids)
+            elif vocab.type == LLAMA_VOCAB_TYPE_WPM:
+                status = bnf_tokenize_wordpiece(vocab, text + part.begin, part.len, &scratch, &ids)
+            elif vocab.type == LLAMA_VOCAB_TYPE_UGM:
+                status = bnf_tokenize_unigram(vocab, text + part.begin, part.len, &ids)
             else:
                 status = tokenize_bpe(vocab, text + part.begin, part.len, &scratch, &ids)
             after_special = False
@@ -308,7 +318,7 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
         i += 1
     ids.base = text
     if add_eos:
-        bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_EOS], text + length, 0)
+        bnf_ids_add(&ids, <uint32_t>last, text + length, 0)
     bnf_release(list.items)
     bnf_merge_free(&scratch)
     if status < 0:

@@ -12,7 +12,7 @@ from libc.stdio cimport snprintf
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_vocab, bnf_gguf_find, bnf_gguf_str, bnf_gguf_next_str, BNF_GGUF_ARRAY,
     BNF_GGUF_STRING, BNF_GGUF_F32, BNF_GGUF_I32, BNF_GGUF_U32,
-    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE,
+    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
     LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL,
     LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE,
     BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
@@ -20,6 +20,7 @@ from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_pre_names, bnf_vocab_repair,
     bnf_vocab_detect, bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
     BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES)
+from bitnet_ffi._core.bnf_trie cimport bnf_vocab_match, bnf_match_free
 
 cdef enum:
     MOST_BYTES = 1 << 30     # of all token texts together, so that offsets fit 32 bits
@@ -154,7 +155,7 @@ cdef int read_scores(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if found < 0:
         return found
     if found == 0:
-        if v.type == LLAMA_VOCAB_TYPE_SPM:
+        if v.type == LLAMA_VOCAB_TYPE_SPM or v.type == LLAMA_VOCAB_TYPE_UGM:
             return bnf_vocab_repair("tokenizer.ggml.scores is missing: every token gets the score 0")
         return 0
     for i in range(v.n_tokens):
@@ -246,6 +247,8 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if status == 0 and v.type == LLAMA_VOCAB_TYPE_SPM:
         v.add_bos = True
         v.add_space_prefix = True
+    elif status == 0 and v.type != LLAMA_VOCAB_TYPE_BPE:
+        status = bnf_vocab_match(gguf, v)
     elif status == 0:
         status = read_pre(gguf, v)
     if status == 0:
@@ -276,9 +279,13 @@ cdef int load(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         v.type = LLAMA_VOCAB_TYPE_BPE
     elif equals(model, "llama"):
         v.type = LLAMA_VOCAB_TYPE_SPM
+    elif equals(model, "bert"):
+        v.type = LLAMA_VOCAB_TYPE_WPM
+    elif equals(model, "t5"):
+        v.type = LLAMA_VOCAB_TYPE_UGM
     else:
         return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.model: '%s', expected gpt2 (byte-level BPE), llama "
-                        "(SentencePiece BPE) or none", bnf_show(model.data, model.len, shown))
+                        "(SentencePiece BPE), bert (WordPiece), t5 (Unigram) or none", bnf_show(model.data, model.len, shown))
     return load_tokens(gguf, v)
 
 
@@ -315,6 +322,7 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
     bnf_release(v.merge_slots)
     bnf_release(v.specials)
     bnf_release(v.special_order)
+    bnf_match_free(&v.match)
     bnf_release(v)
 
 

@@ -8,13 +8,13 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM,
+    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
     BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc_array, bnf_clear_error)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_get, bnf_role_keys, bnf_known_texts, bnf_vocab_repair,
-    BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
+    BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
     BNF_KNOWN_EOG, BNF_KNOWN_SHOWN)
 
 cdef enum:
@@ -126,7 +126,8 @@ cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
             k += 1
     role = 0
     while role < BNF_N_ROLES and status == 0:
-        if v.special[role] < 0 and best[role] >= 0:
+        if v.special[role] < 0 and best[role] >= 0 and not (role == BNF_BOS and v.type == LLAMA_VOCAB_TYPE_UGM) \
+                and not (role == BNF_EOS and v.type == LLAMA_VOCAB_TYPE_WPM):   # T5 has no BOS, BERT no EOS
             v.special[role] = best[role]
             if role == BNF_BOS or role == BNF_EOS or role == BNF_UNK:
                 status = bnf_vocab_repair("no key says which token is %s: token %d ('%s') is used",
@@ -138,14 +139,40 @@ cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
     return status
 
 
-# SentencePiece's own numbers, when neither key nor text says more.
+# The family's own numbers, when neither key nor text says more.
 cdef int default_role(bnf_vocab_t *v, int32_t role, int32_t token) noexcept nogil:
     cdef char[BNF_SHOWN_SIZE] shown
     if v.special[role] >= 0 or token >= v.n_tokens:
         return 0
     v.special[role] = token
     return bnf_vocab_repair("no key says which token is %s: token %d ('%s') is used",
-                            "BOS" if role == BNF_BOS else "EOS" if role == BNF_EOS else "unknown", token, show(v, token, shown))
+                            "BOS" if role == BNF_BOS else "EOS" if role == BNF_EOS else "unknown" if role == BNF_UNK
+                            else "SEP" if role == BNF_SEP else "padding" if role == BNF_PAD else "mask", token, show(v, token, shown))
+
+
+# BERT and T5 have padding and mask at these numbers.
+cdef int default_roles(bnf_vocab_t *v) noexcept nogil:
+    cdef int status = 0
+    if v.type == LLAMA_VOCAB_TYPE_WPM:
+        status = default_role(v, BNF_BOS, 101)
+        if status == 0:
+            status = default_role(v, BNF_UNK, 100)
+        if status == 0:
+            status = default_role(v, BNF_SEP, 102)
+        if status == 0:
+            status = default_role(v, BNF_PAD, 0)
+        return default_role(v, BNF_MASK, 103) if status == 0 else status
+    if v.type == LLAMA_VOCAB_TYPE_UGM:
+        status = default_role(v, BNF_EOS, 1)
+        if status == 0:
+            status = default_role(v, BNF_UNK, 2)
+        return default_role(v, BNF_PAD, 0) if status == 0 else status
+    if v.type == LLAMA_VOCAB_TYPE_SPM:
+        status = default_role(v, BNF_BOS, 1)
+        if status == 0:
+            status = default_role(v, BNF_EOS, 2)
+        return default_role(v, BNF_UNK, 0) if status == 0 else status
+    return 0
 
 
 # ---- end of generation ----
@@ -341,13 +368,8 @@ cdef public int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexce
     cdef int status = read_keys(gguf, vocab)
     if status == 0:
         status = read_known_texts(vocab)
-    if vocab.type == LLAMA_VOCAB_TYPE_SPM:
-        if status == 0:
-            status = default_role(vocab, BNF_BOS, 1)
-        if status == 0:
-            status = default_role(vocab, BNF_EOS, 2)
-        if status == 0:
-            status = default_role(vocab, BNF_UNK, 0)
+    if status == 0:
+        status = default_roles(vocab)
     if status == 0:
         status = read_rules(gguf, vocab)
     if status < 0:

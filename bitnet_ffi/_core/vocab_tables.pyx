@@ -7,7 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
+    bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO, BNF_SHOWN_SIZE,
     bnf_show, bnf_alloc, bnf_alloc_array, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
@@ -65,12 +65,12 @@ cdef bool build_piece(bnf_vocab_t *v, int32_t i) noexcept nogil:
     cdef uint8_t *out = <uint8_t *>v.piece.bytes + v.piece.at[i]
     cdef int byte = bnf_byte_of_text(text, length) if v.attr[i] & LLAMA_TOKEN_ATTR_BYTE else -1
     cdef int64_t n = -1
-    cdef bool has_key = v.type == LLAMA_VOCAB_TYPE_SPM
+    cdef bool has_key = v.type != LLAMA_VOCAB_TYPE_BPE
     if byte >= 0:
         out[0] = <uint8_t>byte
         n = 1
     elif not v.attr[i] & (LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED):
-        if v.type == LLAMA_VOCAB_TYPE_SPM:
+        if v.type != LLAMA_VOCAB_TYPE_BPE:
             n = <int64_t>unescape_spaces(text, length, out)
         else:
             n = decode_alphabet(text, length, out)
@@ -116,7 +116,7 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
     cdef const uint8_t *bytes
     if bnf_strings_new(&v.piece, v.n_tokens, v.text.at[v.n_tokens]) < 0:   # a piece is never longer than its text
         return BITNET_ERROR_MEMORY
-    v.key = &v.text if v.type == LLAMA_VOCAB_TYPE_SPM else &v.piece
+    v.key = &v.piece if v.type == LLAMA_VOCAB_TYPE_BPE else &v.text
     v.n_key_slots = slots_for(<uint32_t>v.n_tokens)
     v.key_slots = <bnf_key_slot *>bnf_alloc_array(v.n_key_slots, sizeof(bnf_key_slot))
     if v.key_slots == NULL:
@@ -208,7 +208,9 @@ cdef int build_bytes(bnf_vocab_t *v) noexcept nogil:
 cdef int find_newline(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t token = -1
     cdef int64_t n = 1
-    if v.type == LLAMA_VOCAB_TYPE_SPM:
+    if v.type == LLAMA_VOCAB_TYPE_WPM:
+        n = 0   # white space is no token
+    elif v.type == LLAMA_VOCAB_TYPE_SPM:
         token = <int32_t>v.byte_token[<int>c'\n']   # BNF_NO_TOKEN reads as -1
     else:
         n = bnf_tokenize(v, <const uint8_t *>"\n", 1, 0, &token, NULL, 1)
@@ -218,7 +220,7 @@ cdef int find_newline(bnf_vocab_t *v) noexcept nogil:
 
 cdef public int bnf_vocab_tables(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexcept nogil:
     cdef int status = build_keys(vocab)
-    if status == 0:
+    if status == 0 and (vocab.type == LLAMA_VOCAB_TYPE_SPM or vocab.type == LLAMA_VOCAB_TYPE_BPE):
         status = build_bytes(vocab)
     if status == 0 and vocab.type == LLAMA_VOCAB_TYPE_SPM:
         status = build_joins(vocab)

@@ -1,0 +1,24 @@
+# The view of csrc/bnf_trie.h and csrc/bnf_unicode_fold.h for WordPiece and Unigram, and their hidden functions. All extern.
+
+from bitnet_ffi._core.bnf cimport bnf_gguf
+from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_merge_scratch, bnf_ids, bnf_trie_t, bnf_match_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+cdef extern from "bnf_trie.h" nogil:
+    uint32_t bnf_trie_child(const bnf_trie_t *trie, uint32_t node, uint8_t byte)
+    uint32_t bnf_trie_longest(const bnf_trie_t *trie, const uint8_t *text, const uint8_t *end, size_t *length)
+
+cdef extern from "bnf_unicode_fold.h" nogil:
+    enum:
+        BNF_IN_M, BNF_IN_SYMBOL, BNF_IN_CONTROL
+    uint32_t bnf_base_char(uint32_t c)
+    uint32_t bnf_lower_char(uint32_t c)
+    bool bnf_is_ideograph(uint32_t c)
+
+cdef extern from "bnf_calls.h" nogil:
+    int bnf_trie_build(const bnf_vocab_t *vocab, uint16_t attrs, bnf_trie_t *trie)
+    void bnf_trie_free(bnf_trie_t *trie)
+    int bnf_vocab_match(const bnf_gguf *gguf, bnf_vocab_t *vocab)
+    void bnf_match_free(bnf_match_t *match)
+    int bnf_tokenize_wordpiece(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids)
+    int bnf_tokenize_unigram(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_ids *ids)

@@ -1,0 +1,106 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# Loading what WordPiece and Unigram look up: rules of the file and tries of its texts. Runs before vocab_roles.pyx
+# changes attributes, because llama.cpp's own tables are of that time.
+# Next: tokenize_wordpiece.pyx and tokenize_unigram.pyx use it; bnf_trie.h has the struct.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, int32_t, uint32_t
+from libc.string cimport memcpy
+from bitnet_ffi._core.bnf cimport (
+    bnf_gguf, bnf_gguf_kv, bnf_gguf_bool, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail, BNF_GGUF_U8, BNF_GGUF_I8, LLAMA_VOCAB_TYPE_WPM,
+    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_UNUSED, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY)
+from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_match_t, bnf_vocab_array
+from bitnet_ffi._core.bnf_trie cimport bnf_trie_build, bnf_trie_free
+
+cdef enum:
+    MOST_CHARSMAP = 1 << 28       # bytes; T5's has 300 kB
+    MOST_REPLACEMENT = 1 << 10    # bytes of one string, so that no short text becomes a huge one; Unicode's longest has 33
+
+cdef extern from *:
+    """
+    #include <float.h>
+    """
+    const float FLT_MAX
+
+
+cdef int read_flag(const bnf_gguf *gguf, const char *key, bool *flag) noexcept nogil:
+    cdef bool value = False
+    cdef int found = bnf_gguf_bool(gguf, key, &value)
+    if found > 0:
+        flag[0] = value
+    return found
+
+
+# BOS and SEP stand around a text whatever add_bos says, as in llama.cpp (tokenize.pyx).
+cdef int load_wordpiece(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
+    cdef int found
+    v.add_bos = True
+    v.add_sep = True
+    v.clean_spaces = True
+    v.match.lowercase = True
+    found = read_flag(gguf, "tokenizer.ggml.normalizer.lowercase", &v.match.lowercase)
+    v.match.strip_accents = v.match.lowercase
+    if found >= 0:
+        found = read_flag(gguf, "tokenizer.ggml.normalizer.strip_accents", &v.match.strip_accents)
+    return found if found < 0 else bnf_trie_build(v, 0, &v.match.tokens)
+
+
+# A length, as many bytes of the double array, and strings up to the end (tokenize_unigram.pyx says how they are read).
+cdef int load_charsmap(const bnf_gguf *gguf, bnf_match_t *m) noexcept nogil:
+    cdef const bnf_gguf_kv *kv = NULL
+    cdef uint32_t size = 0, i, begin = 0
+    cdef int found = bnf_vocab_array(gguf, "tokenizer.ggml.precompiled_charsmap", BNF_GGUF_U8, BNF_GGUF_I8, 0, &kv)
+    if found <= 0:
+        return found
+    if kv.count >= 4:
+        memcpy(&size, kv.value, 4)
+    if kv.count < 6 or kv.count > MOST_CHARSMAP or size > kv.count - 5:
+        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.precompiled_charsmap: %llu bytes, an array of %u and no room for texts",
+                        <unsigned long long>kv.count, size)
+    m.n_units = size >> 2
+    m.replacements_size = <uint32_t>kv.count - 4 - size
+    m.units = <uint32_t *>bnf_alloc_array(m.n_units, sizeof(uint32_t))
+    m.replacements = <uint8_t *>bnf_alloc(m.replacements_size)
+    if m.units == NULL or m.replacements == NULL:
+        return BITNET_ERROR_MEMORY
+    memcpy(m.units, kv.value + 4, <size_t>m.n_units * sizeof(uint32_t))
+    memcpy(m.replacements, kv.value + 4 + size, m.replacements_size)
+    for i in range(m.replacements_size):
+        if m.replacements[i] == 0:
+            begin = i + 1
+        elif i - begin >= MOST_REPLACEMENT:
+            return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.precompiled_charsmap: a replacement of more than %d bytes",
+                            <int>MOST_REPLACEMENT)
+    if begin != m.replacements_size:
+        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.precompiled_charsmap: the last replacement does not end")
+    return 0
+
+
+cdef int load_unigram(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
+    cdef float lowest = FLT_MAX
+    cdef int32_t i
+    cdef int status
+    v.add_eos = True
+    for i in range(v.n_tokens):
+        if v.attr[i] & LLAMA_TOKEN_ATTR_NORMAL and v.score[i] < lowest:
+            lowest = v.score[i]
+    v.match.unknown_score = lowest - <float>10.0
+    status = read_flag(gguf, "tokenizer.ggml.remove_extra_whitespaces", &v.match.merge_spaces)
+    if status >= 0:
+        status = load_charsmap(gguf, &v.match)
+    if status >= 0:
+        status = bnf_trie_build(v, LLAMA_TOKEN_ATTR_USER_DEFINED, &v.match.user)
+    if status >= 0:
+        status = bnf_trie_build(v, LLAMA_TOKEN_ATTR_NORMAL | LLAMA_TOKEN_ATTR_USER_DEFINED | LLAMA_TOKEN_ATTR_UNUSED, &v.match.tokens)
+    return status
+
+
+cdef public int bnf_vocab_match(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexcept nogil:
+    return load_wordpiece(gguf, vocab) if vocab.type == LLAMA_VOCAB_TYPE_WPM else load_unigram(gguf, vocab)
+
+
+cdef public void bnf_match_free(bnf_match_t *match) noexcept nogil:
+    bnf_trie_free(&match.tokens)
+    bnf_trie_free(&match.user)
+    bnf_release(match.units)
+    bnf_release(match.replacements)
