@@ -355,3 +355,5 @@ def test_wrong_trigger_is_a_sentence(vocab, pattern, sentence):
     assert sentence in lib.bitnet_last_error().decode()
     assert not lib.llama_sampler_init_grammar_lazy_patterns(vocab, CALL.encode(), b"root", None, 1, None, 0)
     assert b"a trigger is NULL" in lib.bitnet_last_error()
+    assert not lib.llama_sampler_init_grammar_lazy(vocab, CALL.encode(), b"root", None, 2**64 - 1, None, 0)
+    assert b"at most 4096" in lib.bitnet_last_error()

@@ -218,13 +218,15 @@ cdef bint add_words(bnf_triggers *t, const char **words, size_t n) noexcept nogi
 cdef bint texts_are_there(const char *caller, const char **texts, size_t n, const llama_token *tokens, size_t n_tokens) noexcept nogil:
     cdef size_t i
     cdef bint ok = (n == 0 or texts != NULL) and (n_tokens == 0 or tokens != NULL)
-    for i in range(n):
-        ok = ok and texts[i] != NULL
+    if n > MOST_TRIGGERS or n_tokens > MOST_TRIGGERS:
+        bnf_fail(BITNET_ERROR, "%s: %zu texts and %zu tokens as triggers, at most %d of each are taken", caller, n, n_tokens,
+                 <int>MOST_TRIGGERS)
+        return False
+    if ok:
+        for i in range(n):
+            ok = ok and texts[i] != NULL
     if not ok:
         bnf_fail(BITNET_ERROR, "%s: a trigger is NULL", caller)
-    elif n + n_tokens > MOST_TRIGGERS:
-        ok = False
-        bnf_fail(BITNET_ERROR, "%s: %zu triggers, at most %d are taken", caller, n + n_tokens, <int>MOST_TRIGGERS)
     return ok
 
 
