@@ -24,7 +24,7 @@ struct ways {
     int32_t n;
 };
 
-struct todo { /* an instruction to follow, or (pc < 0) a slot to put back */
+struct pending { /* an instruction to follow, or (pc < 0) a slot to put back */
     int32_t pc, slot;
     size_t old;
 };
@@ -36,7 +36,7 @@ struct machine {
     struct ways now, next;
     size_t *slots;      /* [2 n_groups] of the way that is being followed */
     uint64_t *visited;  /* [n] position + 1 at which an instruction was followed last */
-    struct todo *todo;  /* [2 n + 1] */
+    struct pending *pending;  /* [2 n + 1] */
 };
 
 static bool is_word(const struct machine *m, size_t at)
@@ -63,28 +63,28 @@ static void follow(struct machine *m, struct ways *ways, int32_t pc, size_t at)
 {
     const int32_t n_slots = 2 * m->regex->n_groups;
     int32_t n = 0;
-    m->todo[n++] = (struct todo){pc, 0, 0};
+    m->pending[n++] = (struct pending){pc, 0, 0};
     while (n > 0) {
-        const struct todo todo = m->todo[--n];
-        if (todo.pc < 0) {
-            m->slots[todo.slot] = todo.old;
+        const struct pending pending = m->pending[--n];
+        if (pending.pc < 0) {
+            m->slots[pending.slot] = pending.old;
             continue;
         }
-        if (m->visited[todo.pc] == at + 1)
+        if (m->visited[pending.pc] == at + 1)
             continue;
-        m->visited[todo.pc] = at + 1;
-        const struct bnf_regex_instruction *const i = &m->regex->program[todo.pc];
+        m->visited[pending.pc] = at + 1;
+        const struct bnf_regex_instruction *const i = &m->regex->program[pending.pc];
         switch (i->op) {
         case OP_JUMP:
-            m->todo[n++] = (struct todo){todo.pc + i->a, 0, 0};
+            m->pending[n++] = (struct pending){pending.pc + i->a, 0, 0};
             break;
         case OP_SPLIT:
-            m->todo[n++] = (struct todo){todo.pc + i->b, 0, 0};
-            m->todo[n++] = (struct todo){todo.pc + i->a, 0, 0};
+            m->pending[n++] = (struct pending){pending.pc + i->b, 0, 0};
+            m->pending[n++] = (struct pending){pending.pc + i->a, 0, 0};
             break;
         case OP_SAVE:
-            m->todo[n++] = (struct todo){-1, i->a, m->slots[i->a]};
-            m->todo[n++] = (struct todo){todo.pc + 1, 0, 0};
+            m->pending[n++] = (struct pending){-1, i->a, m->slots[i->a]};
+            m->pending[n++] = (struct pending){pending.pc + 1, 0, 0};
             m->slots[i->a] = at;
             break;
         case OP_BEGIN:
@@ -92,11 +92,11 @@ static void follow(struct machine *m, struct ways *ways, int32_t pc, size_t at)
         case OP_BORDER:
         case OP_NO_BORDER:
             if (holds(m, i->op, at))
-                m->todo[n++] = (struct todo){todo.pc + 1, 0, 0};
+                m->pending[n++] = (struct pending){pending.pc + 1, 0, 0};
             break;
         case OP_SET:
         case OP_MATCH:
-            ways->pc[ways->n] = todo.pc;
+            ways->pc[ways->n] = pending.pc;
             memcpy(ways->slots + (size_t)ways->n * (size_t)n_slots, m->slots, (size_t)n_slots * sizeof *m->slots);
             ways->n++;
         }
@@ -158,10 +158,10 @@ enum bnf_regex_result bnf_regex_find(const struct bnf_regex *regex, const char *
     m.next.slots = bnf_alloc_array(n, n_slots * sizeof *m.next.slots);
     m.slots = bnf_alloc_array(n_slots, sizeof *m.slots);
     m.visited = bnf_alloc_array(n, sizeof *m.visited);
-    m.todo = bnf_alloc_array(2 * n + 2, sizeof *m.todo);
+    m.pending = bnf_alloc_array(2 * n + 2, sizeof *m.pending);
     enum bnf_regex_result result = BNF_REGEX_NO_MEMORY;
     if (m.now.pc != NULL && m.now.slots != NULL && m.next.pc != NULL && m.next.slots != NULL && m.slots != NULL &&
-        m.visited != NULL && m.todo != NULL)
+        m.visited != NULL && m.pending != NULL)
         result = run(&m, whole, start) ? BNF_REGEX_YES : BNF_REGEX_NO;
     bnf_release(m.now.pc);
     bnf_release(m.now.slots);
@@ -169,6 +169,6 @@ enum bnf_regex_result bnf_regex_find(const struct bnf_regex *regex, const char *
     bnf_release(m.next.slots);
     bnf_release(m.slots);
     bnf_release(m.visited);
-    bnf_release(m.todo);
+    bnf_release(m.pending);
     return result;
 }

@@ -140,7 +140,8 @@ static inline const uint8_t *bnf_strings_get(const struct bnf_strings *s, uint32
     return (const uint8_t *)s->bytes + s->at[i];
 }
 
-/* Room for n strings of `size` bytes together, their NULs included, and BNF_SHORT_WORD more that may be read; 0 or BITNET_ERROR_MEMORY (what there is still counts). */
+/* Room for n strings of `size` bytes together, their NULs included, and BNF_SHORT_WORD more that may be read; 0 or
+ * BITNET_ERROR_MEMORY (what there is still counts). */
 int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size);
 
 /* Close string i, whose len bytes were written from bytes[at[i]] on. Strings are closed in order. */

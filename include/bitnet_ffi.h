@@ -955,10 +955,11 @@ LLAMA_API struct llama_sampler *llama_sampler_init_dry(
  * those that continue it. After top-k and top-p; vocab is borrowed. */
 LLAMA_API struct llama_sampler *llama_sampler_init_infill(const struct llama_vocab *vocab);
 
-/* Allow only tokens that continue a text of the grammar (GBNF, docs/GRAMMARS.md), from its rule grammar_root on, and end-of-generation
- * tokens only where it may end; all others get minus infinity. Both texts are read here and not kept; vocab is borrowed. No
- * text, or an empty one: everything is allowed. NULL + last error with line and column when the grammar is wrong: undefined rules, left recursion, too many elements. Accepting a
- * token that does not fit sets the last error; nothing is allowed then. */
+/* Allow only tokens that continue a text of the grammar (GBNF, docs/GRAMMARS.md), from its rule grammar_root on, and
+ * end-of-generation tokens only where it may end; all others get minus infinity. Both texts are read here and not kept; vocab is
+ * borrowed. No text, or an empty one: everything is allowed. NULL + last error with line and column when the grammar is wrong:
+ * undefined rules, left recursion, too many elements. Accepting a token that does not fit sets the last error; nothing is
+ * allowed then. */
 LLAMA_API struct llama_sampler *llama_sampler_init_grammar(
     const struct llama_vocab *vocab, const char *grammar_str, const char *grammar_root);
 

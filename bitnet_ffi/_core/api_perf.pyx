@@ -6,7 +6,8 @@
 
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
+    bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context,
+    llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -37,7 +38,8 @@ cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nog
         return
     d = perf_context(ctx)
     bnf_log(GGML_LOG_LEVEL_INFO, b"load time   = %10.2f ms\n", d.t_load_ms)
-    bnf_log(GGML_LOG_LEVEL_INFO, b"prompt eval = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_p_eval_ms, d.n_p_eval, rate(d.n_p_eval, d.t_p_eval_ms))
+    bnf_log(GGML_LOG_LEVEL_INFO, b"prompt eval = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_p_eval_ms,
+            d.n_p_eval, rate(d.n_p_eval, d.t_p_eval_ms))
     bnf_log(GGML_LOG_LEVEL_INFO, b"eval        = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_eval_ms, d.n_eval, rate(d.n_eval, d.t_eval_ms))
     bnf_log(GGML_LOG_LEVEL_INFO, b"total time  = %10.2f ms\n", bnf_time_us() / 1000.0 - d.t_start_ms)
 

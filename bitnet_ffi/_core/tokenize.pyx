@@ -10,12 +10,14 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
-    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
+    BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
     BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
     bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
-    bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next, bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
+    bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next,
+    bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
     bnf_ranges_spaces, bnf_ranges_repaired,
     BNF_NO_TOKEN, BNF_BOS, BNF_EOS, BNF_SEP)
 from bitnet_ffi._core.bnf_trie cimport bnf_tokenize_wordpiece, bnf_tokenize_unigram
