@@ -4,6 +4,7 @@
 
 #include "bnf_bytes.h"
 #include "bnf_math.h"
+#include "bnf_tq1.h"
 
 int32_t bnf_r16_layout(const struct bnf_matrix *w)
 {
@@ -65,27 +66,6 @@ static void pack_i2_s(const struct bnf_matrix *w, int64_t row, uint8_t *out)
         pack_group(in + i / 4, w->row_size, true, out + 4 * i);
 }
 
-/* The 2-bit fields of TQ2_0 for a block of TQ1_0 (bnf_layout.h). */
-static void repack_tq1_0(const uint8_t *restrict s, uint8_t *restrict fields)
-{
-    static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
-    uint8_t code[256];
-    for (int n = 0; n < 5; n++) {
-        for (int i = 0; i < 32; i++)
-            code[32 * n + i] = (uint8_t)((uint8_t)(s[i] * power[n]) * 3 >> 8);
-        for (int i = 0; i < 16; i++)
-            code[160 + 16 * n + i] = (uint8_t)((uint8_t)(s[32 + i] * power[n]) * 3 >> 8);
-    }
-    for (int n = 0; n < 4; n++)
-        for (int i = 0; i < 4; i++)
-            code[240 + 4 * n + i] = (uint8_t)((uint8_t)(s[48 + i] * power[n]) * 3 >> 8);
-    for (int half = 0; half < 2; half++)
-        for (int i = 0; i < 32; i++) {
-            const uint8_t *c = code + 128 * half + i;
-            fields[32 * half + i] = (uint8_t)(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
-        }
-}
-
 static void pack_tq(const struct bnf_matrix *w, int64_t row, uint8_t *out)
 {
     const bool tq1 = w->type == GGML_TYPE_TQ1_0;
@@ -98,7 +78,7 @@ static void pack_tq(const struct bnf_matrix *w, int64_t row, uint8_t *out)
             const float d = bnf_f16_to_f32(bnf_load_u16(block + block_size - 2));
             memcpy(out + 16 * BNF_R16_BLOCK + 4 * r, &d, sizeof d);
             if (tq1)
-                repack_tq1_0(block, fields[r]);
+                bnf_tq1_fields(block, fields[r]);
         }
         for (int group = 0; group < 2; group++)
             pack_group((tq1 ? fields[0] : in) + 32 * group, tq1 ? sizeof fields[0] : w->row_size, false,

@@ -15,6 +15,7 @@
 
 #include "bnf_bytes.h"
 #include "bnf_kernels.h"
+#include "bnf_tq1.h"
 #include "transpose_avx512vnni.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -95,27 +96,6 @@ ALWAYS_INLINE void pack_groups(const uint8_t *row0, uint64_t row_size, int n_gro
         }
 }
 
-/* The 2-bit fields of TQ2_0 for a block of TQ1_0 (bnf_layout.h). */
-static inline void repack_tq1_0(const uint8_t *restrict s, uint8_t *restrict fields)
-{
-    static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
-    uint8_t code[256];
-    for (int n = 0; n < 5; n++) {
-        for (int i = 0; i < 32; i++)
-            code[32 * n + i] = (uint8_t)((uint8_t)(s[i] * power[n]) * 3 >> 8);
-        for (int i = 0; i < 16; i++)
-            code[160 + 16 * n + i] = (uint8_t)((uint8_t)(s[32 + i] * power[n]) * 3 >> 8);
-    }
-    for (int n = 0; n < 4; n++)
-        for (int i = 0; i < 4; i++)
-            code[240 + 4 * n + i] = (uint8_t)((uint8_t)(s[48 + i] * power[n]) * 3 >> 8);
-    for (int half = 0; half < 2; half++)
-        for (int i = 0; i < 32; i++) {
-            const uint8_t *c = code + 128 * half + i;
-            fields[32 * half + i] = (uint8_t)(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
-        }
-}
-
 /* Block b of 256 elements of 16 rows to 16 blocks of R16; its scales. */
 ALWAYS_INLINE __m512 pack_tq_block(const struct bnf_matrix *w, const uint8_t *row0, int64_t b, uint8_t *out, store_fn store)
 {
@@ -127,7 +107,7 @@ ALWAYS_INLINE __m512 pack_tq_block(const struct bnf_matrix *w, const uint8_t *ro
     if (w->type == GGML_TYPE_TQ1_0) {
         uint8_t fields[TILE_ROWS][64];
         for (int r = 0; r < TILE_ROWS; r++)
-            repack_tq1_0(in + (uint64_t)r * w->row_size, fields[r]);
+            bnf_tq1_fields(in + (uint64_t)r * w->row_size, fields[r]);
         pack_groups(fields[0], sizeof fields[0], 2, false, out, store);
     } else {
         pack_groups(in, w->row_size, 2, false, out, store);
