@@ -28,6 +28,8 @@ int bnf_gguf_str(const struct bnf_gguf *gguf, const char *key, struct bnf_str *o
 struct bnf_str bnf_gguf_next_str(const uint8_t **cursor);
 /* The value as llama_model_meta_val_str writes it (snprintf rules: returns the full length). Arrays: "[a, b, ...]". */
 int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
+/* api_info.pyx: the type that holds most weights of the layers; -1 when there are none. general.file_type is not asked. */
+int32_t bnf_gguf_main_type(const struct bnf_gguf *gguf);
 
 /* ---- vocab.pyx ---- */
 int bnf_vocab_load(const struct bnf_gguf *gguf, struct bnf_vocab **out);

@@ -197,6 +197,11 @@ static const struct bnf_chat_format *format_named(const char *name)
     return NULL;
 }
 
+const char *bnf_chat_name(size_t i)
+{
+    return i < LEN(formats) ? formats[i].name : NULL;
+}
+
 const struct bnf_chat_format *bnf_chat_find(const char *tmpl)
 {
     const struct bnf_chat_format *format = format_named(tmpl);

@@ -32,5 +32,7 @@ struct bnf_chat_format {
 
 /* The format of a template: its name in the table, or a template text. NULL: not recognised. */
 const struct bnf_chat_format *bnf_chat_find(const char *tmpl);
+/* The i-th name of the table; NULL: there are no more. */
+const char *bnf_chat_name(size_t i);
 
 #endif

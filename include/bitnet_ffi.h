@@ -1,8 +1,8 @@
 /* bitnet_ffi.h - the public header of libbitnet_ffi, and its manual.
  *
  * What is not in this file is not API. It is llama.h as llama.cpp has it in 2026, as far as this version goes: a
- * function that is declared here works, and one that does not work yet is absent. Names that begin with bitnet_ are
- * ours.
+ * function that is declared here works, and one that does not work yet is absent; the calls for devices, training and ggml's
+ * tensors are there and fail ("What is not here"). Names that begin with bitnet_ are ours.
  *
  * WHAT IT IS FOR. Running BitNet b1.58 (ternary) models and ordinary GGUF models from any language: the library needs
  * libc and libm, no Python and no C++ runtime.
@@ -79,6 +79,7 @@ struct llama_memory_i;
 struct ggml_tensor;     /* never defined: appears in signatures of llama.h only */
 struct ggml_context;
 struct ggml_cgraph;
+struct gguf_context;
 
 typedef int32_t llama_token;  /* 0 .. llama_vocab_n_tokens - 1 */
 typedef int32_t llama_pos;    /* position in a sequence, from 0 */
@@ -87,6 +88,10 @@ typedef struct llama_memory_i *llama_memory_t; /* the KV cache of a context */
 typedef void *llama_sampler_context_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
 typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
+typedef struct ggml_threadpool *ggml_threadpool_t;
+typedef struct ggml_opt_dataset *ggml_opt_dataset_t;
+typedef struct ggml_opt_context *ggml_opt_context_t;
+typedef struct ggml_opt_result *ggml_opt_result_t;
 /* What bitnet_last_error_code() says. llama_tokenize and a few others keep llama.cpp's meaning of a negative
  * result; the code tells the two apart. */
 enum bitnet_status {
@@ -190,7 +195,8 @@ enum llama_ftype {
     LLAMA_FTYPE_MOSTLY_NVFP4     = 39,
     LLAMA_FTYPE_MOSTLY_Q1_0      = 40,
     LLAMA_FTYPE_MOSTLY_Q2_0      = 41,
-    LLAMA_FTYPE_GUESSED          = 1024,
+    LLAMA_FTYPE_GUESSED          = 1024, /* a flag: the file does not say, most of its weights do */
+    BITNET_FTYPE_MOSTLY_I2_S     = 2084, /* files call it 40, which is Q1_0 in llama.cpp */
 };
 
 enum llama_rope_scaling_type {
@@ -237,6 +243,43 @@ enum llama_load_mode {
     LLAMA_LOAD_MODE_MLOCK      = 2,
     LLAMA_LOAD_MODE_MMAP_MLOCK = 3,
     LLAMA_LOAD_MODE_DIRECT_IO  = 4,
+};
+
+/* Keys of a file's metadata that recommend sampling parameters: llama_model_meta_key_str. */
+enum llama_model_meta_key {
+    LLAMA_MODEL_META_KEY_SAMPLING_SEQUENCE        = 0,
+    LLAMA_MODEL_META_KEY_SAMPLING_TOP_K           = 1,
+    LLAMA_MODEL_META_KEY_SAMPLING_TOP_P           = 2,
+    LLAMA_MODEL_META_KEY_SAMPLING_MIN_P           = 3,
+    LLAMA_MODEL_META_KEY_SAMPLING_XTC_PROBABILITY = 4,
+    LLAMA_MODEL_META_KEY_SAMPLING_XTC_THRESHOLD   = 5,
+    LLAMA_MODEL_META_KEY_SAMPLING_TEMP            = 6,
+    LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_LAST_N  = 7,
+    LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_REPEAT  = 8,
+    LLAMA_MODEL_META_KEY_SAMPLING_MIROSTAT        = 9,
+    LLAMA_MODEL_META_KEY_SAMPLING_MIROSTAT_TAU    = 10,
+    LLAMA_MODEL_META_KEY_SAMPLING_MIROSTAT_ETA    = 11,
+};
+
+enum llama_params_fit_status {
+    LLAMA_PARAMS_FIT_STATUS_SUCCESS = 0,
+    LLAMA_PARAMS_FIT_STATUS_FAILURE = 1,
+    LLAMA_PARAMS_FIT_STATUS_ERROR   = 2,
+};
+
+enum ggml_numa_strategy {
+    GGML_NUMA_STRATEGY_DISABLED   = 0,
+    GGML_NUMA_STRATEGY_DISTRIBUTE = 1,
+    GGML_NUMA_STRATEGY_ISOLATE    = 2,
+    GGML_NUMA_STRATEGY_NUMACTL    = 3,
+    GGML_NUMA_STRATEGY_MIRROR     = 4,
+    GGML_NUMA_STRATEGY_COUNT      = 5,
+};
+
+enum ggml_opt_optimizer_type {
+    GGML_OPT_OPTIMIZER_TYPE_ADAMW = 0,
+    GGML_OPT_OPTIMIZER_TYPE_SGD   = 1,
+    GGML_OPT_OPTIMIZER_TYPE_COUNT = 2,
 };
 
 enum llama_lazy_mode {
@@ -321,6 +364,20 @@ typedef bool (*ggml_abort_callback)(void *data);
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 /* progress: 0 to 1. False cancels the load. */
 typedef bool (*llama_progress_callback)(float progress, void *user_data);
+typedef void (*llama_model_set_tensor_data_t)(struct ggml_tensor *tensor, void *userdata);
+typedef bool (*llama_opt_param_filter)(const struct ggml_tensor *tensor, void *userdata);
+struct ggml_opt_optimizer_params {
+    struct {
+        float alpha, beta1, beta2, eps, wd;
+    } adamw;
+    struct {
+        float alpha, wd;
+    } sgd;
+};
+typedef struct ggml_opt_optimizer_params (*ggml_opt_get_optimizer_params)(void *userdata);
+typedef void (*ggml_opt_epoch_callback)(
+    bool train, ggml_opt_context_t opt_ctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result, int64_t ibatch,
+    int64_t ibatch_max, int64_t t_start_us);
 /* ------------------------------------------------------------------------------------------------
  * Structs: layouts of llama.h, 2026
  * ---------------------------------------------------------------------------------------------- */
@@ -435,6 +492,16 @@ struct llama_context_params {
     struct llama_context *ctx_other;              /* ignored */
 };
 
+/* Of training: llama_opt_init. */
+struct llama_opt_params {
+    uint32_t n_ctx_train;
+    llama_opt_param_filter param_filter;
+    void *param_filter_ud;
+    ggml_opt_get_optimizer_params get_opt_pars;
+    void *get_opt_pars_ud;
+    enum ggml_opt_optimizer_type optimizer_type;
+};
+
 typedef struct llama_logit_bias {
     llama_token token;
     float bias; /* added to the logit; -INFINITY forbids the token */
@@ -519,6 +586,7 @@ struct llama_perf_sampler_data {
 
 /* Version of the library that runs, for instance "0.1.0"; compare with BITNET_FFI_VERSION_STRING, the header's. */
 BITNET_API const char *bitnet_version(void);
+LLAMA_API const char *llama_version(void); /* the same */
 
 /* The table of kernels in use: "avx512vbmi", "avx512vnni", "avxvnni", "avx2", "i8mm", "neon" or "scalar". Chosen once per
  * process: the best that the CPU and the operating system can run, or what BITNET_FFI_KERNELS names. NULL + last error
@@ -605,10 +673,29 @@ LLAMA_API int32_t llama_model_desc(const struct llama_model *model, char *buf, s
 LLAMA_API uint64_t llama_model_size(const struct llama_model *model);
 LLAMA_API uint64_t llama_model_n_params(const struct llama_model *model);
 
+/* The type of the file: what its key general.file_type says or, where it says nothing that is known, what most of its weights
+ * are, with LLAMA_FTYPE_GUESSED; BITNET_FTYPE_MOSTLY_I2_S for I2_S files, whatever they say. 0 + last error for NULL. _name:
+ * "Q4_K - Medium", also of a guess; "unknown, may not work" + last error for a number that is no type of file. */
+LLAMA_API enum llama_ftype llama_model_ftype(const struct llama_model *model);
+LLAMA_API const char *llama_ftype_name(enum llama_ftype ftype);
+
+/* Widths of what goes in and comes out: both llama_model_n_embd. */
+LLAMA_API int32_t llama_model_n_embd_inp(const struct llama_model *model);
+LLAMA_API int32_t llama_model_n_embd_out(const struct llama_model *model);
+
+/* Every model here decodes: true (false for NULL). No layers that predict further tokens, no sliding window: 0. No classifier:
+ * 1 output, as llama.cpp says of such models, without a label (NULL). */
+LLAMA_API bool llama_model_has_decoder(const struct llama_model *model);
+LLAMA_API int32_t llama_model_n_layer_nextn(const struct llama_model *model);
+LLAMA_API int32_t llama_model_n_swa(const struct llama_model *model);
+LLAMA_API uint32_t llama_model_n_cls_out(const struct llama_model *model);
+LLAMA_API const char *llama_model_cls_label(const struct llama_model *model, uint32_t i);
+
 /* What these architectures are not: false, and LLAMA_TOKEN_NULL. */
 LLAMA_API bool llama_model_has_encoder(const struct llama_model *model);
 LLAMA_API bool llama_model_is_recurrent(const struct llama_model *model);
 LLAMA_API bool llama_model_is_hybrid(const struct llama_model *model);
+LLAMA_API bool llama_model_is_diffusion(const struct llama_model *model);
 LLAMA_API llama_token llama_model_decoder_start_token(const struct llama_model *model);
 
 /* The file's metadata: number of pairs, and the i-th key and value or a key's value as text, with snprintf's rules
@@ -622,6 +709,16 @@ LLAMA_API int32_t llama_model_meta_val_str_by_index(
     const struct llama_model *model, int32_t i, char *buf, size_t buf_size);
 LLAMA_API int32_t llama_model_meta_val_str(
     const struct llama_model *model, const char *key, char *buf, size_t buf_size);
+
+/* The key under which a file recommends a sampling parameter, for llama_model_meta_val_str: "general.sampling.top_k" and so
+ * on. Static. NULL + last error: no such key. */
+LLAMA_API const char *llama_model_meta_key_str(enum llama_model_meta_key key);
+
+/* Words for the modes of llama_model_params and llama_context_params: "auto", "none", "mmap", "mlock", "mmap+mlock", "dio", and
+ * "auto", "disabled", "enabled". Static; NULL + last error: no such number. from_str: AUTO + last error for another word. */
+LLAMA_API const char *llama_load_mode_name(enum llama_load_mode load_mode);
+LLAMA_API enum llama_load_mode llama_load_mode_from_str(const char *str);
+LLAMA_API const char *llama_flash_attn_type_name(enum llama_flash_attn_type flash_attn_type);
 
 /* The file's chat template (Jinja text), by name, or the default one when name is NULL or "". NULL when there is none,
  * which is no error. Valid as long as the model. */
@@ -746,6 +843,10 @@ LLAMA_API int32_t llama_detokenize(
 LLAMA_API int32_t llama_chat_apply_template(
     const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
 
+/* The names that llama_chat_apply_template knows: the first len of them into output, static strings. Returns how many there
+ * are. output may be NULL when len is 0. */
+LLAMA_API int32_t llama_chat_builtin_templates(const char **output, size_t len);
+
 /* ------------------------------------------------------------------------------------------------
  * Context
  * ---------------------------------------------------------------------------------------------- */
@@ -768,6 +869,8 @@ LLAMA_API uint32_t llama_n_ctx(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_batch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_ubatch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_seq_max(const struct llama_context *ctx);
+LLAMA_API uint32_t llama_n_ctx_seq(const struct llama_context *ctx); /* most tokens of one sequence: n_ctx, as all share it */
+LLAMA_API uint32_t llama_n_rs_seq(const struct llama_context *ctx);  /* snapshots of recurrent states: 0 */
 
 /* Threads for one token and for more, 1 or more each; cut to the CPUs that this process may use. */
 LLAMA_API void llama_set_n_threads(struct llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
@@ -1034,9 +1137,95 @@ BITNET_API int32_t bitnet_matmul(
     enum ggml_type type, const void *weights, size_t weights_size, int64_t k, int64_t m, const float *x, int64_t n,
     float *y, int32_t n_threads);
 
+/* Write where memory goes to the log, at level INFO: weights, KV cache, logits. */
+LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------
+ * What is not here
+ *
+ * Devices other than the CPU, foreign thread pools, ggml's tensors and graphs, training. These calls are there so that
+ * programs link and start. Each returns what is said here, and a last error unless it is said that none is due.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* No remote devices: false. Entries that programs allow for in tensor_buft_overrides, which have no effect: 4096. */
+LLAMA_API bool llama_supports_rpc(void);
+LLAMA_API size_t llama_max_tensor_buft_overrides(void);
+
+/* Threads run where the operating system puts them: an error for any strategy but DISABLED. */
+LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
+
+/* A context has threads of its own: an error unless both pools are NULL. detach: nothing to do, no error. */
+LLAMA_API void llama_attach_threadpool(
+    struct llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
+LLAMA_API void llama_detach_threadpool(struct llama_context *ctx);
+
+/* Fit parameters into the memory of devices: with a CPU alone there is nothing to change. SUCCESS when path_model is a model,
+ * else ERROR. The other arguments are not looked at; mparams and cparams may not be NULL. */
+LLAMA_API enum llama_params_fit_status llama_params_fit(
+    const char *path_model, struct llama_model_params *mparams, struct llama_context_params *cparams, float *tensor_split,
+    struct llama_model_tensor_buft_override *tensor_buft_overrides, size_t *margins, uint32_t n_ctx_min,
+    enum ggml_log_level log_level);
+
+/* No effect, no error: every decode runs through all weights, so any decode warms up. */
+LLAMA_API void llama_set_warmup(struct llama_context *ctx, bool warmup);
+
+/* Samplers run in llama_sampler_sample, not in the decode: true for a NULL sampler, which detaches what is not attached; false
+ * + last error for any other. Programs then sample as ever. What was sampled in the decode: LLAMA_TOKEN_NULL, NULL and 0,
+ * no error. */
+LLAMA_API bool llama_set_sampler(struct llama_context *ctx, llama_seq_id seq_id, struct llama_sampler *smpl);
+LLAMA_API llama_token llama_get_sampled_token_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API float *llama_get_sampled_probs_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_candidates_count_ith(struct llama_context *ctx, int32_t i);
+
+/* Weights are no ggml tensors: NULL. A model without a file: NULL. The graph of a decode, to a file: 1. */
+LLAMA_API struct ggml_tensor *llama_get_model_tensor(struct llama_model *model, const char *name);
+LLAMA_API struct llama_model *llama_model_init_from_user(
+    struct gguf_context *metadata, llama_model_set_tensor_data_t set_tensor_data, void *set_tensor_data_ud,
+    struct llama_model_params params);
+LLAMA_API int llama_eval_export(struct llama_context *ctx, const char *fname);
+
+/* Beam search, which llama.cpp had in 2023: an error, and the callback is not called. */
+struct llama_beam_view {
+    const llama_token *tokens;
+    size_t n_tokens;
+    float p;
+    bool eob;
+};
+struct llama_beams_state {
+    struct llama_beam_view *beam_views;
+    size_t n_beams;
+    size_t common_prefix_length;
+    bool last_call;
+};
+typedef void (*llama_beam_search_callback_fn_t)(void *callback_data, struct llama_beams_state beams_state);
+LLAMA_API void llama_beam_search(
+    struct llama_context *ctx, llama_beam_search_callback_fn_t callback, void *callback_data, size_t n_beams, int32_t n_past,
+    int32_t n_predict);
+
+/* Training: an error. The filter says true of every tensor, no error. */
+LLAMA_API bool llama_opt_param_filter_all(const struct ggml_tensor *tensor, void *userdata);
+LLAMA_API void llama_opt_init(struct llama_context *lctx, struct llama_model *model, struct llama_opt_params lopt_params);
+LLAMA_API void llama_opt_epoch(
+    struct llama_context *lctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train, ggml_opt_result_t result_eval,
+    int64_t idata_split, ggml_opt_epoch_callback callback_train, ggml_opt_epoch_callback callback_eval);
+
 /* ------------------------------------------------------------------------------------------------
  * Older calls
  * ---------------------------------------------------------------------------------------------- */
+
+/* Model info by older names: llama_model_n_layer, _n_head, _rope_type, _rope_freq_scale_train; of 2023: llama_model_n_ctx_train,
+ * llama_vocab_n_tokens and llama_model_desc. */
+LLAMA_API int32_t llama_n_layer(const struct llama_model *model);
+LLAMA_API int32_t llama_n_head(const struct llama_model *model);
+LLAMA_API enum llama_rope_type llama_rope_type(const struct llama_model *model);
+LLAMA_API float llama_rope_freq_scale_train(const struct llama_model *model);
+LLAMA_API int llama_model_n_ctx(const struct llama_model *model);
+LLAMA_API int llama_model_n_vocab(const struct llama_model *model);
+LLAMA_API int llama_model_type(const struct llama_model *model, char *buf, size_t buf_size);
 
 /* llama_eval with the number of threads, which stays set (0 or less: as it is); see the macro and the overload
  * below. */

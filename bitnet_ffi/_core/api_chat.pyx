@@ -28,6 +28,7 @@ cdef extern from "bnf_chat.h" nogil:
         const char *ask
         unsigned flags
     const bnf_chat_format *bnf_chat_find(const char *tmpl)
+    const char *bnf_chat_name(size_t i)
 
 # The prompt as it grows: only the first `cap` bytes are stored, all are counted.
 cdef struct prompt:
@@ -214,3 +215,14 @@ cdef public int32_t llama_chat_apply_template(const char *tmpl, const llama_chat
     if out.len < out.cap:
         buf[out.len] = 0
     return <int32_t>out.len
+
+
+cdef public int32_t llama_chat_builtin_templates(const char **output, size_t len) noexcept nogil:
+    cdef size_t n = 0
+    if output == NULL and len > 0:
+        return bnf_fail(BITNET_ERROR, "llama_chat_builtin_templates: output is NULL but len is %zu", len)
+    while bnf_chat_name(n) != NULL:
+        if n < len:
+            output[n] = bnf_chat_name(n)
+        n += 1
+    return <int32_t>n

@@ -72,6 +72,10 @@ cdef public const char *bitnet_version() noexcept nogil:
     return BITNET_FFI_VERSION_STRING
 
 
+cdef public const char *llama_version() noexcept nogil:
+    return BITNET_FFI_VERSION_STRING
+
+
 cdef public const char *bitnet_kernel_name() noexcept nogil:
     cdef const bnf_ops_t *ops = bnf_ops()
     return ops.name if ops != NULL else NULL

@@ -12,7 +12,7 @@ from bitnet_ffi._core.bnf cimport (
     BNF_GGUF_ARRAY,
     llama_model, llama_model_params, llama_token, llama_rope_type_t, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_tensor, bnf_sink,
     BNF_SHOWN_SIZE, bnf_fail, bnf_show, bnf_type_name, bnf_sink_put, bnf_sink_str, bnf_sink_end,
-    bnf_gguf_find, bnf_gguf_format, bnf_gguf_str, bnf_model_load, bnf_model_release)
+    bnf_gguf_find, bnf_gguf_format, bnf_gguf_main_type, bnf_gguf_str, bnf_model_load, bnf_model_release)
 
 # ---- load and free ----
 
@@ -207,23 +207,6 @@ cdef void put_size(bnf_sink *sink, uint64_t n_params) noexcept nogil:
             snprintf(text, sizeof(text), "%llu.%lluB", tenths // 10, tenths % 10)
     bnf_sink_str(sink, text)
 
-# The type that holds most weights of the products; -1 when there are none. general.file_type is not asked: bitnet.cpp and
-# llama.cpp give its numbers different meanings, and old converters wrote a tensor type there.
-cdef int32_t main_type(const bnf_gguf *gguf) noexcept nogil:
-    cdef uint64_t n_by_type[512]
-    cdef const bnf_tensor *t
-    cdef int32_t best = -1
-    cdef int64_t i
-    memset(n_by_type, 0, sizeof(n_by_type))
-    for i in range(gguf.n_tensors):
-        t = &gguf.tensors[i]
-        if t.n_dims < 2 or t.type < 0 or t.type >= 512 or (t.name.len > 4 and t.name.data[0] != c'b'):
-            continue # norms, and the ends: 'blk.' tensors are the model's body
-        n_by_type[t.type] += <uint64_t>(t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3])
-        if best < 0 or n_by_type[t.type] > n_by_type[best]:
-            best = t.type
-    return best
-
 cdef void put_type(bnf_sink *sink, int32_t type) noexcept nogil:
     cdef const char *name = bnf_type_name(type)
     cdef char upper
@@ -251,7 +234,7 @@ cdef public int32_t llama_model_desc(const llama_model *model, char *buf, size_t
     sink.len = 0
     if bnf_gguf_str(model.gguf, "general.architecture", &arch) == 1:
         bnf_sink_put(&sink, arch.data, arch.len)
-    type = -1 if model.vocab_only else main_type(model.gguf)
+    type = -1 if model.vocab_only else bnf_gguf_main_type(model.gguf)
     bnf_sink_str(&sink, " ")
     if type < 0:
         bnf_sink_str(&sink, "vocabulary only")

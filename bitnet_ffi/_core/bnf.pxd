@@ -46,6 +46,10 @@ cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum llama_load_mode_t "enum llama_load_mode":
         LLAMA_LOAD_MODE_AUTO, LLAMA_LOAD_MODE_NONE, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MLOCK
         LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO
+    ctypedef enum llama_ftype_t "enum llama_ftype":
+        LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, BITNET_FTYPE_MOSTLY_I2_S
+    ctypedef enum llama_model_meta_key_t "enum llama_model_meta_key":
+        pass
     ctypedef enum llama_lazy_mode_t "enum llama_lazy_mode":
         LLAMA_LAZY_MODE_OFF, LLAMA_LAZY_MODE_AUTO, LLAMA_LAZY_MODE_ON
     ctypedef enum llama_context_type_t "enum llama_context_type":
@@ -366,6 +370,13 @@ cdef extern from "bnf_ops.h" nogil:
     const bnf_ops_t *bnf_ops()
     const bnf_ops_t *const *bnf_ops_all()
 
+cdef extern from "bnf_names.h" nogil:
+    const char *bnf_ftype_name(int ftype)
+    int bnf_ftype_of_type(int32_t type)
+    const char *bnf_meta_key_name(int key)
+    const char *bnf_load_mode_name(int mode)
+    const char *bnf_flash_attn_name(int type)
+
 # ---- csrc: shared structs ----
 
 cdef extern from "bnf_types.h" nogil:
@@ -626,6 +637,7 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_gguf_str(const bnf_gguf *gguf, const char *key, bnf_str *out)
     bnf_str bnf_gguf_next_str(const uint8_t **cursor)
     int32_t bnf_gguf_format(const bnf_gguf_kv *kv, char *buf, size_t size)
+    int32_t bnf_gguf_main_type(const bnf_gguf *gguf)
 
     int bnf_vocab_load(const bnf_gguf *gguf, bnf_vocab **out)
     void bnf_vocab_free(bnf_vocab *vocab)

@@ -329,6 +329,13 @@ cdef public uint32_t llama_n_ubatch(const llama_context *ctx) noexcept nogil:
 cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
     return 0 if is_null(ctx, b"llama_n_seq_max") else ctx.params.n_seq_max
 
+cdef public uint32_t llama_n_ctx_seq(const llama_context *ctx) noexcept nogil:
+    return 0 if is_null(ctx, b"llama_n_ctx_seq") else ctx.params.n_ctx
+
+cdef public uint32_t llama_n_rs_seq(const llama_context *ctx) noexcept nogil:
+    is_null(ctx, b"llama_n_rs_seq")
+    return 0
+
 # More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
 cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
     cdef int32_t wanted

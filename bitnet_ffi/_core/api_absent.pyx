@@ -1,0 +1,174 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# Calls of llama.h for what this library has not: devices, foreign thread pools, training, models made without a file, samplers
+# that run inside the graph, beam search. Each returns what the header says and leaves a sentence; none pretends.
+# Next: include/bitnet_ffi.h, "What is not here".
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from bitnet_ffi._core.bnf cimport (
+    bool, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL,
+    llama_context, llama_model, llama_model_params, llama_sampler, llama_token, bnf_gguf, bnf_kv,
+    bnf_clear_error, bnf_fail, bnf_gguf_close, bnf_gguf_open, bnf_log)
+
+cdef extern from "bitnet_ffi.h" nogil:
+    ctypedef enum ggml_log_level "enum ggml_log_level":
+        pass
+    ctypedef enum numa_strategy "enum ggml_numa_strategy":
+        GGML_NUMA_STRATEGY_DISABLED
+    ctypedef enum fit_status "enum llama_params_fit_status":
+        LLAMA_PARAMS_FIT_STATUS_SUCCESS, LLAMA_PARAMS_FIT_STATUS_ERROR
+    ctypedef void *ggml_threadpool_t
+    ctypedef void *ggml_opt_dataset_t
+    ctypedef void *ggml_opt_result_t
+    ctypedef void (*ggml_opt_epoch_callback)() noexcept nogil
+    ctypedef void (*llama_model_set_tensor_data_t)(ggml_tensor *tensor, void *userdata) noexcept nogil
+    ctypedef void (*llama_beam_search_callback_fn_t)() noexcept nogil
+    ctypedef struct ggml_tensor "struct ggml_tensor":
+        pass
+    ctypedef struct gguf_context "struct gguf_context":
+        pass
+    ctypedef struct llama_context_params "struct llama_context_params":
+        pass
+    ctypedef struct buft_override "struct llama_model_tensor_buft_override":
+        pass
+    ctypedef struct llama_opt_params "struct llama_opt_params":
+        pass
+
+# Programs size arrays with it, as llama.cpp's do; the overrides themselves have no effect here.
+cdef enum:
+    MAX_TENSOR_BUFT_OVERRIDES = 4096
+
+cdef bint is_null(const void *object, const char *call, const char *what) noexcept nogil:
+    if object != NULL:
+        return False
+    bnf_fail(BITNET_ERROR, "%s: %s is NULL", call, what)
+    return True
+
+# ---- devices and threads ----
+
+cdef public bool llama_supports_rpc() noexcept nogil:
+    return False
+
+cdef public size_t llama_max_tensor_buft_overrides() noexcept nogil:
+    return MAX_TENSOR_BUFT_OVERRIDES
+
+cdef public void llama_numa_init(numa_strategy numa) noexcept nogil:
+    bnf_clear_error()
+    if numa != GGML_NUMA_STRATEGY_DISABLED:
+        bnf_fail(BITNET_ERROR, "llama_numa_init: strategy %d is not supported; threads run where the operating system puts them", <int>numa)
+
+cdef public void llama_attach_threadpool(llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch) noexcept nogil:
+    bnf_clear_error()
+    if not is_null(ctx, "llama_attach_threadpool", "ctx") and (threadpool != NULL or threadpool_batch != NULL):
+        bnf_fail(BITNET_ERROR, "llama_attach_threadpool: a context computes with threads of its own (llama_set_n_threads)")
+
+cdef public void llama_detach_threadpool(llama_context *ctx) noexcept nogil:
+    bnf_clear_error()
+    is_null(ctx, "llama_detach_threadpool", "ctx")
+
+# Memory of devices is what this fits parameters into, so with a CPU alone all fit as they are, if there is a model.
+cdef public fit_status llama_params_fit(const char *path_model, llama_model_params *mparams, llama_context_params *cparams,
+                                        float *tensor_split, buft_override *tensor_buft_overrides, size_t *margins, uint32_t n_ctx_min,
+                                        ggml_log_level log_level) noexcept nogil:
+    cdef bnf_gguf *gguf = NULL
+    if is_null(mparams, "llama_params_fit", "mparams") or is_null(cparams, "llama_params_fit", "cparams"):
+        return LLAMA_PARAMS_FIT_STATUS_ERROR
+    if bnf_gguf_open(path_model, NULL, &gguf) != 0:
+        return LLAMA_PARAMS_FIT_STATUS_ERROR
+    bnf_gguf_close(gguf)
+    return LLAMA_PARAMS_FIT_STATUS_SUCCESS
+
+cdef public void llama_memory_breakdown_print(const llama_context *ctx) noexcept nogil:
+    cdef const bnf_kv *kv
+    cdef uint64_t cache
+    bnf_clear_error()
+    if is_null(ctx, "llama_memory_breakdown_print", "ctx"):
+        return
+    kv = &ctx.kv
+    cache = <uint64_t>kv.n_layer * (kv.layer_stride_k + kv.layer_stride_v)
+    bnf_log(GGML_LOG_LEVEL_INFO, "memory: %.1f MB of weights, %.1f MB of KV cache for %d tokens, %.1f MB of logits and states\n",
+            <double>ctx.model.n_bytes * 1e-6, <double>cache * 1e-6, kv.n_ctx, <double>(ctx.logits_size + ctx.hidden_size) * 1e-6)
+
+cdef public void llama_set_warmup(llama_context *ctx, bool warmup) noexcept nogil:
+    bnf_clear_error()
+    is_null(ctx, "llama_set_warmup", "ctx")
+
+# ---- models and tensors of ggml ----
+
+cdef public ggml_tensor *llama_get_model_tensor(llama_model *model, const char *name) noexcept nogil:
+    if not is_null(model, "llama_get_model_tensor", "model"):
+        bnf_fail(BITNET_ERROR, "llama_get_model_tensor: weights are no ggml tensors here")
+    return NULL
+
+cdef public llama_model *llama_model_init_from_user(gguf_context *metadata, llama_model_set_tensor_data_t set_tensor_data,
+                                                    void *set_tensor_data_ud, llama_model_params params) noexcept nogil:
+    bnf_fail(BITNET_ERROR_LOAD, "llama_model_init_from_user: a model is loaded from a file (llama_model_load_from_file)")
+    return NULL
+
+cdef public int llama_eval_export(llama_context *ctx, const char *fname) noexcept nogil:
+    if not is_null(ctx, "llama_eval_export", "ctx"):
+        bnf_fail(BITNET_ERROR, "llama_eval_export: there is no ggml graph to export")
+    return 1
+
+# ---- samplers inside the graph ----
+
+# Detaching works, as nothing is ever attached.
+cdef public bool llama_set_sampler(llama_context *ctx, int32_t seq_id, llama_sampler *smpl) noexcept nogil:
+    bnf_clear_error()
+    if is_null(ctx, "llama_set_sampler", "ctx"):
+        return False
+    if smpl != NULL:
+        bnf_fail(BITNET_ERROR, "llama_set_sampler: samplers run in llama_sampler_sample, after the decode")
+    return smpl == NULL
+
+cdef public llama_token llama_get_sampled_token_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_token_ith", "ctx")
+    return LLAMA_TOKEN_NULL
+
+cdef public float *llama_get_sampled_probs_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_probs_ith", "ctx")
+    return NULL
+
+cdef public float *llama_get_sampled_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_logits_ith", "ctx")
+    return NULL
+
+cdef public llama_token *llama_get_sampled_candidates_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_candidates_ith", "ctx")
+    return NULL
+
+cdef public uint32_t llama_get_sampled_probs_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_probs_count_ith", "ctx")
+    return 0
+
+cdef public uint32_t llama_get_sampled_logits_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_logits_count_ith", "ctx")
+    return 0
+
+cdef public uint32_t llama_get_sampled_candidates_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
+    is_null(ctx, "llama_get_sampled_candidates_count_ith", "ctx")
+    return 0
+
+cdef public void llama_beam_search(llama_context *ctx, llama_beam_search_callback_fn_t callback, void *callback_data, size_t n_beams,
+                                   int32_t n_past, int32_t n_predict) noexcept nogil:
+    bnf_clear_error()
+    if not is_null(ctx, "llama_beam_search", "ctx"):
+        bnf_fail(BITNET_ERROR, "llama_beam_search: not supported since llama.cpp dropped it in 2024; decode several sequences instead")
+
+# ---- training ----
+
+# Every tensor could be trained: what llama.cpp's filter of this name says of any tensor.
+cdef public bool llama_opt_param_filter_all(const ggml_tensor *tensor, void *userdata) noexcept nogil:
+    return True
+
+cdef public void llama_opt_init(llama_context *lctx, llama_model *model, llama_opt_params lopt_params) noexcept nogil:
+    bnf_clear_error()
+    if not is_null(lctx, "llama_opt_init", "lctx") and not is_null(model, "llama_opt_init", "model"):
+        bnf_fail(BITNET_ERROR, "llama_opt_init: training is not supported")
+
+cdef public void llama_opt_epoch(llama_context *lctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train,
+                                 ggml_opt_result_t result_eval, int64_t idata_split, ggml_opt_epoch_callback callback_train,
+                                 ggml_opt_epoch_callback callback_eval) noexcept nogil:
+    bnf_clear_error()
+    if not is_null(lctx, "llama_opt_epoch", "lctx"):
+        bnf_fail(BITNET_ERROR, "llama_opt_epoch: training is not supported")
