@@ -248,6 +248,23 @@ class Context:
             lib.llama_memory_seq_keep(self._memory, seq)
             check_done()
 
+    def seq_add(self, seq: int, delta: int, p0: int = -1, p1: int = -1) -> None:
+        """Move positions of a sequence by `delta`; what would be negative is forgotten. Their keys are rotated to where they go.
+
+        The context shift, when n_ctx is full: seq_remove(seq, keep, keep + n), then seq_add(seq, -n, keep + n).
+        Errors, nothing changed: InvalidArgumentError, OutOfMemoryError, ContextFullError (tokens shared with another sequence that
+        do not fit twice).
+        """
+        with self._inside():
+            lib.llama_memory_seq_add(self._memory, seq, p0, p1, delta)
+            check_done()
+
+    def seq_divide(self, seq: int, divisor: int, p0: int = -1, p1: int = -1) -> None:
+        """Divide positions of a sequence, rounding down: `divisor` tokens come to share each. Errors: as for seq_add()."""
+        with self._inside():
+            lib.llama_memory_seq_div(self._memory, seq, p0, p1, divisor)
+            check_done()
+
     def seq_range(self, seq: int = 0) -> range:
         """Positions that a sequence holds: from its smallest to its largest; empty when it holds none."""
         with self._inside():

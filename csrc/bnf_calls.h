@@ -106,6 +106,20 @@ bool bnf_kv_seq_rm(struct bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1);
 /* 0, or BITNET_ERROR_MEMORY when dst needs a page of its own and none is free. */
 int bnf_kv_seq_cp(struct bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 void bnf_kv_seq_keep(struct bnf_kv *kv, int32_t seq);
+/* For kv_move.pyx and kv_image.pyx, which change tables under bnf_kv_undo: said in kv_cache.pyx. */
+int32_t bnf_kv_table_above(struct bnf_kv *kv, int32_t table);
+void bnf_kv_settle(struct bnf_kv *kv, int32_t seq);
+int64_t bnf_kv_put(struct bnf_kv *kv, int32_t table, int32_t pos, int32_t token, int32_t *left);
+
+/* ---- kv_undo.pyx ---- */
+/* What all sequences hold, but not keys and values; NULL + last error: no memory. bnf_release frees it. */
+struct bnf_kv *bnf_kv_keep_tables(const struct bnf_kv *kv);
+void bnf_kv_undo(struct bnf_kv *kv, const struct bnf_kv *tables);
+
+/* ---- kv_move.pyx ---- */
+/* Positions p in [p0, p1) of a sequence become (p + delta) / divisor; those that would be negative are forgotten. Keys are rotated
+ * to where they go. 0, or a negative code and no change. The context is entered. */
+int bnf_kv_move(struct llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, int32_t delta, int32_t divisor);
 
 /* ---- batch.pyx ---- */
 /* The checks that need no position: number of tokens, and each of the vocabulary. 0 or a negative code. */

@@ -19,6 +19,7 @@ struct bnf_step {
     int32_t n;
     int32_t attention; /* bnf_attention_plan */
     int32_t aborted;   /* written by thread 0 before a barrier, read by all after it */
+    int32_t n_indexes; /* pages that the last position of the step needs: numbers of pages count tables of this length (attention.pyx) */
 };
 
 /* ---- memory of its own that each thread works in during attention; g: query heads a kv head ---- */

@@ -125,7 +125,9 @@ struct llama_model {
 
 #define BNF_MAX_SEQUENCES 256 /* of a context: what llama_max_parallel_sequences says */
 
-/* ---- KV cache: pages of 64 positions, aligned to absolute position; a sequence is a table of pages ---- */
+/* ---- KV cache: pages of 64 positions, aligned to absolute position; a sequence is a table of pages ----
+ * Positions that were moved can meet: the further tokens of a position lie in tables above the sequence's own, of which each holds
+ * a part of the positions that the one below it holds. */
 
 struct bnf_seq_page {
     int32_t page;     /* physical page, -1: none */
@@ -136,6 +138,7 @@ struct bnf_seq {
     struct bnf_seq_page *pages; /* by position / 64 */
     int32_t n_pages, cap_pages;
     int32_t pos_min, pos_max;   /* -1, -1 when empty */
+    int32_t above;              /* number of the table above, -1: none */
 };
 
 struct bnf_kv {
@@ -155,7 +158,9 @@ struct bnf_kv {
     int32_t *free_tokens;       /* stack of the numbers not in use, n_ctx + 1 - n_used */
     int32_t *free_pages;        /* stack */
     int32_t n_free;
-    struct bnf_seq *seqs;       /* [n_seq_max] */
+    struct bnf_seq *seqs;       /* [n_tables]: n_seq_max sequences, then tables above them */
+    int32_t n_tables, cap_tables;
+    int32_t free_table;         /* the first table above nothing, its `above` is the next one; -1: none */
 };
 
 /* ---- batch: checked and completed, ready for the engine ---- */

@@ -486,7 +486,7 @@ struct llama_context_params {
     bool no_perf;                                 /* ignored: counting costs two clock reads a call */
     bool op_offload;                              /* ignored */
     bool swa_full;                                /* ignored */
-    bool kv_unified;                              /* ignored: sequences always share the cache */
+    bool kv_unified;                              /* ignored: all share n_ctx; room for n_ctx / n_seq_max each is thus sure */
     struct llama_sampler_seq_config *samplers;    /* n_samplers must be 0 */
     size_t n_samplers;
     struct llama_context *ctx_other;              /* ignored */
@@ -958,6 +958,23 @@ LLAMA_API void llama_memory_seq_cp(
 
 /* Forget all sequences but this one. */
 LLAMA_API void llama_memory_seq_keep(llama_memory_t mem, llama_seq_id seq_id);
+
+/* Move positions of a range by delta; what would be negative is forgotten. This is the context shift: when n_ctx is full,
+ *     llama_memory_seq_rm(mem, seq, n_keep, n_keep + n_discard);
+ *     llama_memory_seq_add(mem, seq, n_keep + n_discard, -1, -n_discard);
+ * and decode on. Keys are rotated to their new positions at once and rounded to the cache's type once more. Positions that meet
+ * others stay beside them: both count. Only this sequence moves; others that shared the tokens keep theirs, and the moved ones then
+ * count of their own. Fails, with no change: no such sequence, positions of 2^24 or more, BITNET_ERROR_MEMORY, or
+ * BITNET_ERROR_CONTEXT when such copies do not fit. */
+LLAMA_API void llama_memory_seq_add(
+    llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta);
+
+/* Divide positions of a range by d, 1 or more, rounding down: d tokens come to stand at each (SelfExtend, arXiv 2401.01325).
+ * Otherwise as llama_memory_seq_add. */
+LLAMA_API void llama_memory_seq_div(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d);
+
+/* Can positions move? True, for all models that load; false + last error for NULL. */
+LLAMA_API bool llama_memory_can_shift(llama_memory_t mem);
 
 /* First and last position of a sequence, -1 when it is empty, or with a last error when there is no such sequence. */
 LLAMA_API llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id);

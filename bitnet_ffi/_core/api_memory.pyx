@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm,
+    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm,
     llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_THREAD)
 
 cdef extern from "bnf_calls.h":
@@ -84,6 +84,30 @@ cdef public void llama_memory_seq_keep(llama_memory_t mem, llama_seq_id seq_id) 
     if is_sequence(ctx, seq_id, b"llama_memory_seq_keep"):
         bnf_kv_seq_keep(&ctx.kv, seq_id)
     bnf_context_leave(ctx)
+
+cdef public void llama_memory_seq_add(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta) noexcept nogil:
+    cdef llama_context *ctx = enter(mem, b"llama_memory_seq_add")
+    if ctx == NULL:
+        return
+    if is_sequence(ctx, seq_id, b"llama_memory_seq_add"):
+        bnf_kv_move(ctx, seq_id, from_pos(p0), to_pos(p1), delta, 1)
+    bnf_context_leave(ctx)
+
+cdef public void llama_memory_seq_div(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) noexcept nogil:
+    cdef llama_context *ctx = enter(mem, b"llama_memory_seq_div")
+    if ctx == NULL:
+        return
+    if d < 1:
+        bnf_fail(BITNET_ERROR, b"llama_memory_seq_div: d is %d, expected 1 or more", d)
+    elif is_sequence(ctx, seq_id, b"llama_memory_seq_div"):
+        bnf_kv_move(ctx, seq_id, from_pos(p0), to_pos(p1), 0, d)
+    bnf_context_leave(ctx)
+
+# Keys of all models that load can be rotated on.
+cdef public bool llama_memory_can_shift(llama_memory_t mem) noexcept nogil:
+    if mem == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_memory_can_shift: mem is NULL")
+    return mem != NULL
 
 cdef public llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id) noexcept nogil:
     cdef llama_context *ctx = enter(mem, b"llama_memory_seq_pos_min")

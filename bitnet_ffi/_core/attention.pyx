@@ -9,7 +9,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_step, bnf_tile_cut,
+    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_seq_page, bnf_step, bnf_tile_cut,
     bnf_tile_work, llama_context,
     BNF_ATTN_TILES, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_KV_PAGE, BNF_MAX_SEQUENCES,
     BNF_TILE_TOKENS)
@@ -31,9 +31,36 @@ cdef inline int64_t group(const bnf_hparams *hp) noexcept nogil:
 cdef inline float softmax_scale(const bnf_hparams *hp) noexcept nogil:
     return <float>1.0 / sqrtf(<float>hp.dk)
 
-# Pages of token t's sequence up to the one that holds its own position.
-cdef inline int64_t n_visible_pages(const bnf_step *step, int64_t t) noexcept nogil:
-    return step.batch.pos[step.begin + t] // BNF_KV_PAGE + 1
+cdef inline const bnf_seq *sequence_of(const bnf_step *step, int64_t t) noexcept nogil:
+    return &step.ctx.kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
+
+# Pages that token t may see, as numbers from 0: up to the one that holds its own position. Where tables lie above its sequence's own
+# (bnf_types.h), theirs come first, from the topmost on, n_indexes numbers each.
+cdef int64_t n_visible_pages(const bnf_step *step, int64_t t) noexcept nogil:
+    cdef const bnf_kv *kv = &step.ctx.kv
+    cdef int64_t n = step.batch.pos[step.begin + t] // BNF_KV_PAGE + 1
+    cdef int32_t above = sequence_of(step, t).above
+    while above >= 0:
+        n += step.n_indexes
+        above = kv.seqs[above].above
+    return n
+
+# The page that a number means to token t, NULL: none; *index: where it stands in its table.
+cdef inline const bnf_seq_page *entry_of(const bnf_step *step, int64_t t, int64_t number, int64_t *index) noexcept nogil:
+    cdef const bnf_seq *seq = sequence_of(step, t)
+    if seq.above < 0:
+        index[0] = number
+        return &seq.pages[number]
+    return entry_of_stack(step, t, number, index)
+
+cdef const bnf_seq_page *entry_of_stack(const bnf_step *step, int64_t t, int64_t number, int64_t *index) noexcept nogil:
+    cdef const bnf_seq *seq = sequence_of(step, t)
+    cdef int64_t n_up = (n_visible_pages(step, t) - 1) // step.n_indexes - number // step.n_indexes
+    index[0] = number % step.n_indexes
+    while n_up > 0:
+        seq = &step.ctx.kv.seqs[seq.above]
+        n_up -= 1
+    return &seq.pages[index[0]] if index[0] < seq.n_pages and seq.pages[index[0]].page >= 0 else NULL
 
 # Does no sequence hold two tokens of the step? Then no token reads what another one stores.
 cdef bint tokens_are_apart(const bnf_step *step) noexcept nogil:
@@ -59,6 +86,9 @@ cdef public void bnf_attention_plan(bnf_step *step, int nth) noexcept nogil:
     cdef int64_t n_head_kv = ctx.model.hp.n_head_kv
     cdef int64_t most = 0
     cdef int64_t t
+    step.n_indexes = 0
+    for t in range(step.n):
+        step.n_indexes = max(step.n_indexes, step.batch.pos[step.begin + t] // BNF_KV_PAGE + 1)
     s.first_pair[0] = 0
     for t in range(step.n):
         most = max(most, n_visible_pages(step, t))
@@ -109,54 +139,58 @@ cdef public void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t
 
 # ---- one item ----
 
-# Slots of page `index` that token t sees.
-cdef inline uint64_t visible_slots(const bnf_step *step, int64_t t, int64_t index) noexcept nogil:
-    cdef const bnf_batch *batch = step.batch
-    cdef int64_t i = step.begin + t
-    cdef int32_t pos = batch.pos[i]
-    cdef uint64_t mask
-    if index > pos // BNF_KV_PAGE:
+# Slots of page `number` that token t sees; *page: the page, -1: none. A number that is beyond the token's own is another token's of
+# its tile.
+cdef inline uint64_t visible_slots(const bnf_step *step, int64_t t, int64_t number, int32_t *page) noexcept nogil:
+    cdef int32_t pos = step.batch.pos[step.begin + t]
+    cdef const bnf_seq_page *entry
+    cdef int64_t index
+    page[0] = -1
+    if number >= n_visible_pages(step, t):
         return 0
-    mask = step.ctx.kv.seqs[batch.seq[i * batch.seq_stride]].pages[index].mask
+    entry = entry_of(step, t, number, &index)
+    if entry == NULL or index > pos // BNF_KV_PAGE:
+        return 0
+    page[0] = entry.page
     if index == pos // BNF_KV_PAGE:
-        mask &= ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - pos % BNF_KV_PAGE)
-    return mask
+        return entry.mask & ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - pos % BNF_KV_PAGE)
+    return entry.mask
 
-# Keys and values of a page of token t's sequence, for one kv head.
-cdef inline const uint8_t *page_k(const bnf_step *step, int64_t layer, int64_t t, int64_t head, int64_t index) noexcept nogil:
+# Keys and values of a page, for one kv head.
+cdef inline const uint8_t *page_k(const bnf_step *step, int64_t layer, int32_t page, int64_t head) noexcept nogil:
     cdef const bnf_kv *kv = &step.ctx.kv
-    cdef const bnf_seq *seq = &kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
-    return kv.k + layer * kv.layer_stride_k + (<int64_t>seq.pages[index].page * kv.n_head_kv + head) * kv.head_stride_k
+    return kv.k + layer * kv.layer_stride_k + (<int64_t>page * kv.n_head_kv + head) * kv.head_stride_k
 
-cdef inline const uint8_t *page_v(const bnf_step *step, int64_t layer, int64_t t, int64_t head, int64_t index) noexcept nogil:
+cdef inline const uint8_t *page_v(const bnf_step *step, int64_t layer, int32_t page, int64_t head) noexcept nogil:
     cdef const bnf_kv *kv = &step.ctx.kv
-    cdef const bnf_seq *seq = &kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
-    return kv.v + layer * kv.layer_stride_v + (<int64_t>seq.pages[index].page * kv.n_head_kv + head) * kv.head_stride_v
+    return kv.v + layer * kv.layer_stride_v + (<int64_t>page * kv.n_head_kv + head) * kv.head_stride_v
 
-# Page `index` for the query heads q[g][dk] of (token t, kv head); l[0] is -1 when the token sees nothing there: a sum of
+# Page `number` for the query heads q[g][dk] of (token t, kv head); l[0] is -1 when the token sees nothing there: a sum of
 # exponentials is never negative.
-cdef void attend_page(const bnf_step *step, int64_t layer, int64_t t, int64_t head, const float *q, int64_t index,
+cdef void attend_page(const bnf_step *step, int64_t layer, int64_t t, int64_t head, const float *q, int64_t number,
                       float *m, float *l, float *o) noexcept nogil:
     cdef const bnf_hparams *hp = &step.ctx.model.hp
-    cdef uint64_t mask = visible_slots(step, t, index)
+    cdef int32_t page, next_page
+    cdef uint64_t mask = visible_slots(step, t, number, &page)
     cdef const uint8_t *next_k = NULL
     cdef const uint8_t *next_v = NULL
-    cdef int64_t next = index
+    cdef int64_t next = number
     cdef int64_t next_head = head
     if mask == 0:
         l[0] = -1
         return
     # This thread's next page: of the same item, or the first of the next one.
-    if index + 1 < n_visible_pages(step, t):
+    if number + 1 < n_visible_pages(step, t):
         next += 1
     else:
         next = 0
         next_head += 1
-    if next_head < hp.n_head_kv and step.ctx.kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]].pages[next].page >= 0:
-        next_k = page_k(step, layer, t, next_head, next)
-        next_v = page_v(step, layer, t, next_head, next)
-    step.ctx.model.ops.attn_page[step.ctx.kv.type_k](q, group(hp), hp.dk, hp.dv, page_k(step, layer, t, head, index),
-        page_v(step, layer, t, head, index), mask, softmax_scale(hp), m, l, o, next_k, next_v)
+    visible_slots(step, t, next, &next_page)
+    if next_head < hp.n_head_kv and next_page >= 0:
+        next_k = page_k(step, layer, next_page, next_head)
+        next_v = page_v(step, layer, next_page, next_head)
+    step.ctx.model.ops.attn_page[step.ctx.kv.type_k](q, group(hp), hp.dk, hp.dv, page_k(step, layer, page, head),
+        page_v(step, layer, page, head), mask, softmax_scale(hp), m, l, o, next_k, next_v)
 
 # Fold a later page's result into that of the pages before it.
 cdef void fold(const bnf_step *step, float *m, float *l, float *o, const float *m2, const float *l2, const float *o2) noexcept nogil:
@@ -177,10 +211,10 @@ cdef void attend(const bnf_step *step, int64_t layer, int64_t t, int64_t head, c
     cdef bnf_scratch *s = &step.ctx.scratch
     cdef int64_t g = group(hp)
     cdef int64_t row = t * hp.n_head + head * g
-    cdef int64_t index
+    cdef int64_t number
     attend_page(step, layer, t, head, q, 0, s.attn_m + row, s.attn_l + row, s.attn + row * hp.dv)
-    for index in range(1, end):
-        attend_page(step, layer, t, head, q, index, work, work + g, work + 2 * g)
+    for number in range(1, end):
+        attend_page(step, layer, t, head, q, number, work, work + g, work + 2 * g)
         fold(step, s.attn_m + row, s.attn_l + row, s.attn + row * hp.dv, work, work + g, work + 2 * g)
 
 # o = o / l, per head: the end of the softmax.
@@ -202,23 +236,26 @@ cdef int64_t tile_len(const bnf_step *step, int64_t t, int64_t most) noexcept no
     return end - t
 
 # One page: m[n][g], l[n][g], o[n][g][dv] with o_stride floats from token to token.
-cdef void tile_page(const bnf_step *step, int64_t layer, int64_t t, int64_t n, int64_t head, int64_t index, const bnf_tile_work *work,
+cdef void tile_page(const bnf_step *step, int64_t layer, int64_t t, int64_t n, int64_t head, int64_t number, const bnf_tile_work *work,
                     float *m, float *l, float *o, int64_t o_stride) noexcept nogil:
     cdef const bnf_hparams *hp = &step.ctx.model.hp
     cdef const bnf_ops_t *ops = step.ctx.model.ops
     cdef const bnf_kv *kv = &step.ctx.kv
     cdef bnf_attn_tile tile
     cdef uint64_t any = 0
+    cdef int32_t page = -1
+    cdef int32_t seen
     cdef int64_t i
     for i in range(n):
-        work.mask[i] = visible_slots(step, t + i, index)
+        work.mask[i] = visible_slots(step, t + i, number, &seen)
         any |= work.mask[i]
+        page = max(page, seen)      # the same for all that see one: they are of one sequence
     if any == 0:
         for i in range(n):
             l[i * group(hp)] = -1
         return
-    ops.unpack_k[kv.type_k](page_k(step, layer, t, head, index), hp.dk, any, work.keys)
-    ops.unpack_v[kv.type_v](page_v(step, layer, t, head, index), hp.dv, any, work.values)
+    ops.unpack_k[kv.type_k](page_k(step, layer, page, head), hp.dk, any, work.keys)
+    ops.unpack_v[kv.type_v](page_v(step, layer, page, head), hp.dv, any, work.values)
     tile.n = n
     tile.g = group(hp)
     tile.dk = hp.dk
@@ -243,12 +280,12 @@ cdef void attend_tile(const bnf_step *step, int64_t layer, int64_t t, int64_t n,
     cdef float *o = step.ctx.scratch.attn + (t * hp.n_head + head * g) * hp.dv
     cdef int64_t o_stride = hp.n_head * hp.dv
     cdef int64_t n_pages = 0
-    cdef int64_t index, i
+    cdef int64_t number, i
     for i in range(n):
         n_pages = max(n_pages, n_visible_pages(step, t + i))
     tile_page(step, layer, t, n, head, 0, work, work.m, work.l, o, o_stride)
-    for index in range(1, n_pages):
-        tile_page(step, layer, t, n, head, index, work, work.m + row, work.l + row, work.o, g * hp.dv)
+    for number in range(1, n_pages):
+        tile_page(step, layer, t, n, head, number, work, work.m + row, work.l + row, work.o, g * hp.dv)
         for i in range(n):
             fold(step, work.m + i * g, work.l + i * g, o + i * o_stride, work.m + row + i * g, work.l + row + i * g, work.o + i * g * hp.dv)
     for i in range(n):
@@ -288,7 +325,7 @@ cdef void attend_pages(const bnf_step *step, int64_t layer, int ith, int nth) no
     cdef float *own_q = work + 2 * g + g * hp.dv
     cdef const float *q
     cdef int64_t t = 0
-    cdef int64_t head, index, end, n_pages, at
+    cdef int64_t head, number, end, n_pages, at
     cdef long pair, pair1
     bnf_pool_range(s.first_pair[step.n], 1, ith, nth, &pair, &pair1)
     while pair < pair1:
@@ -296,9 +333,9 @@ cdef void attend_pages(const bnf_step *step, int64_t layer, int ith, int nth) no
             t += 1
         n_pages = n_visible_pages(step, t)
         head = (pair - s.first_pair[t]) // n_pages
-        index = (pair - s.first_pair[t]) % n_pages
-        end = min(n_pages, index + pair1 - pair)
-        pair += end - index
+        number = (pair - s.first_pair[t]) % n_pages
+        end = min(n_pages, number + pair1 - pair)
+        pair += end - number
         q = s.q + (t * hp.n_head + head * g) * hp.dk
         if step.attention == BNF_ATTN_PAGES_ALONE:
             # Several threads may want this q rotated: each in a copy. Who has the page of the token itself stores k and v there.
@@ -308,14 +345,14 @@ cdef void attend_pages(const bnf_step *step, int64_t layer, int ith, int nth) no
             if end == n_pages:
                 rope(step, t, s.k + (t * hp.n_head_kv + head) * hp.dk, 1)
                 store(step, layer, t, head)
-        if index == 0:
+        if number == 0:
             attend(step, layer, t, head, q, end, work)
             continue
         at = ith * s.n_partial
-        while index < end:
-            attend_page(step, layer, t, head, q, index, s.partial_m + at * g, s.partial_l + at * g, s.partial_o + at * g * hp.dv)
+        while number < end:
+            attend_page(step, layer, t, head, q, number, s.partial_m + at * g, s.partial_l + at * g, s.partial_o + at * g * hp.dv)
             at += 1
-            index += 1
+            number += 1
 
 cdef public void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth) noexcept nogil:
     if step.attention == BNF_ATTN_TILES:

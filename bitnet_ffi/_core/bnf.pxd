@@ -485,6 +485,7 @@ cdef extern from "bnf_types.h" nogil:
         int32_t cap_pages
         int32_t pos_min
         int32_t pos_max
+        int32_t above
     ctypedef struct bnf_kv "struct bnf_kv":
         int32_t n_layer
         int32_t n_head_kv
@@ -511,6 +512,9 @@ cdef extern from "bnf_types.h" nogil:
         int32_t *free_pages
         int32_t n_free
         bnf_seq *seqs
+        int32_t n_tables
+        int32_t cap_tables
+        int32_t free_table
     ctypedef struct bnf_batch "struct bnf_batch":
         int32_t n_tokens
         int32_t n_outputs
@@ -612,6 +616,7 @@ cdef extern from "bnf_forward.h" nogil:
         int32_t n
         int32_t attention
         int32_t aborted
+        int32_t n_indexes
     ctypedef struct bnf_tile_work "struct bnf_tile_work":
         float *keys
         float *values
@@ -656,6 +661,12 @@ cdef extern from "bnf_calls.h" nogil:
     bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1)
     int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1)
     void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq)
+    int32_t bnf_kv_table_above(bnf_kv *kv, int32_t table)
+    void bnf_kv_settle(bnf_kv *kv, int32_t seq)
+    int64_t bnf_kv_put(bnf_kv *kv, int32_t table, int32_t pos, int32_t token, int32_t *left)
+    bnf_kv *bnf_kv_keep_tables(const bnf_kv *kv)
+    void bnf_kv_undo(bnf_kv *kv, const bnf_kv *tables)
+    int bnf_kv_move(llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, int32_t delta, int32_t divisor)
 
     int bnf_batch_check(const llama_context *ctx, const llama_batch *client)
     int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out)

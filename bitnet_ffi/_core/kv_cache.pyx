@@ -4,6 +4,7 @@
 # chunks of 64 by absolute position: where a token is stored can then never change a bit of the result.
 # A sequence is a table of (page, mask): the mask says which of the 64 positions are its own. Sequences share pages; two
 # of them may even write different slots of one page. Only when both want the same slot does one get a copy.
+# Positions that were moved (kv_move.pyx) can meet: then a sequence is a stack of such tables, and its own is the lowest.
 # May not: compute, allocate pages after init, or leave the cache half changed.
 # Next: attention.pyx writes and reads the pages; csrc/bnf_types.h draws them.
 
@@ -54,6 +55,10 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     for i in range(n_seq_max):
         kv.seqs[i].pos_min = -1
         kv.seqs[i].pos_max = -1
+        kv.seqs[i].above = -1
+    kv.n_tables = n_seq_max
+    kv.cap_tables = n_seq_max
+    kv.free_table = -1
     for i in range(kv.n_pages):
         kv.free_pages[i] = kv.n_pages - 1 - i
     kv.n_free = kv.n_pages
@@ -64,7 +69,7 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
 cdef public void bnf_kv_free(bnf_kv *kv) noexcept nogil:
     cdef int32_t i
     if kv.seqs != NULL:
-        for i in range(kv.n_seq_max):
+        for i in range(kv.n_tables):
             bnf_release(kv.seqs[i].pages)
     bnf_release(kv.k)
     bnf_release(kv.v)
@@ -149,7 +154,7 @@ cdef void fill_slot(bnf_kv *kv, int32_t page, int32_t slot, int32_t token) noexc
 cdef void sweep_page(bnf_kv *kv, int32_t page, int32_t index) noexcept nogil:
     cdef uint64_t held = 0
     cdef int32_t s
-    for s in range(kv.n_seq_max):
+    for s in range(kv.n_tables):
         if index < kv.seqs[s].n_pages and kv.seqs[s].pages[index].page == page:
             held |= kv.seqs[s].pages[index].mask
     empty_slots(kv, page, kv.filled[page] & ~held)
@@ -175,17 +180,21 @@ cdef int32_t take_page(bnf_kv *kv) noexcept nogil:
     kv.used[page] = True
     return page
 
-# Copy the slots of `mask` from page to page, all layers and heads, over what is there; the caller lets a sequence hold them.
+# Let slots of `mask` of the target hold the tokens of the source, in place of what is there; the caller lets a sequence hold them.
 cdef void copy_slots(bnf_kv *kv, int32_t source, int32_t target, uint64_t mask) noexcept nogil:
+    cdef int64_t slot
+    empty_slots(kv, target, kv.filled[target] & mask)
+    while mask != 0:
+        slot = bnf_lowest64(mask)
+        mask &= mask - 1
+        fill_slot(kv, target, <int32_t>slot, kv.token[<int64_t>source * BNF_KV_PAGE + slot])
+
+# Their keys and values, of all layers and heads.
+cdef void copy_rows(bnf_kv *kv, int32_t source, int32_t target, uint64_t mask) noexcept nogil:
     cdef uint64_t row_k = kv.head_stride_k // BNF_KV_PAGE
     cdef uint64_t row_v = kv.head_stride_v // BNF_KV_PAGE
     cdef int64_t layer, head, from_page, to_page, slot
-    cdef uint64_t rest = mask
-    empty_slots(kv, target, kv.filled[target] & mask)
-    while rest != 0:
-        slot = bnf_lowest64(rest)
-        rest &= rest - 1
-        fill_slot(kv, target, <int32_t>slot, kv.token[<int64_t>source * BNF_KV_PAGE + slot])
+    cdef uint64_t rest
     for layer in range(kv.n_layer):
         for head in range(kv.n_head_kv):
             from_page = <int64_t>source * kv.n_head_kv + head
@@ -199,8 +208,9 @@ cdef void copy_slots(bnf_kv *kv, int32_t source, int32_t target, uint64_t mask) 
                 memcpy(kv.v + layer * kv.layer_stride_v + to_page * kv.head_stride_v + slot * row_v,
                        kv.v + layer * kv.layer_stride_v + from_page * kv.head_stride_v + slot * row_v, row_v)
 
-# Give a sequence its own copy of the page at `index`. False: no free page, nothing changed.
-cdef bint split_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
+# Give a sequence a page of its own in place of the one at `index`, with its tokens but not yet their keys and values.
+# False: no free page, nothing changed.
+cdef bint part_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
     cdef bnf_seq_page *entry = &seq.pages[index]
     cdef int32_t old = entry.page
     cdef int32_t page = take_page(kv)
@@ -210,6 +220,14 @@ cdef bint split_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
     kv.refs[old] -= 1
     entry.page = page
     sweep_page(kv, old, index)
+    return True
+
+# The same, and the keys and values too.
+cdef bint split_page(bnf_kv *kv, bnf_seq *seq, int32_t index) noexcept nogil:
+    cdef int32_t old = seq.pages[index].page
+    if not part_page(kv, seq, index):
+        return False
+    copy_rows(kv, old, seq.pages[index].page, seq.pages[index].mask)
     return True
 
 # Let the table of a sequence reach `index`. False: out of memory.
@@ -307,6 +325,77 @@ cdef public int bnf_kv_reserve(bnf_kv *kv, const bnf_batch *batch) noexcept nogi
 cdef public void bnf_kv_rollback(bnf_kv *kv, const bnf_batch *batch) noexcept nogil:
     remove_tokens(kv, batch, batch.n_tokens)
 
+# ---- tables above sequences ----
+
+# The table above `table`, made when there is none; it may move kv.seqs. -1: out of memory.
+cdef public int32_t bnf_kv_table_above(bnf_kv *kv, int32_t table) noexcept nogil:
+    cdef int32_t found = kv.seqs[table].above
+    cdef int32_t cap
+    cdef void *grown
+    if found >= 0:
+        return found
+    if kv.free_table < 0:
+        if kv.n_tables == kv.cap_tables:
+            cap = kv.cap_tables + kv.cap_tables // 2 + 4
+            grown = bnf_resize(kv.seqs, <size_t>kv.cap_tables * sizeof(bnf_seq), <size_t>cap * sizeof(bnf_seq))
+            if grown == NULL:
+                return -1
+            kv.seqs = <bnf_seq *>grown
+            kv.cap_tables = cap
+        memset(&kv.seqs[kv.n_tables], 0, sizeof(bnf_seq))
+        kv.seqs[kv.n_tables].above = -1
+        kv.free_table = kv.n_tables
+        kv.n_tables += 1
+    found = kv.free_table
+    kv.free_table = kv.seqs[found].above
+    kv.seqs[found].above = -1
+    kv.seqs[found].n_pages = 0
+    kv.seqs[found].pos_min = -1
+    kv.seqs[found].pos_max = -1
+    kv.seqs[table].above = found
+    return found
+
+# After a change: spans of all tables of the stack, and those that became empty (then all above them are) go.
+cdef public void bnf_kv_settle(bnf_kv *kv, int32_t seq) noexcept nogil:
+    cdef int32_t table = seq
+    cdef int32_t above = kv.seqs[seq].above
+    refresh_span(&kv.seqs[seq])
+    while above >= 0:
+        refresh_span(&kv.seqs[above])
+        if kv.seqs[above].n_pages > 0:
+            table = above
+        else:
+            kv.seqs[table].above = kv.seqs[above].above
+            kv.seqs[above].above = kv.free_table
+            kv.free_table = above
+        above = kv.seqs[table].above
+
+# A slot for position pos, which the table does not hold, in a page that no other table holds; token: -1 for a new one.
+# *left: the page that the table shared and has left for that; the tokens that both held in it now lie in both, but their keys
+# and values are in *left alone. The slot as page * 64 + slot; -1: no page or token is left; -2: out of memory.
+cdef public int64_t bnf_kv_put(bnf_kv *kv, int32_t table, int32_t pos, int32_t token, int32_t *left) noexcept nogil:
+    cdef bnf_seq *seq = &kv.seqs[table]
+    cdef int32_t index = pos // BNF_KV_PAGE
+    cdef int32_t slot = pos % BNF_KV_PAGE
+    cdef bnf_seq_page *entry
+    left[0] = -1
+    if token < 0 and kv.n_used >= kv.n_ctx:
+        return -1
+    if not reach(seq, index):
+        return -2
+    entry = &seq.pages[index]
+    if entry.page >= 0 and kv.refs[entry.page] > 1:
+        left[0] = entry.page
+        if not part_page(kv, seq, index):
+            return -1
+    elif entry.page < 0:
+        entry.page = take_page(kv)
+        if entry.page < 0:
+            return -1
+    fill_slot(kv, entry.page, slot, new_token(kv) if token < 0 else token)
+    entry.mask |= <uint64_t>1 << slot
+    return <int64_t>entry.page * BNF_KV_PAGE + slot
+
 # ---- sequences ----
 
 cdef public bool bnf_kv_holds(const bnf_kv *kv, int32_t seq, int32_t pos) noexcept nogil:
@@ -314,8 +403,7 @@ cdef public bool bnf_kv_holds(const bnf_kv *kv, int32_t seq, int32_t pos) noexce
     cdef int32_t index = pos // BNF_KV_PAGE
     return index < s.n_pages and (s.pages[index].mask >> (pos % BNF_KV_PAGE) & 1) != 0
 
-cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) noexcept nogil:
-    cdef bnf_seq *s = &kv.seqs[seq]
+cdef void remove_range(bnf_kv *kv, bnf_seq *s, int32_t p0, int32_t p1) noexcept nogil:
     cdef int32_t first = p0 // BNF_KV_PAGE
     cdef int32_t i
     cdef uint64_t gone
@@ -330,7 +418,13 @@ cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) 
             drop_page(kv, &s.pages[i], i)
         else:
             sweep_page(kv, s.pages[i].page, i)
-    refresh_span(s)
+
+cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) noexcept nogil:
+    cdef int32_t table = seq
+    while table >= 0:
+        remove_range(kv, &kv.seqs[table], p0, p1)
+        table = kv.seqs[table].above
+    bnf_kv_settle(kv, seq)
     return True
 
 # Slots of page `index` that [p0, p1) of src has to give.
@@ -341,31 +435,24 @@ cdef inline uint64_t slots_of(const bnf_seq *src, int32_t index, int32_t p0, int
 cdef inline bint must_copy(const bnf_seq_page *src, const bnf_seq_page *dst, uint64_t taken) noexcept nogil:
     return dst.page >= 0 and dst.page != src.page and (dst.mask & ~taken) != 0
 
-# Positions [p0, p1) of src become positions of dst as well, in place of what dst had there. 0, or an error and no change.
-cdef public int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1) noexcept nogil:
-    cdef bnf_seq *s = &kv.seqs[src]
-    cdef bnf_seq *d = &kv.seqs[dst]
-    cdef bnf_seq_page *entry
-    cdef int32_t end = s.n_pages
-    cdef int32_t n_split = 0
+# Pages that dst must take for [p0, end) of src, table to table: slots that a third table holds in dst's page must not be
+# overwritten.
+cdef int32_t count_splits(const bnf_kv *kv, const bnf_seq *s, const bnf_seq *d, int32_t p0, int32_t p1) noexcept nogil:
+    cdef int32_t n = 0
     cdef int32_t i
     cdef uint64_t taken
-    if p1 < end * BNF_KV_PAGE:
-        end = (p1 + BNF_KV_PAGE - 1) // BNF_KV_PAGE
-    if src == dst or p0 >= p1 or p0 // BNF_KV_PAGE >= end:
-        return 0
-    if not reach(d, end - 1):
-        return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the page table of sequence %d", dst)
-    for i in range(p0 // BNF_KV_PAGE, end):
+    for i in range(p0 // BNF_KV_PAGE, min(s.n_pages, d.n_pages)):
         taken = slots_of(s, i, p0, p1)
-        # Slots that a third sequence holds in dst's page must not be overwritten: dst then needs a page of its own.
         if taken != 0 and must_copy(&s.pages[i], &d.pages[i], taken) and kv.refs[d.pages[i].page] > 1:
-            n_split += 1
-    if n_split > kv.n_free:
-        refresh_span(d)
-        return bnf_fail(BITNET_ERROR_MEMORY, b"copying positions of sequence %d into sequence %d needs %d pages, and %d are free",
-                        src, dst, n_split, kv.n_free)
-    for i in range(p0 // BNF_KV_PAGE, end):
+            n += 1
+    return n
+
+# dst reaches as far, and there are pages to split.
+cdef void copy_range(bnf_kv *kv, bnf_seq *s, bnf_seq *d, int32_t p0, int32_t p1) noexcept nogil:
+    cdef bnf_seq_page *entry
+    cdef uint64_t taken
+    cdef int32_t i
+    for i in range(p0 // BNF_KV_PAGE, min(s.n_pages, d.n_pages)):
         taken = slots_of(s, i, p0, p1)
         entry = &d.pages[i]
         if taken == 0:
@@ -374,13 +461,64 @@ cdef public int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, 
             if kv.refs[entry.page] > 1:
                 split_page(kv, d, i)
             copy_slots(kv, s.pages[i].page, entry.page, taken)
+            copy_rows(kv, s.pages[i].page, entry.page, taken)
         elif entry.page != s.pages[i].page:
             if entry.page >= 0:
                 drop_page(kv, entry, i)
             entry.page = s.pages[i].page
             kv.refs[entry.page] += 1
         entry.mask |= taken
-    refresh_span(d)
+
+# What a table above dst has at positions that src's own table gives: it is replaced with the rest of dst's stack there.
+cdef void clear_above(bnf_kv *kv, const bnf_seq *s, bnf_seq *d, int32_t p0, int32_t p1) noexcept nogil:
+    cdef int32_t i
+    cdef uint64_t gone
+    for i in range(p0 // BNF_KV_PAGE, min(s.n_pages, d.n_pages)):
+        gone = d.pages[i].mask & slots_of(s, i, p0, p1)
+        if gone == 0:
+            continue
+        d.pages[i].mask &= ~gone
+        if d.pages[i].mask == 0:
+            drop_page(kv, &d.pages[i], i)
+        else:
+            sweep_page(kv, d.pages[i].page, i)
+
+# Positions [p0, p1) of src become positions of dst as well, in place of what dst had there. 0, or an error and no change.
+cdef public int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1) noexcept nogil:
+    cdef int32_t n_split = 0
+    cdef int32_t end = kv.seqs[src].n_pages
+    cdef int32_t from_table = src
+    cdef int32_t to_table = dst
+    if p1 < <int64_t>end * BNF_KV_PAGE:
+        end = (p1 + BNF_KV_PAGE - 1) // BNF_KV_PAGE
+    if src == dst or p0 >= p1 or p0 // BNF_KV_PAGE >= end:
+        return 0
+    while from_table >= 0:      # all that can fail
+        if not reach(&kv.seqs[to_table], min(end, kv.seqs[from_table].n_pages) - 1):
+            bnf_kv_settle(kv, dst)
+            return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the page table of sequence %d", dst)
+        n_split += count_splits(kv, &kv.seqs[from_table], &kv.seqs[to_table], p0, p1)
+        from_table = kv.seqs[from_table].above
+        if from_table >= 0:
+            to_table = bnf_kv_table_above(kv, to_table)
+            if to_table < 0:
+                bnf_kv_settle(kv, dst)
+                return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the page table of sequence %d", dst)
+    if n_split > kv.n_free:
+        bnf_kv_settle(kv, dst)
+        return bnf_fail(BITNET_ERROR_MEMORY, b"copying positions of sequence %d into sequence %d needs %d pages, and %d are free",
+                        src, dst, n_split, kv.n_free)
+    to_table = kv.seqs[dst].above
+    while to_table >= 0:
+        clear_above(kv, &kv.seqs[src], &kv.seqs[to_table], p0, p1)
+        to_table = kv.seqs[to_table].above
+    from_table = src
+    to_table = dst
+    while from_table >= 0:
+        copy_range(kv, &kv.seqs[from_table], &kv.seqs[to_table], p0, p1)
+        from_table = kv.seqs[from_table].above
+        to_table = kv.seqs[to_table].above
+    bnf_kv_settle(kv, dst)
     return 0
 
 cdef public void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq) noexcept nogil:
