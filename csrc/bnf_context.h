@@ -5,6 +5,7 @@
 #ifndef BNF_CONTEXT_H
 #define BNF_CONTEXT_H
 
+#include "bnf_older.h"
 #include "bnf_types.h"
 
 /* Letters: n tokens of a ubatch, E embedding, F feed-forward, H query heads, Hkv kv heads, dk and dv head widths. */
@@ -68,6 +69,7 @@ struct llama_context {
     ggml_abort_callback abort_callback;
     void *abort_data;
     struct bnf_perf perf;
+    struct bnf_older *older;
     int32_t busy;                        /* atomic */
 };
 

@@ -183,6 +183,12 @@ struct bnf_sampler_grammar {
     int32_t oldest;            /* mask to be replaced next */
 };
 
+/* A grammar of 2023's calls (older_grammar.pyx): the sampler, and the model whose vocabulary it met last. */
+struct llama_grammar {
+    struct llama_sampler *smpl;
+    struct llama_model *model; /* a reference is held; NULL: none yet */
+};
+
 /* grammar_tokens.pyx */
 /* The model's, made on first demand (25 ms for 128,256 tokens); NULL: no memory. */
 const struct bnf_token_order *bnf_token_order_of(const struct llama_vocab *vocab);

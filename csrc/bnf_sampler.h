@@ -121,6 +121,7 @@ struct bnf_sampler_penalties {
     const char *name;
     int32_t last_n;     /* > 0 */
     float repeat, freq, present;
+    llama_token exempt; /* keeps its logit; LLAMA_TOKEN_NULL: none */
     llama_token *ring;  /* [cap] the last tokens; cap grows by doubling up to last_n */
     int32_t cap, first, n;
     struct bnf_token_count *counts; /* [cap] of which n_counts are used: the distinct tokens of the ring, ascending */

@@ -119,6 +119,8 @@ struct bnf_vocab {
     int32_t n_specials;
     int32_t n_user_defined;     /* those of them that count even when special tokens are not parsed */
     struct bnf_match match;     /* WPM and UGM */
+    int32_t *suppress;          /* [n_suppress] tokens that the file wants never to be generated */
+    int32_t n_suppress;
 };
 
 enum bnf_whole { BNF_WHOLE_UNKNOWN = 0, BNF_WHOLE_YES, BNF_WHOLE_NO };

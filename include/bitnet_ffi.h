@@ -45,6 +45,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h> /* FILE, in signatures of llama.h */
 
 #ifdef __GNUC__
 #define BITNET_API __attribute__((visibility("default")))
@@ -543,7 +544,7 @@ struct llama_sampler_data {
 struct llama_sampler;
 
 /* A sampler of your own: fill in what you need, NULL members are skipped (without clone it can be cloned only if its
- * ctx is NULL). The backend_* members and copy_state are never called. */
+ * ctx is NULL). The backend_* members are never called. */
 struct llama_sampler_i {
     const char *(*name)(const struct llama_sampler *smpl);
     void (*accept)(struct llama_sampler *smpl, llama_token token);
@@ -580,6 +581,18 @@ struct llama_perf_sampler_data {
     double t_sample_ms;
     int32_t n_sample; /* tokens */
 };
+
+/* Counters of 2023: llama_get_timings. Milliseconds; the numbers are at least 1, as programs divide by them. */
+struct llama_timings {
+    double t_start_ms, t_end_ms; /* when the counters began, and now */
+    double t_load_ms;
+    double t_sample_ms;          /* llama_sample_* with this context */
+    double t_p_eval_ms, t_eval_ms;
+    int32_t n_sample, n_p_eval, n_eval; /* tokens */
+};
+enum llama_perf_type { LLAMA_PERF_TYPE_CONTEXT = 0, LLAMA_PERF_TYPE_SAMPLER_CHAIN = 1 };
+
+struct llama_grammar; /* of 2023: see llama_grammar_init */
 /* ------------------------------------------------------------------------------------------------
  * Library
  * ---------------------------------------------------------------------------------------------- */
@@ -757,6 +770,10 @@ LLAMA_API llama_token llama_vocab_nl(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_pad(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_mask(const struct llama_vocab *vocab);
 
+/* Tokens that the file wants never to be generated (tokenizer.ggml.suppress_tokens); *n_suppress_tokens says how many. NULL
+ * and 0 when there are none. Nothing here applies them: a program gives them to llama_sampler_init_logit_bias. */
+LLAMA_API const llama_token *llama_vocab_get_suppress_tokens(const struct llama_vocab *vocab, int32_t *n_suppress_tokens);
+
 /* Does llama_tokenize with add_special add these? */
 LLAMA_API bool llama_vocab_get_add_bos(const struct llama_vocab *vocab);
 LLAMA_API bool llama_vocab_get_add_eos(const struct llama_vocab *vocab);
@@ -769,6 +786,9 @@ LLAMA_API llama_token llama_vocab_fim_mid(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_pad(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_rep(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_vocab_fim_sep(const struct llama_vocab *vocab);
+
+/* BERT's name for the beginning of text. */
+LLAMA_API llama_token llama_vocab_cls(const struct llama_vocab *vocab);
 
 /* The same by their older names. */
 LLAMA_API const char *llama_token_get_text(const struct llama_vocab *vocab, llama_token token);
@@ -783,6 +803,15 @@ LLAMA_API llama_token llama_token_cls(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_token_sep(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_token_nl(const struct llama_vocab *vocab);
 LLAMA_API llama_token llama_token_pad(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_pre(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_suf(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_mid(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_pad(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_rep(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_fim_sep(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_prefix(const struct llama_vocab *vocab); /* fim_pre, _mid, _suf, by their names of 2023 */
+LLAMA_API llama_token llama_token_middle(const struct llama_vocab *vocab);
+LLAMA_API llama_token llama_token_suffix(const struct llama_vocab *vocab);
 LLAMA_API bool llama_add_bos_token(const struct llama_vocab *vocab);
 LLAMA_API bool llama_add_eos_token(const struct llama_vocab *vocab);
 
@@ -1005,6 +1034,11 @@ LLAMA_API void llama_sampler_reset(struct llama_sampler *smpl);
 /* A copy with the same state, to free on its own. NULL when it cannot be copied. */
 LLAMA_API struct llama_sampler *llama_sampler_clone(const struct llama_sampler *smpl);
 
+/* Give dst the state of src: history, random generator, place in a grammar. Both must be of one kind, chains of the same kinds
+ * in the same order; else, or without memory, nothing changes and the last error says why. A sampler of your own needs
+ * copy_state, or clone and free. */
+LLAMA_API void llama_sampler_copy(const struct llama_sampler *src, struct llama_sampler *dst);
+
 /* Free it; a chain frees its members. Never free a member of a chain. NULL is accepted. */
 LLAMA_API void llama_sampler_free(struct llama_sampler *smpl);
 
@@ -1129,6 +1163,16 @@ LLAMA_API struct llama_perf_sampler_data llama_perf_sampler(const struct llama_s
 LLAMA_API void llama_perf_sampler_print(const struct llama_sampler *chain);
 LLAMA_API void llama_perf_sampler_reset(struct llama_sampler *chain);
 
+/* The same of older programs: of a context, with the times of llama_sample_*. yaml: a few lines to a stream that the caller
+ * opened. llama_perf_print and _reset: of a context or a chain, as type says. What prints without a stream writes to the log at level INFO. */
+LLAMA_API struct llama_timings llama_get_timings(struct llama_context *ctx);
+LLAMA_API void llama_print_timings(struct llama_context *ctx);
+LLAMA_API void llama_reset_timings(struct llama_context *ctx);
+LLAMA_API void llama_dump_timing_info_yaml(FILE *stream, const struct llama_context *ctx);
+LLAMA_API void llama_perf_dump_yaml(FILE *stream, const struct llama_context *ctx);
+LLAMA_API void llama_perf_print(const void *ctx, enum llama_perf_type type);
+LLAMA_API void llama_perf_reset(void *ctx, enum llama_perf_type type);
+
 /* ------------------------------------------------------------------------------------------------
  * Weights without a model
  *
@@ -1243,6 +1287,133 @@ LLAMA_API float llama_rope_freq_scale_train(const struct llama_model *model);
 LLAMA_API int llama_model_n_ctx(const struct llama_model *model);
 LLAMA_API int llama_model_n_vocab(const struct llama_model *model);
 LLAMA_API int llama_model_type(const struct llama_model *model, char *buf, size_t buf_size);
+
+/* Sizes of a model, asked as in 2023 and 2024. */
+LLAMA_API int llama_n_vocab_from_model(const struct llama_model *model);
+LLAMA_API int llama_n_ctx_from_model(const struct llama_model *model); /* n_ctx_train */
+LLAMA_API int llama_n_embd_from_model(const struct llama_model *model);
+
+/* llama_tokenize and llama_token_to_piece of 2023: control tokens stay text, and have none. _bpe takes a text that ends with
+ * a NUL. Results as of today's calls. */
+LLAMA_API int llama_tokenize_with_model(
+    const struct llama_model *model, const char *text, int text_len, llama_token *tokens, int n_max_tokens, bool add_bos);
+LLAMA_API int llama_tokenize_bpe(
+    struct llama_context *ctx, const char *text, llama_token *tokens, int n_max_tokens, bool add_bos);
+LLAMA_API int llama_token_to_piece_with_model(const struct llama_model *model, llama_token token, char *buf, int length);
+LLAMA_API int llama_token_to_str_with_model(const struct llama_model *model, llama_token token, char *buf, int length);
+LLAMA_API int llama_token_to_str(const struct llama_context *ctx, llama_token token, char *buf, int length);
+LLAMA_API int llama_token_to_str_bpe(const struct llama_context *ctx, llama_token token, char *buf, int length);
+
+/* The bytes of a token, followed by a NUL; valid as long as the model. NULL + last error: no such token. */
+BITNET_API const char *bitnet_token_text(const struct llama_model *model, llama_token token);
+
+/* The kind of a token; does the text of token0 begin that of token1? */
+LLAMA_API enum llama_token_type llama_token_get_type(const struct llama_model *model, llama_token token);
+LLAMA_API bool llama_token_is_prefix(const struct llama_model *model, llama_token token0, llama_token token1);
+
+/* The first `capacity` tokens: bytes (as bitnet_token_text) and scores. Returns how many. */
+LLAMA_API int llama_get_vocab_from_model(
+    const struct llama_model *model, const char **strings, float *scores, int capacity);
+LLAMA_API int llama_get_vocab(const struct llama_context *ctx, const char **strings, float *scores, int capacity);
+
+/* Load a model and make a context, in one call: llama_init_from_file of early 2023 with today's parameters. The model goes
+ * with the context. */
+LLAMA_API struct llama_context *llama_init_from_file(const char *path_model, struct llama_context_params params);
+
+/* llama_decode where positions and sequences may be left out, as in batches of 2023 and 2024: without pos, token i stands at
+ * pos_0 + i * pos_1; without seq_id, all tokens belong to seq_id. */
+BITNET_API int32_t bitnet_decode_at(
+    struct llama_context *ctx, struct llama_batch batch, llama_pos pos_0, llama_pos pos_1, llama_seq_id seq_id);
+
+/* Whether a batch without a logits array asks for all rows instead of the last one: logits_all in context parameters of 2023
+ * and 2024. */
+BITNET_API void bitnet_set_logits_all(struct llama_context *ctx, bool logits_all);
+
+/* By their names of 2023 and 2024: nothing to set up; llama_n_seq_max; llama_supports_mmap and _mlock. */
+LLAMA_API void llama_init_backend(bool numa);
+LLAMA_API uint32_t llama_n_max_seq(const struct llama_context *ctx);
+LLAMA_API bool llama_mmap_supported(void);
+LLAMA_API bool llama_mlock_supported(void);
+
+/* Sampling of 2023 and 2024: functions on candidates (their ids in any order, but for guidance), with the numerics of the
+ * samplers of the same names. ctx may be NULL where nothing is drawn. Tokens are LLAMA_TOKEN_NULL + last error when there is
+ * nothing to choose from; what returns nothing changes nothing when it fails. */
+LLAMA_API void llama_sample_softmax(struct llama_context *ctx, llama_token_data_array *candidates);
+LLAMA_API void llama_sample_top_k(
+    struct llama_context *ctx, llama_token_data_array *candidates, int32_t k, size_t min_keep); /* k <= 0: all */
+LLAMA_API void llama_sample_top_p(
+    struct llama_context *ctx, llama_token_data_array *candidates, float p, size_t min_keep);
+LLAMA_API void llama_sample_min_p(
+    struct llama_context *ctx, llama_token_data_array *candidates, float p, size_t min_keep);
+LLAMA_API void llama_sample_tail_free(
+    struct llama_context *ctx, llama_token_data_array *candidates, float z, size_t min_keep);
+LLAMA_API void llama_sample_typical(
+    struct llama_context *ctx, llama_token_data_array *candidates, float p, size_t min_keep);
+LLAMA_API void llama_sample_temp(struct llama_context *ctx, llama_token_data_array *candidates, float temp);
+LLAMA_API void llama_sample_temperature(struct llama_context *ctx, llama_token_data_array *candidates, float temp);
+/* A temperature between the two that grows with the entropy: llama_sampler_init_temp_ext. */
+LLAMA_API void llama_sample_entropy(
+    struct llama_context *ctx, llama_token_data_array *candidates_p, float min_temp, float max_temp, float exponent_val);
+
+/* Penalties for tokens among the last penalty_last_n: llama_sampler_init_penalties, told these tokens. */
+LLAMA_API void llama_sample_repetition_penalties(
+    struct llama_context *ctx, llama_token_data_array *candidates, const llama_token *last_tokens, size_t penalty_last_n,
+    float penalty_repeat, float penalty_freq, float penalty_present);
+LLAMA_API void llama_sample_repetition_penalty(
+    struct llama_context *ctx, llama_token_data_array *candidates, const llama_token *last_tokens, size_t last_tokens_size,
+    float penalty);
+LLAMA_API void llama_sample_frequency_and_presence_penalties(
+    struct llama_context *ctx, llama_token_data_array *candidates, const llama_token *last_tokens, size_t last_tokens_size,
+    float alpha_frequency, float alpha_presence);
+
+/* Classifier-free guidance (arXiv 2306.17806): logits = scale * (logits - guidance) + guidance, both as logarithms of
+ * probabilities; 1: no guidance. Overwrites the guidance logits. _classifier_free_guidance: all tokens as candidates, in order
+ * of their ids, and the last row of guidance_ctx. bitnet_sample_guidance also blends the result with the logits of before:
+ * smooth_factor of it (1: all), as in July 2023. */
+LLAMA_API void llama_sample_apply_guidance(
+    struct llama_context *ctx, float *logits, float *logits_guidance, float scale);
+LLAMA_API void llama_sample_classifier_free_guidance(
+    struct llama_context *ctx, llama_token_data_array *candidates, struct llama_context *guidance_ctx, float scale);
+BITNET_API void bitnet_sample_guidance(
+    struct llama_context *ctx, llama_token_data_array *candidates, struct llama_context *guidance_ctx, float scale,
+    float smooth_factor);
+
+/* Choose: the largest logit; at random by probability; by mirostat, which sorts and shortens the candidates and moves *mu
+ * (begin with 2 * tau). The generator belongs to the context; set_rng_seed begins it anew (LLAMA_DEFAULT_SEED: from the
+ * operating system, which is also the start). The same seed gives the same tokens as llama_sampler_init_dist on candidates
+ * in order of probability. */
+LLAMA_API void llama_set_rng_seed(struct llama_context *ctx, uint32_t seed);
+LLAMA_API llama_token llama_sample_token_greedy(struct llama_context *ctx, llama_token_data_array *candidates);
+LLAMA_API llama_token llama_sample_token(struct llama_context *ctx, llama_token_data_array *candidates);
+LLAMA_API llama_token llama_sample_token_mirostat(
+    struct llama_context *ctx, llama_token_data_array *candidates, float tau, float eta, int32_t m, float *mu);
+LLAMA_API llama_token llama_sample_token_mirostat_v2(
+    struct llama_context *ctx, llama_token_data_array *candidates, float tau, float eta, float *mu);
+
+/* All at once, from the last row of logits, as in March 2023: penalty, temperature (0: the largest logit), top-k, top-p, draw. */
+LLAMA_API llama_token llama_sample_top_p_top_k(
+    struct llama_context *ctx, const llama_token *last_n_tokens_data, int last_n_tokens_size, int top_k, float top_p, float temp,
+    float repeat_penalty);
+
+/* Grammars of 2023 and 2024: n_rules arrays of elements, each ending with LLAMA_GRETYPE_END, read here and not kept. NULL + last
+ * error for rules that are malformed, left-recursive or too many. A grammar meets a vocabulary through the context it is used
+ * with, and keeps that model alive. sample (two orders of arguments): tokens that do not fit get minus infinity. accept_token:
+ * goes on with a token; one that does not fit sets the last error, and nothing is allowed then. free accepts NULL. */
+LLAMA_API struct llama_grammar *llama_grammar_init(
+    const llama_grammar_element **rules, size_t n_rules, size_t start_rule_index);
+LLAMA_API void llama_grammar_free(struct llama_grammar *grammar);
+LLAMA_API struct llama_grammar *llama_grammar_copy(const struct llama_grammar *grammar);
+LLAMA_API void llama_grammar_sample(
+    const struct llama_grammar *grammar, const struct llama_context *ctx, llama_token_data_array *candidates);
+LLAMA_API void llama_sample_grammar(
+    struct llama_context *ctx, llama_token_data_array *candidates, const struct llama_grammar *grammar);
+LLAMA_API void llama_grammar_accept_token(struct llama_grammar *grammar, struct llama_context *ctx, llama_token token);
+
+/* llama_sampler_init_penalties of 2024, with nine arguments: linefeed_id keeps its logit unless penalize_nl; special_eos_id is
+ * never chosen when ignore_eos. */
+BITNET_API struct llama_sampler *bitnet_sampler_init_penalties_2024(
+    int32_t n_vocab, llama_token special_eos_id, llama_token linefeed_id, int32_t penalty_last_n, float penalty_repeat,
+    float penalty_freq, float penalty_present, bool penalize_nl, bool ignore_eos);
 
 /* llama_eval with the number of threads, which stays set (0 or less: as it is); see the macro and the overload
  * below. */

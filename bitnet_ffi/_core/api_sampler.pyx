@@ -7,10 +7,11 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy,
-    bnf_head_shortlist, bnf_release, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_context_t,
+    bnf_head_shortlist, bnf_release, bool, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params,
+    llama_sampler_context_t,
     llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport (
-    bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
+    INFINITY, bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
     bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist,
     bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_shortlist, bnf_softmax_i, bnf_tail_free_i,
     bnf_temp_ext_i, BNF_SHORTLIST_MORE, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i)
@@ -18,6 +19,10 @@ from bitnet_ffi._core.bnf_sampler cimport (
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)
     float *llama_get_logits_ith(llama_context *ctx, int32_t i)
+    llama_sampler_chain_params llama_sampler_chain_default_params()
+    llama_sampler *llama_sampler_chain_init(llama_sampler_chain_params params)
+    void llama_sampler_chain_add(llama_sampler *chain, llama_sampler *smpl)
+    int32_t llama_sampler_chain_n(const llama_sampler *chain)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass
@@ -86,6 +91,62 @@ cdef public void llama_sampler_free(llama_sampler *smpl) noexcept nogil:
     if smpl.iface != NULL and smpl.iface.free != NULL:
         smpl.iface.free(smpl)
     bnf_release(smpl)
+
+
+# ---- copying a state ----
+
+# Are they of one kind, chains member by member, with states that can be exchanged?
+cdef bint alike(const llama_sampler *a, const llama_sampler *b) noexcept nogil:
+    cdef const bnf_sampler_chain *x
+    cdef const bnf_sampler_chain *y
+    cdef int32_t i
+    if a == NULL or b == NULL or a.iface == NULL or a.iface != b.iface:
+        return False
+    if a.iface != &bnf_chain_i:
+        return True
+    x = <const bnf_sampler_chain *>a.ctx
+    y = <const bnf_sampler_chain *>b.ctx
+    if x.n != y.n:
+        return False
+    for i in range(x.n):
+        if not alike(x.members[i], y.members[i]):
+            return False
+    return True
+
+
+# Two samplers that are alike exchange their states; members of chains stay where clients may point at them.
+cdef void exchange(llama_sampler *a, llama_sampler *b) noexcept nogil:
+    cdef bnf_sampler_chain *x
+    cdef bnf_sampler_chain *y
+    cdef llama_sampler_context_t state = a.ctx
+    cdef int32_t i
+    if a.iface == &bnf_chain_i:
+        x = <bnf_sampler_chain *>a.ctx
+        y = <bnf_sampler_chain *>b.ctx
+        for i in range(x.n):
+            exchange(x.members[i], y.members[i])
+    else:
+        a.ctx = b.ctx
+        b.ctx = state
+
+
+cdef public void llama_sampler_copy(const llama_sampler *src, llama_sampler *dst) noexcept nogil:
+    cdef llama_sampler *copy
+    bnf_clear_error()
+    if is_null(src, "llama_sampler_copy") or is_null(dst, "llama_sampler_copy") or src == dst:
+        return
+    if not alike(src, dst):
+        bnf_fail(BITNET_ERROR, "llama_sampler_copy: '%s' cannot take the state of '%s', which is another kind of sampler or another chain",
+                 llama_sampler_name(dst), llama_sampler_name(src))
+    elif src.iface.copy_state != NULL:
+        src.iface.copy_state(src, dst)
+    else:
+        copy = llama_sampler_clone(src)
+        if copy != NULL and alike(dst, copy):
+            exchange(dst, copy)
+        elif copy != NULL:
+            bnf_fail(BITNET_ERROR, "llama_sampler_copy: clone of sampler '%s' made another kind of sampler", llama_sampler_name(src))
+        llama_sampler_free(copy)
 
 
 # Does its state begin with struct bnf_sampler_dist?
@@ -195,6 +256,11 @@ cdef public llama_sampler *llama_sampler_init_tail_free(float z, size_t min_keep
 # n_vocab belongs to the signature of 2026; the tables here grow with what is accepted instead.
 cdef public llama_sampler *llama_sampler_init_penalties(int32_t n_vocab, int32_t penalty_last_n, float penalty_repeat,
                                                         float penalty_freq, float penalty_present) noexcept nogil:
+    return penalties(LLAMA_TOKEN_NULL, penalty_last_n, penalty_repeat, penalty_freq, penalty_present)
+
+
+cdef llama_sampler *penalties(llama_token exempt, int32_t penalty_last_n, float penalty_repeat, float penalty_freq,
+                              float penalty_present) noexcept nogil:
     cdef llama_sampler *smpl
     cdef bnf_sampler_penalties *own
     if penalty_last_n <= 0 or (penalty_repeat == 1 and penalty_freq == 0 and penalty_present == 0):
@@ -206,7 +272,36 @@ cdef public llama_sampler *llama_sampler_init_penalties(int32_t n_vocab, int32_t
         own.repeat = penalty_repeat
         own.freq = penalty_freq
         own.present = penalty_present
+        own.exempt = exempt
     return smpl
+
+
+# The constructor of 2024. Where the token that ends the text shall never be chosen, a chain forbids it first.
+cdef public llama_sampler *bitnet_sampler_init_penalties_2024(
+        int32_t n_vocab, llama_token special_eos_id, llama_token linefeed_id, int32_t penalty_last_n, float penalty_repeat,
+        float penalty_freq, float penalty_present, bool penalize_nl, bool ignore_eos) noexcept nogil:
+    cdef llama_sampler *smpl = penalties(LLAMA_TOKEN_NULL if penalize_nl else linefeed_id, penalty_last_n, penalty_repeat, penalty_freq,
+                                         penalty_present)
+    cdef llama_sampler *bias
+    cdef llama_sampler *chain
+    cdef llama_logit_bias never
+    if smpl == NULL or not ignore_eos:
+        return smpl
+    never.token = special_eos_id
+    never.bias = -INFINITY
+    bias = llama_sampler_init_logit_bias(n_vocab, 1, &never)
+    chain = llama_sampler_chain_init(llama_sampler_chain_default_params())
+    if bias != NULL and chain != NULL:
+        llama_sampler_chain_add(chain, bias)
+        if llama_sampler_chain_n(chain) == 1:      # taken over
+            bias = NULL
+            llama_sampler_chain_add(chain, smpl)
+            if llama_sampler_chain_n(chain) == 2:
+                return chain
+    llama_sampler_free(bias)
+    llama_sampler_free(chain)
+    llama_sampler_free(smpl)
+    return NULL
 
 
 # The biases are copied. Tokens outside the vocabulary are kept and never found.

@@ -150,8 +150,20 @@ cdef public llama_token llama_vocab_fim_rep(const llama_model *vocab) noexcept n
 cdef public llama_token llama_vocab_fim_sep(const llama_model *vocab) noexcept nogil:
     return role(vocab, BNF_FIM_SEP)
 
+cdef public const llama_token *llama_vocab_get_suppress_tokens(const llama_model *vocab, int32_t *n_suppress_tokens) noexcept nogil:
+    cdef const bnf_vocab_t *v = opened(vocab)
+    if v != NULL and n_suppress_tokens == NULL:
+        bnf_fail(BITNET_ERROR, "llama_vocab_get_suppress_tokens: n_suppress_tokens is NULL")
+        return NULL
+    if n_suppress_tokens != NULL:
+        n_suppress_tokens[0] = 0 if v == NULL else v.n_suppress
+    return NULL if v == NULL or v.n_suppress == 0 else v.suppress
+
 
 # ---- the older names ----
+
+cdef public llama_token llama_vocab_cls(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_BOS)
 
 cdef public const char *llama_token_get_text(const llama_model *vocab, llama_token token) noexcept nogil:
     return text_of(vocab, token)
@@ -195,3 +207,30 @@ cdef public bool llama_add_bos_token(const llama_model *vocab) noexcept nogil:
 
 cdef public bool llama_add_eos_token(const llama_model *vocab) noexcept nogil:
     return opened(vocab) != NULL and fields(vocab).add_eos
+
+cdef public llama_token llama_token_fim_pre(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_PRE)
+
+cdef public llama_token llama_token_fim_suf(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_SUF)
+
+cdef public llama_token llama_token_fim_mid(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_MID)
+
+cdef public llama_token llama_token_fim_pad(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_PAD)
+
+cdef public llama_token llama_token_fim_rep(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_REP)
+
+cdef public llama_token llama_token_fim_sep(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_SEP)
+
+cdef public llama_token llama_token_prefix(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_PRE)
+
+cdef public llama_token llama_token_middle(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_MID)
+
+cdef public llama_token llama_token_suffix(const llama_model *vocab) noexcept nogil:
+    return role(vocab, BNF_FIM_SUF)

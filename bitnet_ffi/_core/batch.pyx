@@ -121,8 +121,8 @@ cdef public int bnf_batch_prepare(llama_context *ctx, const llama_batch *client,
             rc = fill_position(ctx, client, follow, out, i)
         if rc != 0:
             return rc
-        # Without a logits array only the last token's are wanted.
-        if (client.logits[i] != 0) if client.logits != NULL else (i == n - 1):
+        # Without a logits array only the last token's are wanted, but for contexts of older programs that said logits_all.
+        if (client.logits[i] != 0) if client.logits != NULL else (i == n - 1 or ctx.older.logits_all):
             out.out_row[i] = out.n_outputs
             out.n_outputs += 1
         else:

@@ -162,6 +162,7 @@ cdef extern from "bitnet_ffi.h" nogil:
         void (*reset)(llama_sampler *smpl) noexcept nogil
         llama_sampler *(*clone)(const llama_sampler *smpl) noexcept nogil
         void (*free)(llama_sampler *smpl) noexcept nogil
+        void (*copy_state)(const llama_sampler *src, llama_sampler *dst) noexcept nogil
     ctypedef struct llama_sampler "struct llama_sampler":
         llama_sampler_i *iface
         llama_sampler_context_t ctx
@@ -541,6 +542,16 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_eval
         int32_t n_reused
 
+cdef extern from "bnf_older.h" nogil:
+    ctypedef struct bnf_mt19937 "struct bnf_mt19937":
+        int32_t next
+    ctypedef struct bnf_older "struct bnf_older":
+        bnf_mt19937 random
+        bool seeded
+        bool logits_all
+        int64_t t_sample_us
+        int32_t n_sample
+
 cdef extern from "bnf_context.h" nogil:
     ctypedef struct bnf_scratch "struct bnf_scratch":
         uint8_t *memory
@@ -600,6 +611,7 @@ cdef extern from "bnf_context.h" nogil:
         ggml_abort_callback abort_callback
         void *abort_data
         bnf_perf perf
+        bnf_older *older
         int32_t busy
     bool bnf_context_enter(llama_context *ctx)
     void bnf_context_leave(llama_context *ctx)

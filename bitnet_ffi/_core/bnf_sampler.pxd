@@ -2,11 +2,9 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf cimport bnf_mt19937, bool, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
 
 cdef extern from "bnf_random.h" nogil:
-    ctypedef struct bnf_mt19937 "struct bnf_mt19937":
-        int32_t next
     void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)
     double bnf_mt19937_uniform(bnf_mt19937 *mt)
     float bnf_mt19937_uniform_float(bnf_mt19937 *mt)
@@ -87,6 +85,7 @@ cdef extern from "bnf_sampler.h" nogil:
         float repeat
         float freq
         float present
+        llama_token exempt
         llama_token *ring
         int32_t cap
         int32_t first

@@ -118,6 +118,8 @@ cdef extern from "bnf_vocab.h" nogil:
         int32_t n_specials
         int32_t n_user_defined
         bnf_match_t match
+        int32_t *suppress
+        int32_t n_suppress
     uint8_t bnf_whole_get(const bnf_vocab_t *v, uint32_t token)
     void bnf_whole_set(const bnf_vocab_t *v, uint32_t token, uint8_t value)
     const uint8_t *bnf_strings_get(const bnf_strings *s, uint32_t i, uint32_t *len)

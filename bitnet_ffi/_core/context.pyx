@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf cimport (
     bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail,
     bnf_head_init, bnf_hparams, bnf_kv_free,
     bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
-    bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
+    bnf_older, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
     BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0,
     BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0,
@@ -260,6 +260,9 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
         rc = BITNET_ERROR_MEMORY if ctx.next_pos == NULL else 0
     if rc == 0 and ctx.model.screen.q != NULL:
         rc = bnf_head_init(ctx)
+    if rc == 0:
+        ctx.older = <bnf_older *>bnf_alloc(sizeof(bnf_older))
+        rc = BITNET_ERROR_MEMORY if ctx.older == NULL else 0
     ctx.perf.t_start_us = bnf_time_us()
     return rc
 
@@ -300,6 +303,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.screen_memory)
     bnf_release(ctx.upper)
     bnf_release(ctx.exact)
+    bnf_release(ctx.older)
     bnf_release(ctx.logits)
     for i in range(ctx.n_outgrown):
         bnf_release(ctx.outgrown[i])

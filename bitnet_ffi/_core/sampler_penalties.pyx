@@ -87,6 +87,8 @@ cdef public void bnf_penalties_accept(llama_sampler *smpl, llama_token token) no
 
 
 cdef void punish(const bnf_sampler_penalties *own, llama_token_data *t, int32_t count) noexcept nogil:
+    if t.id == own.exempt:
+        return
     # Dividing a negative logit would reward the token.
     if t.logit <= 0:
         t.logit *= own.repeat

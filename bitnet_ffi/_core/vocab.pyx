@@ -164,6 +164,28 @@ cdef int read_scores(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     return 0
 
 
+# Tokens that are never to be generated; those that the vocabulary does not have are left out.
+cdef int read_suppress(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
+    cdef const bnf_gguf_kv *kv = NULL
+    cdef uint32_t token
+    cdef uint64_t i
+    cdef int found = bnf_vocab_array(gguf, "tokenizer.ggml.suppress_tokens", BNF_GGUF_I32, BNF_GGUF_U32, 0, &kv)
+    if found <= 0:
+        return found
+    if kv.count > <uint64_t>v.n_tokens:
+        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.suppress_tokens: %llu tokens of a vocabulary of %d",
+                        <unsigned long long>kv.count, v.n_tokens)
+    v.suppress = <int32_t *>bnf_alloc_array(<size_t>kv.count + 1, sizeof(int32_t))
+    if v.suppress == NULL:
+        return BITNET_ERROR_MEMORY
+    for i in range(kv.count):
+        token = load_u32(kv.value + 4 * i)
+        if token < <uint32_t>v.n_tokens:
+            v.suppress[v.n_suppress] = <int32_t>token
+            v.n_suppress += 1
+    return 0
+
+
 # ---- the pre-tokenizer ----
 
 cdef int unknown_pre(bnf_str name) noexcept nogil:
@@ -255,6 +277,8 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         status = bnf_vocab_roles(gguf, v)
     if status == 0:
         status = bnf_vocab_tables(gguf, v)
+    if status == 0:
+        status = read_suppress(gguf, v)
     return status
 
 
@@ -323,6 +347,7 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
     bnf_release(v.specials)
     bnf_release(v.special_order)
     bnf_match_free(&v.match)
+    bnf_release(v.suppress)
     bnf_release(v)
 
 
