@@ -37,6 +37,8 @@
     void bnf_silu_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                        \
     void bnf_relu2_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                       \
     void bnf_exp_##isa(const float *x, int64_t n, float *y);                                                             \
+    void bnf_gumbel_bounds_##isa(uint32_t seed, uint64_t step, int64_t begin, int64_t n, const float *x, float t,        \
+                                 float *upper);                                                                          \
     void bnf_rope_##isa(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);           \
     void bnf_store_kv_f16_##isa(const float *x, int64_t n, void *y);                                                     \
     void bnf_store_kv_f32_##isa(const float *x, int64_t n, void *y);                                                     \
@@ -123,6 +125,7 @@
         .silu_mul = bnf_silu_mul_##isa,                                                                                  \
         .relu2_mul = bnf_relu2_mul_##isa,                                                                                \
         .exp = bnf_exp_##isa,                                                                                            \
+        .gumbel_bounds = bnf_gumbel_bounds_##isa,                                                                        \
         .rope = bnf_rope_##isa,                                                                                          \
         .store_kv = BNF_BY_KV_TYPE(store_kv, isa),                                                                       \
         .attn_page = BNF_BY_KV_TYPE(attn_page, isa),                                                                     \

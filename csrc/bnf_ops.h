@@ -170,6 +170,8 @@ struct bnf_ops {
     void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y);
     /* each; y may be x: y = exp(x), as bnf_expf */
     void (*exp)(const float *x, int64_t n, float *y);
+    /* each: upper_i = x_i / t + bnf_gumbel_bound of token begin + i (bnf_gumbel.h); begin is a multiple of 64. */
+    void (*gumbel_bounds)(uint32_t seed, uint64_t step, int64_t begin, int64_t n, const float *x, float t, float *upper);
     /* Rotate n_heads heads of width d in place; cos_sin[i] = {cos, sin} of pair i, i < n_rot / 2. Pairs: neox
      * (i, i + n_rot / 2), else (2i, 2i + 1); each pair: a' = a * c - b * s, b' = a * s + b * c, every product and sum
      * rounded. Elements from n_rot on stay. */

@@ -4,6 +4,7 @@
  * Next: attention_avx2.c. */
 #include <string.h>
 
+#include "bnf_gumbel.h"
 #include "kernels_avx2.h"
 #include "math_avx2.h"
 
@@ -163,3 +164,5 @@ void bnf_store_kv_f32_avx2(const float *x, int64_t n, void *y)
 {
     memcpy(y, x, (size_t)n * sizeof *x);
 }
+
+BNF_GUMBEL_BOUNDS_FUNCTION(avx2)

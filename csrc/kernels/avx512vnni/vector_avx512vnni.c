@@ -4,6 +4,7 @@
  * Next: attention_avx512vnni.c. */
 #include <string.h>
 
+#include "bnf_gumbel.h"
 #include "kernels_avx512vnni.h"
 #include "math_avx512vnni.h"
 
@@ -135,3 +136,5 @@ void bnf_store_kv_f32_avx512vnni(const float *x, int64_t n, void *y)
 {
     memcpy(y, x, (size_t)n * sizeof *x);
 }
+
+BNF_GUMBEL_BOUNDS_FUNCTION(avx512vnni)

@@ -3,6 +3,7 @@
  * Next: attention_neon.c. */
 #include <string.h>
 
+#include "bnf_gumbel.h"
 #include "kernels_neon.h"
 #include "math_neon.h"
 
@@ -145,3 +146,5 @@ void bnf_store_kv_f32_neon(const float *x, int64_t n, void *y)
 {
     memcpy(y, x, (size_t)n * sizeof *x);
 }
+
+BNF_GUMBEL_BOUNDS_FUNCTION(neon)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "bnf_gumbel.h"
 #include "kernels_scalar.h"
 #include "lanes_scalar.h"
 
@@ -80,3 +81,5 @@ void bnf_store_kv_f32_scalar(const float *x, int64_t n, void *y)
 {
     memcpy(y, x, (size_t)n * sizeof *x);
 }
+
+BNF_GUMBEL_BOUNDS_FUNCTION(scalar)
