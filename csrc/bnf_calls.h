@@ -147,10 +147,10 @@ int bnf_head_init(struct llama_context *ctx);
  * the full logits to say (no screen, they are there already, or nothing is finite) or there is no such row; no error is
  * set. Enters the context. */
 int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
-/* The tokens with the k largest logits of row i, and perhaps others, in any order; all with their logits. Tokens `more` are among them too.
- * data: room for n_vocab. How many there are; 0 where bnf_head_greedy would say LLAMA_TOKEN_NULL. Enters the context. */
-int64_t bnf_head_shortlist(struct llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more,
-                           llama_token_data *data);
+/* The tokens of a shortlist (bnf_sampler.h) of row i, and perhaps others, in any order; all with their logits. data: room for n_vocab.
+ * How many there are; 0 where bnf_head_greedy would say LLAMA_TOKEN_NULL. Enters the context. */
+struct bnf_shortlist;
+int64_t bnf_head_shortlist(struct llama_context *ctx, int32_t i, const struct bnf_shortlist *list, llama_token_data *data);
 
 /* ---- attention.pyx: phases of a layer; none holds a barrier ---- */
 /* Sets step->attention, for a run of nth threads: before it starts. */

@@ -58,6 +58,7 @@ struct llama_context {
     void *screen_memory;                 /* of screened; NULL: the model has no screen */
     float *upper;                        /* [BNF_SCREEN_COLS][vocab_stride] bounds of their logits */
     float *exact;                        /* [vocab_stride] logits that were computed alone */
+    float *noisy;                        /* [vocab_stride] bounds of logits with noise */
     int64_t vocab_stride;                /* n_vocab rounded up to 16 */
     int32_t logits_ready;                /* logits hold the rows of hidden: they are computed when somebody reads them */
     float *logits;                       /* [logits_cap][n_vocab]; rows [0, batch.n_outputs) are valid */

@@ -22,6 +22,7 @@ struct llama_sampler_i bnf_tail_free_i = PLAIN(bnf_tail_free_apply);
     { .name = bnf_sampler_own_name, .apply = apply_fn, .reset = reset_fn, .clone = clone_fn, .free = bnf_plain_free }
 
 struct llama_sampler_i bnf_dist_i = RANDOM(bnf_dist_apply, bnf_dist_reset, bnf_dist_clone);
+struct llama_sampler_i bnf_gumbel_i = RANDOM(bnf_gumbel_apply, bnf_gumbel_reset, bnf_gumbel_clone);
 struct llama_sampler_i bnf_xtc_i = RANDOM(bnf_xtc_apply, bnf_dist_reset, bnf_xtc_clone);
 struct llama_sampler_i bnf_mirostat_i = RANDOM(bnf_mirostat_apply, bnf_mirostat_reset, bnf_mirostat_clone);
 struct llama_sampler_i bnf_mirostat_v2_i = RANDOM(bnf_mirostat_v2_apply, bnf_mirostat_reset, bnf_mirostat_clone);

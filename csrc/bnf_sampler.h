@@ -68,6 +68,12 @@ struct bnf_sampler_dist { /* also the beginning of every other state that draws 
     struct bnf_mt19937 random;
 };
 
+struct bnf_sampler_gumbel {
+    const char *name;
+    uint32_t seed, seed_now; /* as of dist */
+    uint64_t step;           /* choices since the last reset */
+};
+
 struct bnf_sampler_xtc {
     struct bnf_sampler_dist dist;
     float chance, threshold;
@@ -149,7 +155,8 @@ struct bnf_sampler_chain {
 
 extern struct llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i,
     bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i, bnf_mirostat_i, bnf_mirostat_v2_i,
-    bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i, bnf_grammar_i, bnf_logit_bias_i, bnf_chain_i;
+    bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i, bnf_grammar_i, bnf_logit_bias_i, bnf_gumbel_i,
+    bnf_chain_i;
 
 /* sampler.pyx */
 /* A sampler with that vtable and state of `size` bytes, zeros but for the name; NULL: no memory. */
@@ -181,6 +188,11 @@ void bnf_dist_draw(struct bnf_sampler_dist *dist, llama_token_data_array *cur);
 void bnf_dist_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 void bnf_dist_reset(struct llama_sampler *smpl);
 struct llama_sampler *bnf_dist_clone(const struct llama_sampler *smpl);
+
+/* sampler_gumbel.pyx */
+void bnf_gumbel_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_gumbel_reset(struct llama_sampler *smpl);
+struct llama_sampler *bnf_gumbel_clone(const struct llama_sampler *smpl);
 
 /* sampler_xtc.pyx */
 void bnf_xtc_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
@@ -230,9 +242,18 @@ void bnf_logit_bias_free(struct llama_sampler *smpl);
 
 /* sampler_shortlist.pyx */
 #define BNF_SHORTLIST_MORE 256 /* most tokens that penalties and biases may change */
-/* How many of the tokens with the largest logits this sampler needs, and which others (more[0..*n_more)), so that it chooses as it would from
- * all; 0: it takes all. */
-int64_t bnf_shortlist(const struct llama_sampler *smpl, int32_t *more, int32_t *n_more);
+/* Tokens whose logits are enough for a sampler to choose as it would from all. */
+struct bnf_shortlist {
+    int64_t k;         /* the k largest logits; 0: the largest logit / t + g, g as bnf_gumbel(seed, step, id) */
+    float t;
+    uint32_t seed;
+    uint64_t step;
+    int32_t more[BNF_SHORTLIST_MORE]; /* and these, whose logits the sampler changes; they do not count for those above */
+    int32_t n_more;
+};
+
+/* The shortlist of this sampler; false: it takes all. */
+bool bnf_shortlist_of(const struct llama_sampler *smpl, struct bnf_shortlist *list);
 
 /* sampler_chain.pyx */
 /* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. Clears the last error first. */

@@ -1062,6 +1062,15 @@ LLAMA_API struct llama_sampler *llama_sampler_init_greedy(void);
 /* Select at random by probability. seed: LLAMA_DEFAULT_SEED takes one from the operating system. */
 LLAMA_API struct llama_sampler *llama_sampler_init_dist(uint32_t seed);
 
+/* Select at random by probability, without computing one: the largest logit + g, where g is Gumbel noise that depends on the seed, on how
+ * often this sampler has chosen since its last reset, and on the token's id, and on nothing else. So candidates that could not win may
+ * be missing or in another order, and the choice stays; the same seed and logits give the same tokens on every machine.
+ * llama_sampler_sample makes use of that: a chain of logit biases, penalties and at most one temperature that ends with this sampler
+ * computes, of an F16, BF16 or F32 head, only the logits that can win. Ends a chain in place of dist, whose random numbers are others;
+ * leaves p as it is. A largest logit that is infinite, or none: those equal to it share alike. seed: LLAMA_DEFAULT_SEED takes one from
+ * the operating system, anew at each reset. The caller frees it, or the chain that takes it over; NULL: out of memory. */
+BITNET_API struct llama_sampler *bitnet_sampler_init_gumbel(uint32_t seed);
+
 /* Keep the k largest; k <= 0 keeps all. */
 LLAMA_API struct llama_sampler *llama_sampler_init_top_k(int32_t k);
 
@@ -1144,9 +1153,9 @@ LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
     int32_t n_vocab, int32_t n_logit_bias, const llama_logit_bias *logit_bias);
 
 /* Take the logits of row idx (as llama_get_logits_ith), apply the sampler, accept what it selected and return it.
- * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. A greedy sampler, alone or in a chain,
- * after a decode that asked for one row, reads a smaller copy of an F16, BF16 or F32 head first and gives the same token
- * sooner. */
+ * LLAMA_TOKEN_NULL + last error when there are no logits or nothing was selected. A greedy sampler, bitnet_sampler_init_gumbel and
+ * chains that begin with top-k or end with Gumbel noise (biases, penalties and, for the latter, a temperature may come before) read a
+ * smaller copy of an F16, BF16 or F32 head first and give the same token sooner. */
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
 /* ------------------------------------------------------------------------------------------------

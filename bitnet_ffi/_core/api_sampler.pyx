@@ -7,14 +7,14 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy,
-    bnf_head_shortlist, bnf_release, bool, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params,
-    llama_sampler_context_t,
-    llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
+    bnf_release, bool, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params,
+    llama_sampler_context_t, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
-    bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_dist,
-    bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_shortlist, bnf_softmax_i, bnf_tail_free_i,
-    bnf_temp_ext_i, BNF_SHORTLIST_MORE, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i)
+    INFINITY, bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i,
+    bnf_greedy_i, bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i,
+    bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain,
+    bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i,
+    bnf_typical_i, bnf_xtc_i)
 
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)
@@ -164,6 +164,8 @@ cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept 
         return <uint32_t>LLAMA_DEFAULT_SEED
     if draws(smpl.iface):
         return (<const bnf_sampler_dist *>smpl.ctx).seed_now
+    if smpl.iface == &bnf_gumbel_i:
+        return (<const bnf_sampler_gumbel *>smpl.ctx).seed_now
     if smpl.iface == &bnf_chain_i:
         chain = <const bnf_sampler_chain *>smpl.ctx
         i = chain.n
@@ -371,15 +373,14 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
     return token
 
 
-# The candidates are a few of the best where no more are looked at, and all otherwise.
+# The candidates are a few where no more can be chosen, and all otherwise.
 cdef llama_token sample_from(llama_sampler *smpl, llama_context *ctx, int32_t idx, llama_token_data *data, int32_t n_vocab) noexcept nogil:
-    cdef int32_t more[BNF_SHORTLIST_MORE]
-    cdef int32_t i, n_more
-    cdef int64_t k = bnf_shortlist(smpl, more, &n_more)
+    cdef bnf_shortlist few
     cdef int64_t n = 0
     cdef const float *logits
-    if k > 0 and k <= n_vocab // LEAST_SHARE:
-        n = bnf_head_shortlist(ctx, idx, k, more, n_more, data)
+    cdef int32_t i
+    if bnf_shortlist_of(smpl, &few) and few.k <= n_vocab // LEAST_SHARE:
+        n = bnf_head_shortlist(ctx, idx, &few, data)
     if n == 0:
         logits = llama_get_logits_ith(ctx, idx)
         if logits == NULL:

@@ -253,6 +253,11 @@ cdef extern from "bnf_math.h" nogil:
     uint16_t bnf_f32_to_f16(float f)
     float bnf_bf16_to_f32(uint16_t h)
 
+cdef extern from "bnf_gumbel.h" nogil:
+    double bnf_gumbel(uint32_t seed, uint64_t step, int32_t id)
+    float bnf_gumbel_bound_of(uint32_t seed, uint64_t step, int32_t id)
+    double bnf_gumbel_reach(double most)
+
 cdef extern from "bnf_layout.h" nogil:
     enum:
         BNF_N_TYPES
@@ -355,6 +360,7 @@ cdef extern from "bnf_ops.h" nogil:
         void (*silu_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
         void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
         void (*exp)(const float *x, int64_t n, float *y) noexcept nogil
+        void (*gumbel_bounds)(uint32_t seed, uint64_t step, int64_t begin, int64_t n, const float *x, float t, float *upper) noexcept nogil
         void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox) noexcept nogil
         void (**store_kv)(const float *x, int64_t n, void *y) noexcept nogil
         bnf_attn_page_fn *attn_page
@@ -601,6 +607,7 @@ cdef extern from "bnf_context.h" nogil:
         void *screen_memory
         float *upper
         float *exact
+        float *noisy
         int64_t vocab_stride
         int32_t logits_ready
         float *logits
@@ -692,6 +699,5 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t t)
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
     void bnf_attention_output(const bnf_step *step, int64_t t, int nth, float *work, float *o)
-    int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more, llama_token_data *data)
     void bnf_token_order_free(void *order)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -2,7 +2,8 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf cimport bnf_mt19937, bool, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf cimport (
+    bnf_mt19937, bool, llama_context, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
 
 cdef extern from "bnf_random.h" nogil:
     void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)
@@ -33,6 +34,11 @@ cdef extern from "bnf_sampler.h" nogil:
         uint32_t seed
         uint32_t seed_now
         bnf_mt19937 random
+    ctypedef struct bnf_sampler_gumbel "struct bnf_sampler_gumbel":
+        const char *name
+        uint32_t seed
+        uint32_t seed_now
+        uint64_t step
     ctypedef struct bnf_sampler_xtc "struct bnf_sampler_xtc":
         bnf_sampler_dist dist
         float chance
@@ -110,7 +116,7 @@ cdef extern from "bnf_sampler.h" nogil:
     llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i
     llama_sampler_i bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i
     llama_sampler_i bnf_mirostat_i, bnf_mirostat_v2_i, bnf_adaptive_p_i, bnf_penalties_i, bnf_dry_i, bnf_infill_i
-    llama_sampler_i bnf_logit_bias_i, bnf_chain_i
+    llama_sampler_i bnf_logit_bias_i, bnf_gumbel_i, bnf_chain_i
 
     llama_sampler *bnf_sampler_new(llama_sampler_i *iface, const char *name, size_t size)
     void bnf_temp_apply(llama_sampler *smpl, llama_token_data_array *cur)
@@ -122,5 +128,15 @@ cdef extern from "bnf_sampler.h" nogil:
     bnf_sampler_chain *bnf_chain_of(const llama_sampler *smpl, const char *caller)
     enum:
         BNF_SHORTLIST_MORE
-    int64_t bnf_shortlist(const llama_sampler *smpl, int32_t *more, int32_t *n_more)
+    ctypedef struct bnf_shortlist "struct bnf_shortlist":
+        int64_t k
+        float t
+        uint32_t seed
+        uint64_t step
+        int32_t *more
+        int32_t n_more
+    bool bnf_shortlist_of(const llama_sampler *smpl, bnf_shortlist *list)
     llama_token_data *bnf_chain_candidates(bnf_sampler_chain *chain, size_t n)
+
+cdef extern from "bnf_calls.h" nogil:
+    int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, const bnf_shortlist *list, llama_token_data *data)

@@ -303,6 +303,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.screen_memory)
     bnf_release(ctx.upper)
     bnf_release(ctx.exact)
+    bnf_release(ctx.noisy)
     bnf_release(ctx.older)
     bnf_release(ctx.logits)
     for i in range(ctx.n_outgrown):

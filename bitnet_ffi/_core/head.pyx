@@ -8,22 +8,22 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_operand, bnf_operand_row,
-    bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand,
+    bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_gumbel, bnf_gumbel_reach,
+    bnf_operand, bnf_operand_row, bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand,
     bnf_time_us, bnf_type_traits, llama_context, llama_model, llama_token_data,
     BITNET_ERROR_MEMORY, BNF_ACT_F32, BNF_F12_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, LLAMA_TOKEN_NULL)
 
+from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_shortlist
+
 cdef extern from "bnf_calls.h":
     pass
-
-cdef extern from "bnf_sampler.h" nogil:
-    void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k)
 
 cdef extern from "<math.h>" nogil:
     float INFINITY
 
 cdef enum:
     ROW_GRAIN = 16        # rows of the head are cut at multiples of a cache line of output, and of a tile of the screen
+    NOISE_GRAIN = 64      # and of a group of tokens that share blocks of noise
     MAX_THREADS = 256     # that choose
 
 cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
@@ -107,7 +107,8 @@ cdef public int bnf_head_init(llama_context *ctx) noexcept nogil:
     ctx.screen_memory = bnf_alloc(<size_t>bnf_screen_cols_size(BNF_SCREEN_COLS, ctx.model.hp.n_embd))
     ctx.upper = <float *>bnf_alloc_array(<size_t>(BNF_SCREEN_COLS * ctx.vocab_stride), sizeof(float))
     ctx.exact = <float *>bnf_alloc_array(<size_t>ctx.vocab_stride, sizeof(float))
-    if ctx.screen_memory == NULL or ctx.upper == NULL or ctx.exact == NULL:
+    ctx.noisy = <float *>bnf_alloc_array(<size_t>ctx.vocab_stride, sizeof(float))
+    if ctx.screen_memory == NULL or ctx.upper == NULL or ctx.exact == NULL or ctx.noisy == NULL:
         return BITNET_ERROR_MEMORY
     return 0
 
@@ -237,30 +238,30 @@ cdef public int32_t bnf_head_greedy(llama_context *ctx, int32_t i) noexcept nogi
     bnf_context_leave(ctx)
     return token
 
-# ---- the k largest logits ----
+# ---- shortlists ----
 
 ctypedef struct shortlist_t:
     llama_context *ctx
+    const bnf_shortlist *wanted
     const float *state
     const float *upper
     llama_token_data *data          # [n_vocab]; a thread works on the part of its own rows
-    int64_t k
     int64_t begin[MAX_THREADS]      # a thread's part, and how many candidates it has left at its front
     int64_t n[MAX_THREADS]
-    float least[MAX_THREADS]        # that a thread's share of k candidates reaches
+    double least[MAX_THREADS]       # that a thread's best candidates reach
 
-# The threads' most promising rows, 2 k together, become exact; then, every one whose bound reaches the smallest of each thread's better
-# half. On a real head (SmolLM2, 49,152 rows) the best 40 take 231 exact logits in the median and 905 at most, as few as a threshold
-# known beforehand; from k rows instead of 2 k it was 655 and 12,302.
-cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
+# The k largest logits. The threads' most promising rows, 2 k together, become exact; then, every one whose bound reaches the smallest of
+# each thread's better half. On a real head (SmolLM2, 49,152 rows) the best 40 take 231 exact logits in the median and 905 at most, as few
+# as a threshold known beforehand; from k rows instead of 2 k it was 655 and 12,302.
+cdef void list_best(void *arg, int ith, int nth) noexcept nogil:
     cdef shortlist_t *job = <shortlist_t *>arg
     cdef llama_context *ctx = job.ctx
     cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
-    cdef int64_t share = (job.k + nth - 1) // nth
+    cdef int64_t share = (job.wanted.k + nth - 1) // nth
     cdef llama_token_data *data
     cdef long row, row0, row1
     cdef int64_t i, n
-    cdef float least
+    cdef double least
     cdef int t
     bnf_pool_range(ctx.model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     data = job.data + row0
@@ -288,7 +289,57 @@ cdef void list_rows(void *arg, int ith, int nth) noexcept nogil:
     job.begin[ith] = row0
     job.n[ith] = n
 
-cdef int64_t shortlist(llama_context *ctx, int64_t row, int64_t k, const int32_t *more, int64_t n_more, llama_token_data *data) noexcept nogil:
+cdef bint is_among(const bnf_shortlist *wanted, long token) noexcept nogil:
+    cdef int32_t i
+    for i in range(wanted.n_more):
+        if wanted.more[i] == token:
+            return True
+    return False
+
+# The largest logit / t + noise. Each thread's most promising row that nothing changes becomes exact and sets a mark, which rises as rows
+# whose bound reaches it become exact.
+cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
+    cdef shortlist_t *job = <shortlist_t *>arg
+    cdef llama_context *ctx = job.ctx
+    cdef const bnf_shortlist *wanted = job.wanted
+    cdef float *noisy = ctx.noisy
+    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef long row, row0, row1, first = -1
+    cdef int64_t n = 0
+    cdef double score, reach, most = -INFINITY
+    cdef float logit
+    cdef int t
+    bnf_pool_range(ctx.model.output.m, NOISE_GRAIN, ith, nth, &row0, &row1)
+    if row0 < row1:
+        ctx.model.ops.gumbel_bounds(wanted.seed, wanted.step, row0, row1 - row0, job.upper + row0, wanted.t, noisy + row0)
+    for row in range(row0, row1):
+        if (first < 0 or noisy[row] > noisy[first]) and not is_among(wanted, row):
+            first = row
+    if first >= 0:
+        score = exact_logit(ctx, &act, first, ith) / wanted.t + bnf_gumbel(wanted.seed, wanted.step, <int32_t>first)
+        if score > most:
+            most = score
+    job.least[ith] = most
+    bnf_pool_barrier(ctx.pool)
+    for t in range(nth):
+        most = max(most, job.least[t])
+    reach = bnf_gumbel_reach(most)
+    for row in range(row0, row1):
+        # Written so that a row whose bound is not a number is kept, and every row while there is no finite mark.
+        if not (noisy[row] < reach):
+            logit = exact_logit(ctx, &act, row, ith)
+            job.data[row0 + n].id = <int32_t>row
+            job.data[row0 + n].logit = logit
+            job.data[row0 + n].p = 0
+            n += 1
+            score = logit / wanted.t + bnf_gumbel(wanted.seed, wanted.step, <int32_t>row)
+            if score > most and not is_among(wanted, row):
+                most = score
+                reach = bnf_gumbel_reach(most)
+    job.begin[ith] = row0
+    job.n[ith] = n
+
+cdef int64_t shortlist(llama_context *ctx, int64_t row, const bnf_shortlist *wanted, llama_token_data *data) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef int n_threads = min(ctx.n_threads, MAX_THREADS)
     cdef shortlist_t job
@@ -299,37 +350,36 @@ cdef int64_t shortlist(llama_context *ctx, int64_t row, int64_t k, const int32_t
     if job.upper == NULL:
         return 0
     job.ctx = ctx
+    job.wanted = wanted
     job.state = ctx.hidden + row * ctx.model.hp.n_embd
     job.data = data
-    job.k = k
     for t in range(n_threads):
         job.n[t] = 0
-    bnf_pool_run(ctx.pool, n_threads, list_rows, &job)
+    bnf_pool_run(ctx.pool, n_threads, list_best if wanted.k > 0 else list_noisy, &job)
     n = 0
     for t in range(n_threads):
         memmove(data + n, data + job.begin[t], <size_t>job.n[t] * sizeof(llama_token_data))
         n += job.n[t]
     act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
-    for i in range(n_more):
+    for i in range(wanted.n_more):
         j = 0
-        while j < n and data[j].id != more[i]:
+        while j < n and data[j].id != wanted.more[i]:
             j += 1
-        if j == n and more[i] >= 0 and more[i] < ctx.model.hp.n_vocab:
-            data[n].id = more[i]
-            data[n].logit = exact_logit(ctx, &act, more[i], 0)
+        if j == n and wanted.more[i] >= 0 and wanted.more[i] < ctx.model.hp.n_vocab:
+            data[n].id = wanted.more[i]
+            data[n].logit = exact_logit(ctx, &act, wanted.more[i], 0)
             data[n].p = 0
             n += 1
     count(ctx, bnf_time_us() - start)
     return n
 
-cdef public int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, int64_t k, const int32_t *more, int64_t n_more,
-                                       llama_token_data *data) noexcept nogil:
+cdef public int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, const bnf_shortlist *wanted, llama_token_data *data) noexcept nogil:
     cdef int64_t n = 0
     cdef int64_t row
     if not bnf_context_enter(ctx):
         return 0
     row = bnf_output_row(ctx, i)
     if row >= 0:
-        n = shortlist(ctx, row, k, more, n_more, data)
+        n = shortlist(ctx, row, wanted, data)
     bnf_context_leave(ctx)
     return n
