@@ -35,6 +35,9 @@ class Sampling:
     temperature: >= 0, divides the logits; 0 is greedy.
     greedy: take the most likely token (after bias and penalties; ties go to the smaller id) and ignore the rest.
     seed: 0 to 2**32 - 2; None draws one. The same seed gives the same text.
+    gumbel: draw by Gumbel noise, which a float head answers without computing all logits, or with llama.cpp's random numbers (False).
+        Same probabilities, other tokens. None: by noise where nothing narrows the choice (top_k 0, top_p 1, min_p 0), as that is
+        where it is faster.
     """
 
     logit_bias: Mapping[int, float] = field(default_factory=dict)
@@ -48,6 +51,7 @@ class Sampling:
     temperature: float = 0.8
     greedy: bool = False
     seed: int | None = None
+    gumbel: bool | None = None
 
     def __post_init__(self):
         _within("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0, "more than 0")
@@ -61,6 +65,13 @@ class Sampling:
     @property
     def is_greedy(self) -> bool:
         return self.greedy or self.temperature == 0
+
+    @property
+    def draws_by_noise(self) -> bool:
+        """What `gumbel` comes to."""
+        if self.gumbel is None:
+            return self.top_k == 0 and self.top_p == 1 and self.min_p == 0
+        return self.gumbel
 
     def build(self, model: Model) -> Sampler:
         """The chain for this model."""
@@ -94,7 +105,7 @@ class Sampler:
         self._add(lib.llama_sampler_init_temp(sampling.temperature))
         # Drawn here rather than by the library, so that `seed` tells which one it was.
         seed = secrets.randbelow(_RANDOM_SEED) if sampling.seed is None else sampling.seed
-        self._add(lib.llama_sampler_init_dist(seed))
+        self._add(lib.bitnet_sampler_init_gumbel(seed) if sampling.draws_by_noise else lib.llama_sampler_init_dist(seed))
 
     def _add(self, sampler) -> None:
         lib.llama_sampler_chain_add(self._pointer, check_pointer(sampler))  # the chain owns it from here

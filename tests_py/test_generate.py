@@ -31,9 +31,18 @@ def test_temperature_zero_is_greedy(model):
 def test_chain_holds_what_is_not_neutral(model):
     assert Sampling(seed=1).build(model).names == ["top-k", "top-p", "min-p", "temp", "dist"]
     plain = Sampling(top_k=0, top_p=1, min_p=0, seed=1)
-    assert plain.build(model).names == ["temp", "dist"]
+    assert plain.build(model).names == ["temp", "gumbel"]
     assert Sampling(repetition_penalty=1.1, logit_bias={3: 1.0}, greedy=True).build(model).names == [
         "logit-bias", "penalties", "greedy"]
+
+
+def test_noise_and_random_numbers_can_be_asked_for(model):
+    assert Sampling(seed=1, gumbel=True).build(model).names == ["top-k", "top-p", "min-p", "temp", "gumbel"]
+    assert Sampling(top_k=0, top_p=1, min_p=0, seed=1, gumbel=False).build(model).names == ["temp", "dist"]
+    assert Sampling(top_k=0, top_p=0.9, min_p=0, seed=1).build(model).names == ["top-p", "temp", "dist"]
+    with Sampling(top_k=0, top_p=1, min_p=0).build(model) as sampler:
+        assert sampler.seed is not None
+    assert Sampling(gumbel=True, greedy=True).build(model).names == ["greedy"]
 
 
 def test_same_seed_same_tokens(model):
