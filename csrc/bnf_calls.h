@@ -8,10 +8,12 @@
 #include "bnf_types.h"
 
 /* ---- gguf.pyx ---- */
-/* Map and check a GGUF file; `path` may be any plain file or the first part of a split model (the others are found
- * beside it). 0, or a negative code with a sentence that names path, key or tensor, what was found and what was
- * expected. The overrides are borrowed: whoever opens sets gguf->overrides to NULL before they go. */
-int bnf_gguf_open(const char *path, const struct llama_model_kv_override *overrides, struct bnf_gguf **out);
+/* Map and check a GGUF file, or all parts of a split model. 0, or a negative code with a sentence that names path, key or
+ * tensor, what was found and what was expected. The overrides are borrowed: whoever opens sets gguf->overrides to NULL
+ * before they go. */
+int bnf_gguf_open(const struct bnf_source *source, const struct llama_model_kv_override *overrides, struct bnf_gguf **out);
+/* What sentences call the source: its path, that of its first part, or "the open file". */
+const char *bnf_source_name(const struct bnf_source *source);
 void bnf_gguf_close(struct bnf_gguf *gguf); /* accepts NULL */
 /* NULL when absent; no error is set. */
 const struct bnf_gguf_kv *bnf_gguf_find(const struct bnf_gguf *gguf, const char *key);
@@ -86,7 +88,7 @@ int bnf_tokenize_wordpiece(const struct bnf_vocab *vocab, const uint8_t *text, s
 int bnf_tokenize_unigram(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_ids *ids);
 
 /* ---- load.pyx ---- */
-int bnf_model_load(const char *path, const struct llama_model_params *params, struct llama_model **out);
+int bnf_model_load(const struct bnf_source *source, const struct llama_model_params *params, struct llama_model **out);
 void bnf_model_retain(struct llama_model *model);  /* one more reference: what a context does at birth */
 void bnf_model_release(struct llama_model *model); /* drops one reference; the last one frees; accepts NULL */
 

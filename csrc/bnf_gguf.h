@@ -19,7 +19,8 @@
 
 /* One file while it is read. */
 struct bnf_gguf_part {
-    const char *path;         /* for sentences */
+    const char *path;         /* of the file, or its name in sentences if there is a stream */
+    FILE *stream;             /* NULL, or what to read in place of the path */
     struct bnf_map map;
     uint64_t pos;             /* next byte to read, never beyond map.size */
     const char *item;         /* what is being read, for sentences: "metadata key", "tensor" */

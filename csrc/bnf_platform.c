@@ -60,6 +60,57 @@ int bnf_map_file(const char *path, struct bnf_map *out)
     return status;
 }
 
+/* A copy of size bytes of fd from `offset` on, in a file without a name: bnf_map_forget may then let go of its pages too. */
+static int map_copy(int fd, off_t offset, size_t size, struct bnf_map *out)
+{
+    const int copy = memfd_create("bitnet_ffi model", MFD_CLOEXEC);
+    if (copy < 0 || ftruncate(copy, (off_t)size) != 0) {
+        const int status = bnf_fail(BITNET_ERROR_MEMORY, "the open file: no memory for a copy of its %zu bytes: %m", size);
+        if (copy >= 0)
+            close(copy);
+        return status;
+    }
+    uint8_t *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, copy, 0);
+    close(copy);
+    if (data == MAP_FAILED)
+        return bnf_fail(BITNET_ERROR_MEMORY, "the open file: a copy of its %zu bytes cannot be mapped: %m", size);
+    for (size_t done = 0; done < size;) {
+        const ssize_t n = pread(fd, data + done, size - done, offset + (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            munmap(data, size);
+            return bnf_fail(BITNET_ERROR_LOAD, "the open file: it cannot be read at byte %zu: %s", done, n < 0 ? strerror(errno) : "it ends there");
+        }
+        done += (size_t)n;
+    }
+    *out = (struct bnf_map){data, size};
+    return 0;
+}
+
+int bnf_map_stream(FILE *stream, struct bnf_map *out)
+{
+    struct stat info;
+    *out = (struct bnf_map){0};
+    if (stream == NULL)
+        return bnf_fail(BITNET_ERROR_NOT_FOUND, "the open file is NULL");
+    const int fd = fileno(stream);
+    const off_t offset = ftello(stream);
+    if (fd < 0 || offset < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return bnf_fail(BITNET_ERROR_LOAD, "the open file: it is not a regular file");
+    if (offset >= info.st_size)
+        return bnf_fail(BITNET_ERROR_LOAD, "the open file: it stands at byte %lld and ends at %lld", (long long)offset, (long long)info.st_size);
+    const size_t size = (size_t)(info.st_size - offset);
+    if (offset % 64 != 0)
+        return map_copy(fd, offset, size, out);
+    const off_t page = (off_t)sysconf(_SC_PAGESIZE), before = offset % page;
+    const uint8_t *data = mmap(NULL, size + (size_t)before, PROT_READ, MAP_SHARED, fd, offset - before);
+    if (data == MAP_FAILED)
+        return bnf_fail(errno == ENOMEM ? BITNET_ERROR_MEMORY : BITNET_ERROR_LOAD, "the open file: its %zu bytes cannot be mapped: %m", size);
+    *out = (struct bnf_map){data + before, size};
+    return 0;
+}
+
 void bnf_map_forget(const void *data, size_t size)
 {
     /* Whole pages inside the range only: its ends share theirs with neighbours. */
@@ -71,8 +122,10 @@ void bnf_map_forget(const void *data, size_t size)
 
 void bnf_unmap(struct bnf_map *map)
 {
+    /* A mapping begins with a page; what was asked for may begin later (bnf_map_stream). */
+    const uintptr_t before = (uintptr_t)map->data % (uintptr_t)sysconf(_SC_PAGESIZE);
     if (map->data != NULL)
-        munmap((void *)(uintptr_t)map->data, map->size);
+        munmap((void *)((uintptr_t)map->data - before), map->size + before);
     *map = (struct bnf_map){0};
 }
 

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct bnf_map { /* a file mapped read-only */
     const uint8_t *data;
@@ -14,6 +15,9 @@ struct bnf_map { /* a file mapped read-only */
  * The file must not shrink while it is mapped: reading past its new end raises SIGBUS, which only the host could catch. A file that is
  * replaced by rename, as installers do, stays whole. */
 int bnf_map_file(const char *path, struct bnf_map *out);
+/* The same from where an open file stands to its end. The stream keeps its position and may be closed afterwards. Where the position
+ * is no multiple of 64 its bytes are copied into memory that pages like a file. */
+int bnf_map_stream(FILE *stream, struct bnf_map *out);
 /* Let go of the memory behind part of a mapping: it is read again from the file when it is touched. */
 void bnf_map_forget(const void *data, size_t size);
 void bnf_unmap(struct bnf_map *map); /* accepts an empty map; leaves it empty */

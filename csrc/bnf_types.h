@@ -55,6 +55,15 @@ struct bnf_gguf {
     const struct llama_model_kv_override *overrides; /* borrowed while loading, ends with an empty key; or NULL */
 };
 
+/* Where a model comes from: a file (path) and, if it is the first part of a split model, the parts beside it; exactly these
+ * n_paths parts in order; or an open file (stream). One of the three; the others are NULL. Borrowed. */
+struct bnf_source {
+    const char *path;
+    const char *const *paths;
+    size_t n_paths;
+    FILE *stream;
+};
+
 /* ---- model ---- */
 
 #define BNF_MAX_LAYERS 512

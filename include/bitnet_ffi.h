@@ -656,6 +656,24 @@ LLAMA_API struct llama_model_params llama_model_default_params(void);
 LLAMA_API struct llama_model *llama_model_load_from_file(const char *path_model, struct llama_model_params params);
 LLAMA_API struct llama_model *llama_load_model_from_file(const char *path_model, struct llama_model_params params);
 
+/* The same from all parts of a split model, in order, whatever their names; n_paths as many as the first part says there are
+ * (1: a whole model). Paths are read during the call only. */
+LLAMA_API struct llama_model *llama_model_load_from_splits(
+    const char **paths, size_t n_paths, struct llama_model_params params);
+
+/* The same from an open regular file, from its current position to its end, so that a model may be a part of a larger file.
+ * It is mapped where the position is a multiple of 64, else copied into memory. The file keeps its position and may be closed
+ * afterwards. The first part of a split model is refused. */
+LLAMA_API struct llama_model *llama_model_load_from_file_ptr(FILE *file, struct llama_model_params params);
+
+/* Names of the parts of a split model. path: PREFIX-00003-of-00004.gguf for split_no 2 of split_count 4; prefix: the way back,
+ * when the numbers are those of split_path. Into a buffer of maxlen bytes, cut to what fits (use a longer one then). Return the
+ * full length; 0: the numbers do not fit the path, nothing is written; 0 + last error: NULL, or numbers that no part has. */
+LLAMA_API int32_t llama_split_path(
+    char *split_path, size_t maxlen, const char *path_prefix, int32_t split_no, int32_t split_count);
+LLAMA_API int32_t llama_split_prefix(
+    char *split_prefix, size_t maxlen, const char *split_path, int32_t split_no, int32_t split_count);
+
 /* Let go of a model. Contexts keep what they need alive, so the order does not matter. NULL is accepted. The older
  * name does the same. */
 LLAMA_API void llama_model_free(struct llama_model *model);

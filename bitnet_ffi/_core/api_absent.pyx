@@ -5,9 +5,10 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
     bool, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL,
-    llama_context, llama_model, llama_model_params, llama_sampler, llama_token, bnf_gguf, bnf_kv,
+    llama_context, llama_model, llama_model_params, llama_sampler, llama_token, bnf_gguf, bnf_kv, bnf_source,
     bnf_clear_error, bnf_fail, bnf_gguf_close, bnf_gguf_open, bnf_log)
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -71,9 +72,12 @@ cdef public fit_status llama_params_fit(const char *path_model, llama_model_para
                                         float *tensor_split, buft_override *tensor_buft_overrides, size_t *margins, uint32_t n_ctx_min,
                                         ggml_log_level log_level) noexcept nogil:
     cdef bnf_gguf *gguf = NULL
+    cdef bnf_source source
     if is_null(mparams, "llama_params_fit", "mparams") or is_null(cparams, "llama_params_fit", "cparams"):
         return LLAMA_PARAMS_FIT_STATUS_ERROR
-    if bnf_gguf_open(path_model, NULL, &gguf) != 0:
+    memset(&source, 0, sizeof(source))
+    source.path = path_model
+    if bnf_gguf_open(&source, NULL, &gguf) != 0:
         return LLAMA_PARAMS_FIT_STATUS_ERROR
     bnf_gguf_close(gguf)
     return LLAMA_PARAMS_FIT_STATUS_SUCCESS

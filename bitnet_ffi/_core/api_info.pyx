@@ -3,13 +3,14 @@
 # of llama.h. NULL is safe everywhere, as in api_model.pyx. Next: csrc/bnf_names.c for the words.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memset, strcmp
+from libc.stdio cimport snprintf
+from libc.string cimport memset, strcmp, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, BITNET_ERROR, BITNET_FTYPE_MOSTLY_I2_S, LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, LLAMA_LOAD_MODE_AUTO,
     LLAMA_LOAD_MODE_DIRECT_IO, GGML_TYPE_I2_S,
     llama_flash_attn_type_t, llama_ftype_t, llama_load_mode_t, llama_model, llama_model_meta_key_t, llama_rope_type_t,
-    bnf_gguf, bnf_tensor, bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_gguf_u32,
-    bnf_load_mode_name, bnf_meta_key_name)
+    bnf_gguf, bnf_sink, bnf_tensor, bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_gguf_u32,
+    bnf_load_mode_name, bnf_meta_key_name, bnf_sink_end, bnf_sink_put, bnf_sink_str)
 
 cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_model_n_embd(const llama_model *model)
@@ -128,6 +129,51 @@ cdef public const char *llama_flash_attn_type_name(llama_flash_attn_type_t flash
     if name == NULL:
         bnf_fail(BITNET_ERROR, "llama_flash_attn_type_name: %d is no such type", <int>flash_attn_type)
     return name
+
+# ---- names of the parts of a split model: llama.cpp's scheme ----
+
+cdef enum:
+    SUFFIX_SIZE = 40 # "-00001-of-00002.gguf", and room for ten digits each
+
+cdef int split_suffix(char *out, int32_t split_no, int32_t split_count, const char *call) noexcept nogil:
+    if split_no < 0 or split_no >= split_count:
+        bnf_fail(BITNET_ERROR, "%s: part %d of %d", call, split_no, split_count)
+        return 0
+    return snprintf(out, SUFFIX_SIZE, "-%05d-of-%05d.gguf", split_no + 1, split_count)
+
+cdef public int32_t llama_split_path(char *split_path, size_t maxlen, const char *path_prefix, int32_t split_no,
+                                     int32_t split_count) noexcept nogil:
+    cdef char suffix[SUFFIX_SIZE]
+    cdef bnf_sink sink
+    if path_prefix == NULL or (split_path == NULL and maxlen > 0):
+        bnf_fail(BITNET_ERROR, "llama_split_path: a path is NULL")
+        return 0
+    if split_suffix(suffix, split_no, split_count, "llama_split_path") == 0:
+        return 0
+    sink.buf = split_path
+    sink.size = maxlen
+    sink.len = 0
+    bnf_sink_str(&sink, path_prefix)
+    bnf_sink_str(&sink, suffix)
+    return bnf_sink_end(&sink)
+
+cdef public int32_t llama_split_prefix(char *split_prefix, size_t maxlen, const char *split_path, int32_t split_no,
+                                       int32_t split_count) noexcept nogil:
+    cdef char suffix[SUFFIX_SIZE]
+    cdef bnf_sink sink
+    cdef size_t len, n
+    if split_path == NULL or (split_prefix == NULL and maxlen > 0):
+        bnf_fail(BITNET_ERROR, "llama_split_prefix: a path is NULL")
+        return 0
+    n = <size_t>split_suffix(suffix, split_no, split_count, "llama_split_prefix")
+    len = strlen(split_path)
+    if n == 0 or len <= n or strcmp(split_path + (len - n), suffix) != 0:
+        return 0
+    sink.buf = split_prefix
+    sink.size = maxlen
+    sink.len = 0
+    bnf_sink_put(&sink, split_path, len - n)
+    return bnf_sink_end(&sink)
 
 # ---- the same by older names ----
 

@@ -4,13 +4,13 @@
 # Next: load.pyx does the work; include/bitnet_ffi.h is the manual.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.stdio cimport snprintf
+from libc.stdio cimport FILE, snprintf
 from libc.string cimport memset, strcmp, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, BITNET_ERROR, LLAMA_SPLIT_MODE_LAYER, LLAMA_LOAD_MODE_AUTO, LLAMA_LAZY_MODE_AUTO, LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM,
     LLAMA_ROPE_TYPE_NEOX, LLAMA_TOKEN_NULL, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
     BNF_GGUF_ARRAY,
-    llama_model, llama_model_params, llama_token, llama_rope_type_t, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_tensor, bnf_sink,
+    llama_model, llama_model_params, llama_token, llama_rope_type_t, bnf_gguf, bnf_gguf_kv, bnf_source, bnf_str, bnf_tensor, bnf_sink,
     BNF_SHOWN_SIZE, bnf_fail, bnf_show, bnf_type_name, bnf_sink_put, bnf_sink_str, bnf_sink_end,
     bnf_gguf_find, bnf_gguf_format, bnf_gguf_main_type, bnf_gguf_str, bnf_model_load, bnf_model_release)
 
@@ -26,10 +26,40 @@ cdef public llama_model_params llama_model_default_params() noexcept nogil:
     params.use_extra_bufts = True
     return params
 
-cdef public llama_model *llama_model_load_from_file(const char *path_model, llama_model_params params) noexcept nogil:
+cdef llama_model *load(const bnf_source *source, const llama_model_params *params) noexcept nogil:
     cdef llama_model *model = NULL
-    bnf_model_load(path_model, &params, &model)
+    bnf_model_load(source, params, &model)
     return model
+
+cdef public llama_model *llama_model_load_from_file(const char *path_model, llama_model_params params) noexcept nogil:
+    cdef bnf_source source
+    memset(&source, 0, sizeof(source))
+    source.path = path_model
+    return load(&source, &params)
+
+cdef public llama_model *llama_model_load_from_file_ptr(FILE *file, llama_model_params params) noexcept nogil:
+    cdef bnf_source source
+    if file == NULL:
+        bnf_fail(BITNET_ERROR, "llama_model_load_from_file_ptr: file is NULL")
+        return NULL
+    memset(&source, 0, sizeof(source))
+    source.stream = file
+    return load(&source, &params)
+
+cdef public llama_model *llama_model_load_from_splits(const char **paths, size_t n_paths, llama_model_params params) noexcept nogil:
+    cdef bnf_source source
+    cdef size_t i
+    if paths == NULL or n_paths == 0:
+        bnf_fail(BITNET_ERROR, "llama_model_load_from_splits: no paths")
+        return NULL
+    for i in range(n_paths):
+        if paths[i] == NULL:
+            bnf_fail(BITNET_ERROR, "llama_model_load_from_splits: path %zu of %zu is NULL", i + 1, n_paths)
+            return NULL
+    memset(&source, 0, sizeof(source))
+    source.paths = paths
+    source.n_paths = n_paths
+    return load(&source, &params)
 
 cdef public llama_model *llama_load_model_from_file(const char *path_model, llama_model_params params) noexcept nogil:
     return llama_model_load_from_file(path_model, params)

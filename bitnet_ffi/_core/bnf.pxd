@@ -2,6 +2,7 @@
 # Nothing is defined here. Functions that a .pyx itself defines must not be cimported into that .pyx: cimport names, not *.
 # Next: csrc/bnf_calls.h says what each function promises.
 
+from libc.stdio cimport FILE
 from libc.stdint cimport int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
 
 cdef extern from "<stdbool.h>" nogil:
@@ -221,6 +222,7 @@ cdef extern from "bnf_platform.h" nogil:
         const uint8_t *data
         size_t size
     int bnf_map_file(const char *path, bnf_map *out)
+    int bnf_map_stream(FILE *stream, bnf_map *out)
     void bnf_map_forget(const void *data, size_t size)
     void bnf_unmap(bnf_map *map)
     void *bnf_alloc(size_t size)
@@ -424,6 +426,11 @@ cdef extern from "bnf_types.h" nogil:
         uint32_t *key_slots
         uint32_t n_key_slots
         const llama_model_kv_override *overrides
+    ctypedef struct bnf_source "struct bnf_source":
+        const char *path
+        const char *const *paths
+        size_t n_paths
+        FILE *stream
     ctypedef struct bnf_hparams "struct bnf_hparams":
         int32_t arch
         int32_t ffn_act
@@ -651,7 +658,8 @@ cdef extern from "bnf_forward.h" nogil:
 # ---- functions that another engine module defines (csrc/bnf_calls.h) ----
 
 cdef extern from "bnf_calls.h" nogil:
-    int bnf_gguf_open(const char *path, const llama_model_kv_override *overrides, bnf_gguf **out)
+    const char *bnf_source_name(const bnf_source *source)
+    int bnf_gguf_open(const bnf_source *source, const llama_model_kv_override *overrides, bnf_gguf **out)
     void bnf_gguf_close(bnf_gguf *gguf)
     const bnf_gguf_kv *bnf_gguf_find(const bnf_gguf *gguf, const char *key)
     const bnf_tensor *bnf_gguf_tensor(const bnf_gguf *gguf, const char *name)
@@ -667,7 +675,7 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_vocab_free(bnf_vocab *vocab)
     int32_t bnf_vocab_n_tokens(const bnf_vocab *vocab)
 
-    int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out)
+    int bnf_model_load(const bnf_source *source, const llama_model_params *params, llama_model **out)
     void bnf_model_retain(llama_model *model)
     void bnf_model_release(llama_model *model)
 

@@ -1,5 +1,6 @@
 # The engine's view of csrc/bnf_gguf.h: what the three gguf modules share. All extern; nothing is defined here.
 
+from libc.stdio cimport FILE
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
 from bitnet_ffi._core.bnf cimport bnf_gguf_kv, bnf_map, bnf_tensor
 
@@ -12,6 +13,7 @@ cdef extern from "bnf_gguf.h" nogil:
         int64_t tensor
     ctypedef struct bnf_gguf_part "struct bnf_gguf_part":
         const char *path
+        FILE *stream
         bnf_map map
         uint64_t pos
         const char *item

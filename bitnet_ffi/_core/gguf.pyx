@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memcmp, memset, strlen
 from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL,
-    llama_model_kv_override, bnf_str, bnf_gguf, bnf_gguf_kv, bnf_tensor, bnf_map,
+    llama_model_kv_override, bnf_source, bnf_str, bnf_gguf, bnf_gguf_kv, bnf_tensor, bnf_map,
     bnf_fail, bnf_unmap, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_gguf_u32,
     BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
 from bitnet_ffi._core.bnf_gguf cimport (
@@ -130,12 +130,10 @@ cdef int64_t part_int(const bnf_gguf_part *part, const char *key) noexcept nogil
 cdef int part_suffix(char *out, uint32_t no, uint32_t n_parts) noexcept nogil:
     return snprintf(out, 32, "-%05u-of-%05u.gguf", no + 1, n_parts)
 
-# Part `no` of a model; `path` is the first part's, and what follows its stem is written over.
-cdef int open_part(bnf_gguf *g, char *path, size_t stem_len, uint32_t no, uint32_t n_parts) noexcept nogil:
+cdef int open_part(bnf_gguf *g, const char *path, uint32_t no, uint32_t n_parts) noexcept nogil:
     cdef bnf_gguf_part part
     cdef int64_t said
     cdef int code
-    part_suffix(path + stem_len, no, n_parts)
     memset(&part, 0, sizeof(part))
     part.path = path
     code = bnf_gguf_read_part(&part)
@@ -149,7 +147,8 @@ cdef int open_part(bnf_gguf *g, char *path, size_t stem_len, uint32_t no, uint32
     bnf_gguf_free_part(&part)
     return code
 
-cdef int open_other_parts(bnf_gguf *g, const char *path, uint32_t n_parts) noexcept nogil:
+# The parts beside the first one: its name with other numbers.
+cdef int open_parts_beside(bnf_gguf *g, const char *path, uint32_t n_parts) noexcept nogil:
     cdef char suffix[32]
     cdef size_t len = strlen(path)
     cdef size_t suffix_len = <size_t>part_suffix(suffix, 0, n_parts)
@@ -164,10 +163,25 @@ cdef int open_other_parts(bnf_gguf *g, const char *path, uint32_t n_parts) noexc
         return BITNET_ERROR_MEMORY
     memcpy(other, path, len)
     for no in range(1, n_parts):
-        code = open_part(g, other, len - suffix_len, no, n_parts)
+        part_suffix(other + (len - suffix_len), no, n_parts)
+        code = open_part(g, other, no, n_parts)
         if code != 0:
             break
     bnf_release(other)
+    return code
+
+cdef int open_other_parts(bnf_gguf *g, const bnf_source *source, uint32_t n_parts) noexcept nogil:
+    cdef uint32_t no
+    cdef int code = 0
+    if source.stream != NULL:
+        return bnf_fail(BITNET_ERROR_LOAD, "the open file is the first of %u parts; give the paths of all (llama_model_load_from_splits)",
+                        n_parts)
+    if source.paths == NULL:
+        return open_parts_beside(g, source.path, n_parts)
+    for no in range(1, n_parts):
+        code = open_part(g, source.paths[no], no, n_parts)
+        if code != 0:
+            break
     return code
 
 cdef int check_split_total(const bnf_gguf *g, const char *path) noexcept nogil:
@@ -180,7 +194,7 @@ cdef int check_split_total(const bnf_gguf *g, const char *path) noexcept nogil:
                         bnf_path_tail(path), <long long>g.n_tensors, total)
     return 0
 
-cdef int open_split(bnf_gguf *g, bnf_gguf_part *first) noexcept nogil:
+cdef int open_split(bnf_gguf *g, const bnf_source *source, bnf_gguf_part *first) noexcept nogil:
     cdef uint32_t n_parts = 1
     cdef uint32_t no = 0
     cdef int code = bnf_gguf_u32(g, "split.count", &n_parts)
@@ -188,7 +202,11 @@ cdef int open_split(bnf_gguf *g, bnf_gguf_part *first) noexcept nogil:
         code = bnf_gguf_u32(g, "split.no", &no)
     if code < 0:
         return code
-    if n_parts <= 1:
+    n_parts = max(n_parts, <uint32_t>1)
+    if source.paths != NULL and source.n_paths != n_parts:
+        return bnf_fail(BITNET_ERROR_LOAD, "%s: this model has %u parts, but %zu paths are given", bnf_path_tail(first.path), n_parts,
+                        source.n_paths)
+    if n_parts == 1:
         return add_first_part(g, first, 1)
     if n_parts > 65535:
         return bnf_fail(BITNET_ERROR_MODEL, "%s: key 'split.count' is %u, expected at most 65535", bnf_path_tail(first.path), n_parts)
@@ -197,16 +215,23 @@ cdef int open_split(bnf_gguf *g, bnf_gguf_part *first) noexcept nogil:
                         bnf_path_tail(first.path), no + 1, n_parts, n_parts)
     code = add_first_part(g, first, n_parts)
     if code == 0:
-        code = open_other_parts(g, first.path, n_parts)
+        code = open_other_parts(g, source, n_parts)
     if code == 0:
         code = check_split_total(g, first.path)
     return code
 
-cdef int open_all(bnf_gguf *g, const char *path) noexcept nogil:
+cdef public const char *bnf_source_name(const bnf_source *source) noexcept nogil:
+    if source.stream != NULL:
+        return "the open file"
+    return source.paths[0] if source.paths != NULL else source.path
+
+cdef int open_all(bnf_gguf *g, const bnf_source *source) noexcept nogil:
+    cdef const char *path = bnf_source_name(source)
     cdef bnf_gguf_part first
     cdef int code
     memset(&first, 0, sizeof(first))
     first.path = path
+    first.stream = source.stream
     code = bnf_gguf_read_part(&first)
     if code == 0:
         g.version = first.version
@@ -216,23 +241,23 @@ cdef int open_all(bnf_gguf *g, const char *path) noexcept nogil:
         first.kv = NULL
         code = index_keys(g, path)
     if code == 0:
-        code = open_split(g, &first)
+        code = open_split(g, source, &first)
     if code == 0:
         code = index_tensors(g, path)
     bnf_gguf_free_part(&first)
     return code
 
 # The overrides are looked at only once the container is whole: they may not change what split.* and alignment mean.
-cdef public int bnf_gguf_open(const char *path, const llama_model_kv_override *overrides, bnf_gguf **out) noexcept nogil:
+cdef public int bnf_gguf_open(const bnf_source *source, const llama_model_kv_override *overrides, bnf_gguf **out) noexcept nogil:
     cdef bnf_gguf *g
     cdef int code
     out[0] = NULL
-    if path == NULL:
+    if bnf_source_name(source) == NULL:
         return bnf_fail(BITNET_ERROR_LOAD, "the path of the model is NULL")
     g = <bnf_gguf *>bnf_alloc(sizeof(bnf_gguf))
     if g == NULL:
         return BITNET_ERROR_MEMORY
-    code = open_all(g, path)
+    code = open_all(g, source)
     if code != 0:
         bnf_gguf_close(g)
         return code

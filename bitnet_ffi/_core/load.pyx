@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf cimport (
     BNF_TYPE_F12_R4, llama_model, llama_model_params, bnf_f12_size, bnf_gguf_kv, bnf_layer, bnf_matrix, bnf_str, bnf_template,
     bnf_tensor_size,
     bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
-    bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
+    bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
     bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
 
@@ -156,7 +156,7 @@ cdef int load_all(bnf_loader *loader) noexcept nogil:
         code = copy_templates(loader)
     return code
 
-cdef int load_model(const char *path, const llama_model_params *params, llama_model *model) noexcept nogil:
+cdef int load_model(const bnf_source *source, const llama_model_params *params, llama_model *model) noexcept nogil:
     cdef bnf_loader loader
     cdef int code
     memset(&loader, 0, sizeof(loader))
@@ -166,14 +166,14 @@ cdef int load_model(const char *path, const llama_model_params *params, llama_mo
     model.ops = bnf_ops()
     if model.ops == NULL:
         return BITNET_ERROR_LOAD # bnf_ops left the sentence
-    code = bnf_gguf_open(path, params.kv_overrides, &model.gguf)
+    code = bnf_gguf_open(source, params.kv_overrides, &model.gguf)
     if code != 0:
         return code
     code = load_all(&loader)
     bnf_release(loader.used)
     model.gguf.overrides = NULL # borrowed until here
     if code != 0:
-        bnf_fail_within(bnf_path_tail(path))
+        bnf_fail_within(bnf_path_tail(bnf_source_name(source)))
     return code
 
 # ---- what was made of the weights ----
@@ -211,7 +211,7 @@ cdef void log_reads(const llama_model *model) noexcept nogil:
 
 # ---- a model's life ----
 
-cdef public int bnf_model_load(const char *path, const llama_model_params *params, llama_model **out) noexcept nogil:
+cdef public int bnf_model_load(const bnf_source *source, const llama_model_params *params, llama_model **out) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef llama_model *model = <llama_model *>bnf_alloc(sizeof(llama_model))
     cdef int code
@@ -219,12 +219,12 @@ cdef public int bnf_model_load(const char *path, const llama_model_params *param
     if model == NULL:
         return BITNET_ERROR_MEMORY
     model.refs = 1
-    code = load_model(path, params, model)
+    code = load_model(source, params, model)
     if code != 0:
         bnf_model_release(model)
         return code
     model.load_us = bnf_time_us() - start
-    bnf_log(GGML_LOG_LEVEL_INFO, "%s: %lld tensors, %.1f MB, kernels %s, loaded in %.1f ms\n", bnf_path_tail(path),
+    bnf_log(GGML_LOG_LEVEL_INFO, "%s: %lld tensors, %.1f MB, kernels %s, loaded in %.1f ms\n", bnf_path_tail(bnf_source_name(source)),
             <long long>model.gguf.n_tensors, <double>model.n_bytes * 1e-6, model.ops.name, <double>model.load_us * 1e-3)
     if not model.vocab_only:
         log_reads(model)
