@@ -77,6 +77,7 @@ struct llama_model;     /* weights and vocabulary; immutable */
 struct llama_context;   /* KV cache, scratch, threads, logits: one conversation or many sequences */
 struct llama_batch_ext; /* a batch that grows */
 struct llama_memory_i;
+struct llama_kv_cache;
 struct ggml_tensor;     /* never defined: appears in signatures of llama.h only */
 struct ggml_context;
 struct ggml_cgraph;
@@ -991,9 +992,8 @@ LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
 /* The cache of a context; valid as long as the context. NULL for NULL. */
 LLAMA_API llama_memory_t llama_get_memory(const struct llama_context *ctx);
 
-/* Forget everything; data: also overwrite it with zeros. llama_kv_cache_clear is the older name of the latter. */
+/* Forget everything; data: also overwrite it with zeros. */
 LLAMA_API void llama_memory_clear(llama_memory_t mem, bool data);
-LLAMA_API void llama_kv_cache_clear(struct llama_context *ctx);
 
 /* Forget a range of a sequence (seq_id < 0: of all). False: no such sequence. */
 LLAMA_API bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
@@ -1026,6 +1026,96 @@ LLAMA_API bool llama_memory_can_shift(llama_memory_t mem);
 /* First and last position of a sequence, -1 when it is empty, or with a last error when there is no such sequence. */
 LLAMA_API llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id);
 LLAMA_API llama_pos llama_memory_seq_pos_max(llama_memory_t mem, llama_seq_id seq_id);
+
+/* ------------------------------------------------------------------------------------------------
+ * Memory by older names: 2023 to 2025
+ *
+ * What llama_memory_* do, for the context: llama_kv_cache_* until 2025, llama_kv_self_* in 2025.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* llama_get_memory, as a pointer that no function takes. */
+LLAMA_API struct llama_kv_cache *llama_get_kv_self(struct llama_context *ctx);
+
+/* llama_memory_clear with data. */
+LLAMA_API void llama_kv_cache_clear(struct llama_context *ctx);
+LLAMA_API void llama_kv_self_clear(struct llama_context *ctx);
+
+/* llama_memory_seq_rm; tokens_rm: of all sequences. */
+LLAMA_API bool llama_kv_cache_seq_rm(struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
+LLAMA_API bool llama_kv_self_seq_rm(struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
+LLAMA_API void llama_kv_cache_tokens_rm(struct llama_context *ctx, int32_t c0, int32_t c1);
+
+/* llama_memory_seq_cp */
+LLAMA_API void llama_kv_cache_seq_cp(
+    struct llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
+LLAMA_API void llama_kv_self_seq_cp(
+    struct llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
+
+/* llama_memory_seq_keep */
+LLAMA_API void llama_kv_cache_seq_keep(struct llama_context *ctx, llama_seq_id seq_id);
+LLAMA_API void llama_kv_self_seq_keep(struct llama_context *ctx, llama_seq_id seq_id);
+
+/* llama_memory_seq_add; it was called seq_shift in 2023. */
+LLAMA_API void llama_kv_cache_seq_add(
+    struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta);
+LLAMA_API void llama_kv_cache_seq_shift(
+    struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta);
+LLAMA_API void llama_kv_self_seq_add(
+    struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta);
+
+/* llama_memory_seq_div */
+LLAMA_API void llama_kv_cache_seq_div(
+    struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d);
+LLAMA_API void llama_kv_self_seq_div(
+    struct llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d);
+
+/* llama_memory_seq_pos_min, llama_memory_seq_pos_max */
+LLAMA_API llama_pos llama_kv_self_seq_pos_min(struct llama_context *ctx, llama_seq_id seq_id);
+LLAMA_API llama_pos llama_kv_cache_seq_pos_max(struct llama_context *ctx, llama_seq_id seq_id);
+LLAMA_API llama_pos llama_kv_self_seq_pos_max(struct llama_context *ctx, llama_seq_id seq_id);
+
+/* llama_memory_can_shift */
+LLAMA_API bool llama_kv_cache_can_shift(struct llama_context *ctx);
+LLAMA_API bool llama_kv_self_can_shift(const struct llama_context *ctx);
+
+/* Do nothing: moves are done when they are asked for, and gaps cost no time. */
+LLAMA_API void llama_kv_cache_defrag(struct llama_context *ctx);
+LLAMA_API void llama_kv_self_defrag(struct llama_context *ctx);
+LLAMA_API void llama_kv_cache_update(struct llama_context *ctx);
+LLAMA_API void llama_kv_self_update(struct llama_context *ctx);
+
+/* Tokens held: one of several sequences counts for each of them (token_count, n_tokens) or once (used_cells: what n_ctx
+ * limits). 0 + last error for NULL. */
+LLAMA_API int32_t llama_get_kv_cache_token_count(const struct llama_context *ctx);
+LLAMA_API int32_t llama_kv_self_n_tokens(const struct llama_context *ctx);
+LLAMA_API int32_t llama_get_kv_cache_used_cells(const struct llama_context *ctx);
+LLAMA_API int32_t llama_kv_self_used_cells(const struct llama_context *ctx);
+
+/* A list of the tokens held, for programs that show it. */
+struct llama_kv_cache_view_cell {
+    llama_pos pos; /* -1: the cell is empty */
+};
+
+struct llama_kv_cache_view {
+    int32_t n_cells; /* n_ctx */
+#if defined(BITNET_FFI_API) && BITNET_FFI_API == 2023
+    int32_t n_max_seq; /* n_seq_max, as it was called */
+#else
+    int32_t n_seq_max; /* sequences that a row of cells_sequences has room for */
+#endif
+    int32_t token_count;        /* as llama_get_kv_cache_token_count */
+    int32_t used_cells;         /* as llama_get_kv_cache_used_cells */
+    int32_t max_contiguous;     /* empty cells: they come last */
+    int32_t max_contiguous_idx; /* the first of them, -1: none */
+    struct llama_kv_cache_view_cell *cells; /* [n_cells] */
+    llama_seq_id *cells_sequences;          /* [n_cells][n_seq_max], ascending, then -1 */
+};
+
+/* An empty view, which update fills (it makes the arrays) and free ends. update: BITNET_ERROR_MEMORY, and nothing changed,
+ * when there is none. free accepts NULL. */
+LLAMA_API struct llama_kv_cache_view llama_kv_cache_view_init(const struct llama_context *ctx, int32_t n_seq_max);
+LLAMA_API void llama_kv_cache_view_update(const struct llama_context *ctx, struct llama_kv_cache_view *view);
+LLAMA_API void llama_kv_cache_view_free(struct llama_kv_cache_view *view);
 
 /* ------------------------------------------------------------------------------------------------
  * Sampling

@@ -49,9 +49,6 @@ cdef public void llama_memory_clear(llama_memory_t mem, bool data) noexcept nogi
     bnf_kv_clear(&ctx.kv, data)
     bnf_context_leave(ctx)
 
-cdef public void llama_kv_cache_clear(llama_context *ctx) noexcept nogil:
-    llama_memory_clear(<llama_memory_t>ctx, True)
-
 # A negative seq_id means every sequence.
 cdef public bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1) noexcept nogil:
     cdef llama_context *ctx = enter(mem, b"llama_memory_seq_rm")
