@@ -123,12 +123,25 @@ void bnf_kv_undo(struct bnf_kv *kv, const struct bnf_kv *tables);
  * to where they go. 0, or a negative code and no change. The context is entered. */
 int bnf_kv_move(struct llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, int32_t delta, int32_t divisor);
 
+/* Let empty sequences take the place of those in the cache, and back; pages and tokens of both stay counted. Set aside: 0, or
+ * BITNET_ERROR_MEMORY. Put back: forgets what was there in between. */
+int bnf_kv_set_aside(struct bnf_kv *kv, struct bnf_kv *kept);
+void bnf_kv_put_back(struct bnf_kv *kv, const struct bnf_kv *kept);
+
 /* ---- batch.pyx ---- */
-/* The checks that need no position: number of tokens, and each of the vocabulary. 0 or a negative code. */
-int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *client);
-/* Check a client's batch against the context and fill in positions, sequences and outputs. follow: pos[i] = -1 stands
- * for "the next of its sequence" (llama_batch_ext). 0 or a negative code. */
-int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, bool follow, struct bnf_batch *out);
+/* Whose batch it is. Of a llama_batch_ext, pos[i] = -1 stands for "the next of its sequence", token[i] = BNF_TOKEN_EMBD for
+ * row i of embd. */
+enum bnf_batch_origin { BNF_BATCH_CLIENT, BNF_BATCH_EXT };
+/* The checks that need no position: number of tokens, and each of the vocabulary or a finite embedding. 0 or a negative
+ * code. */
+int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *client, int origin);
+/* Check a client's batch against the context and fill in positions, sequences and outputs. all: every token leaves a state.
+ * 0 or a negative code. */
+int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, int origin, bool all, struct bnf_batch *out);
+
+/* ---- batch_ext.pyx ---- */
+/* As struct llama_batch, for BNF_BATCH_EXT; valid until something is added. */
+struct llama_batch bnf_batch_of_ext(const struct llama_batch_ext *batch);
 
 /* ---- operand.pyx: rows of floats as right operands of products ---- */
 /* Row t of n, k floats at x, as that kind, into the scratch. One thread a row. */
@@ -139,6 +152,8 @@ struct bnf_act bnf_operand(const struct bnf_scratch *s, int kind, const float *x
 /* ---- api_decode.pyx ---- */
 /* The row that llama_get_logits_ith(ctx, i) means, -1: there is none. The context is entered. */
 int64_t bnf_output_row(const struct llama_context *ctx, int32_t i);
+/* The sentence for `function`, when there is none. */
+void bnf_no_output_row(const struct llama_context *ctx, const char *function, int32_t i);
 
 /* ---- head.pyx: from hidden states to logits and tokens, when they are asked for ---- */
 /* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */

@@ -51,7 +51,8 @@ struct llama_context {
     int32_t *next_pos;                   /* [n_seq_max] while a batch is checked */
 
     struct bnf_scratch scratch;
-    float *hidden;                       /* [n_outputs][E] normed states of the rows that asked for logits */
+    float *hidden;                       /* [n_outputs][E] normed states of the rows that asked: logits are made of them, and they
+                                          * are the embeddings */
     uint64_t hidden_size;                /* bytes */
     struct bnf_screen_cols screened;     /* operands of the rows of hidden from first_screened on; n 0: none since the last decode */
     int64_t first_screened;
@@ -66,6 +67,9 @@ struct llama_context {
     float *outgrown[BNF_MAX_OUTGROWN];   /* smaller logits of before: a client may still look at them, so they go with the context */
     int32_t n_outgrown;
     int32_t n_outputs;                   /* rows that the last decode left; 0 after a failed one */
+    bool causal_attn;
+    bool embeddings_ready;               /* the last decode was asked for embeddings: it left the states of all its tokens */
+    float *pooled;                       /* [n_seq_max][E] embeddings of sequences; NULL until somebody asks */
 
     ggml_abort_callback abort_callback;
     void *abort_data;

@@ -81,6 +81,8 @@ struct bnf_hparams {
     int32_t dk, dv;           /* head widths: key_length, value_length */
     int32_t n_rot;
     int32_t rope_neox;        /* 1: pairs (i, i + n_rot / 2); 0: (2i, 2i + 1) */
+    int32_t causal;           /* a token sees those before it only, unless the context says otherwise */
+    int32_t pooling;          /* llama_pooling_type, UNSPECIFIED: the file does not say */
     float rope_base;
     float rope_scale;         /* frequency factor: 1 / linear scaling factor */
     float rms_eps;
@@ -177,7 +179,9 @@ struct bnf_kv {
 struct bnf_batch {
     int32_t n_tokens;
     int32_t n_outputs;
-    const int32_t *token;       /* [n_tokens] */
+    const int32_t *token;       /* [n_tokens], BNF_TOKEN_EMBD where the embedding is given; NULL: everywhere */
+    const float *embd;          /* [n_tokens][E] where it is; NULL: nowhere */
+    bool causal;                /* a token sees those before it only; false: all of its sequence */
     int32_t *pos;               /* [n_tokens] */
     int32_t *n_seq;             /* [n_tokens] */
     int32_t *seq;               /* [n_tokens][n_seq_max] */
@@ -185,14 +189,21 @@ struct bnf_batch {
     int32_t seq_stride;
 };
 
-/* What llama_batch_ext_* fill. A token belongs to one sequence; pos -1 means "follows its sequence". */
+#define BNF_TOKEN_EMBD (-2) /* LLAMA_TOKEN_NULL is -1 */
+/* More tokens than this in one call is a mistake. Times n_seq_max that may be 2^32: such indexes are 64 bits wide. */
+#define BNF_BATCH_MAX_TOKENS (1 << 24)
+
+/* What llama_batch_ext_* fill; pos -1 means "follows its sequence". */
 struct llama_batch_ext {
     int32_t n_tokens, cap;
-    int32_t n_seq_max;
-    llama_token *token;
+    int32_t n_embd, n_vocab, n_seq_max;
+    llama_token *token;         /* LLAMA_TOKEN_NULL: no input yet; BNF_TOKEN_EMBD: a row of embd */
+    float *embd;                /* [cap][n_embd], NULL until one is given */
     llama_pos *pos;
-    llama_seq_id *seq;
-    llama_seq_id **seq_row;     /* [i] = &seq[i], as struct llama_batch wants it */
+    int32_t *n_seq;
+    int32_t seq_stride;         /* most sequences of a token so far */
+    llama_seq_id *seq;          /* [cap][seq_stride] */
+    llama_seq_id **seq_row;     /* [i] = seq + i * seq_stride, as struct llama_batch wants it */
     int8_t *logits;
 };
 

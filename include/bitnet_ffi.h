@@ -210,6 +210,8 @@ enum llama_rope_scaling_type {
     LLAMA_ROPE_SCALING_TYPE_MAX_VALUE   = 3,
 };
 
+/* How the states of a sequence's tokens become one embedding: their mean, the first (CLS) or the last of them. RANK takes a
+ * classifier, which no model of these architectures has. NONE: one embedding a token. */
 enum llama_pooling_type {
     LLAMA_POOLING_TYPE_UNSPECIFIED = -1,
     LLAMA_POOLING_TYPE_NONE        = 0,
@@ -302,7 +304,7 @@ enum llama_model_kv_override_type {
     LLAMA_KV_OVERRIDE_TYPE_STR   = 3,
 };
 
-/* What llama_process does. These models only decode. */
+/* What llama_process does: llama_encode or llama_decode. */
 enum llama_process_type {
     LLAMA_PROCESS_TYPE_ENCODE = 0,
     LLAMA_PROCESS_TYPE_DECODE = 1,
@@ -402,11 +404,11 @@ typedef struct llama_token_data_array {
 typedef struct llama_batch {
     int32_t n_tokens;
     llama_token *token;
-    float *embd;           /* must be NULL: embeddings as input are not supported yet */
+    float *embd;           /* [n_tokens][llama_model_n_embd] in place of tokens: token is NULL then; else NULL */
     llama_pos *pos;        /* NULL: each token follows the last one of its (first) sequence */
     int32_t *n_seq_id;     /* NULL: one each */
     llama_seq_id **seq_id; /* [i][j]: sequences that token i belongs to; NULL: sequence 0 */
-    int8_t *logits;        /* nonzero: this token's logits are wanted; NULL: the last token's only */
+    int8_t *logits;        /* nonzero: this token's logits are wanted; NULL: the last token's only. All are where embeddings are */
 } llama_batch;
 
 /* Replace a key of the file's metadata while loading. An array of these ends with an empty key. */
@@ -466,8 +468,8 @@ struct llama_context_params {
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
     enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
     enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED or LINEAR; NONE: a frequency scale of 1 */
-    enum llama_pooling_type pooling_type;         /* UNSPECIFIED or NONE */
-    enum llama_attention_type attention_type;     /* UNSPECIFIED or CAUSAL */
+    enum llama_pooling_type pooling_type;         /* UNSPECIFIED: the file's pooling_type, else NONE; RANK is refused */
+    enum llama_attention_type attention_type;     /* UNSPECIFIED: the file's attention.causal, else CAUSAL */
     enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
     float rope_freq_base;     /* 0: the model's */
     float rope_freq_scale;    /* 0: the model's; 0.5 stretches positions to twice the length */
@@ -483,7 +485,7 @@ struct llama_context_params {
     enum ggml_type type_v;    /* equal to type_k */
     ggml_abort_callback abort_callback; /* NULL: none */
     void *abort_callback_data;
-    bool embeddings;          /* must be false: embeddings as output are not supported yet */
+    bool embeddings;          /* as llama_set_embeddings */
     bool offload_kqv;                             /* ignored */
     bool no_perf;                                 /* ignored: counting costs two clock reads a call */
     bool op_offload;                              /* ignored */
@@ -950,22 +952,46 @@ LLAMA_API struct llama_batch llama_batch_init(int32_t n_tokens, int32_t embd, in
 LLAMA_API void llama_batch_free(struct llama_batch batch);
 
 /* Run the batch through the model and keep its keys and values. It may hold any number of tokens and any mix of
- * sequences. Returns 0; 1 when the cache has no room for all of it (last error BITNET_ERROR_CONTEXT); 2 when the
- * abort callback stopped it; negative for a wrong batch or another error. Anything but 0 leaves the cache as it
- * was, but logits of the batch before are gone. */
+ * sequences; without causal attention, at most n_ubatch tokens. Embeddings in place of tokens must be finite. Returns 0; 1
+ * when the cache has no room for all of it (last error BITNET_ERROR_CONTEXT); 2 when the abort callback stopped it; negative
+ * for a wrong batch or another error. Anything but 0 leaves the cache as it was, but logits and embeddings of the batch
+ * before are gone. */
 LLAMA_API int32_t llama_decode(struct llama_context *ctx, struct llama_batch batch);
 
-/* A batch that grows: llama.h's newer form. add_token returns the token's index in the batch, or a negative code.
- * set_pos with NULL takes a position back (the token then follows its sequence). No logits unless asked for. The
- * context must outlive it. */
+/* The batch alone: each token sees all tokens of its sequence in the batch, whatever llama_set_causal_attn says, and nothing
+ * of the cache; no key or value stays. Sequences begin at position 0. Every token leaves logits, and embeddings if the
+ * context gives them. At most n_ubatch tokens, for which the cache must have room meanwhile. Returns as llama_decode.
+ * (llama.cpp has encoders here; with a model that is none it ends the process.) */
+LLAMA_API int32_t llama_encode(struct llama_context *ctx, struct llama_batch batch);
+
+/* One embedding in (or, in other models, several rows: n_rows must be 1). data: float[llama_model_n_embd], finite; copied. */
+struct llama_embd {
+    const float *data;
+    size_t n_rows;
+    size_t n_embd; /* llama_model_n_embd */
+};
+
+/* A batch that grows: llama.h's newer form, ids and embeddings mixed. The context must outlive it. add_token and add_embd
+ * return the token's index in the batch, or -1 (no room or no memory), -2 (a wrong token or embedding), -3 (a wrong
+ * sequence), with a last error; so does add, of a token that set_embd_token still has to complete. The others return false +
+ * last error when they change nothing. add_seq: one more sequence that the token belongs to, at the same position.
+ * set_embd_token: this in place of the token's own embedding.   set_embd_state: no model of these architectures takes states
+ * beside its tokens, so always false.   set_pos: with NULL it takes a position back (the token then follows its sequence).
+ * set_output_*: both mean the same; no output unless asked for. */
 LLAMA_API struct llama_batch_ext *llama_batch_ext_init(struct llama_context *ctx);
 LLAMA_API void llama_batch_ext_free(struct llama_batch_ext *batch);
 LLAMA_API void llama_batch_ext_clear(struct llama_batch_ext *batch);
+LLAMA_API int32_t llama_batch_ext_add(struct llama_batch_ext *batch, llama_seq_id seq_id);
 LLAMA_API int32_t llama_batch_ext_add_token(struct llama_batch_ext *batch, llama_seq_id seq_id, llama_token id);
+LLAMA_API int32_t llama_batch_ext_add_embd(struct llama_batch_ext *batch, llama_seq_id seq_id, struct llama_embd embd);
+LLAMA_API bool llama_batch_ext_add_seq(struct llama_batch_ext *batch, int32_t idx, llama_seq_id seq_id);
+LLAMA_API bool llama_batch_ext_set_embd_token(struct llama_batch_ext *batch, int32_t idx, struct llama_embd embd);
+LLAMA_API bool llama_batch_ext_set_embd_state(struct llama_batch_ext *batch, int32_t idx, struct llama_embd embd);
 LLAMA_API bool llama_batch_ext_set_pos(struct llama_batch_ext *batch, int32_t idx, const llama_pos *pos);
 LLAMA_API bool llama_batch_ext_set_output_logits(struct llama_batch_ext *batch, int32_t idx, bool value);
+LLAMA_API bool llama_batch_ext_set_output_embd(struct llama_batch_ext *batch, int32_t idx, bool value);
 
-/* llama_decode for such a batch; type must be LLAMA_PROCESS_TYPE_DECODE. The batch is unchanged. */
+/* llama_decode or llama_encode for such a batch. The batch is unchanged. */
 LLAMA_API int32_t llama_process(
     struct llama_context *ctx, enum llama_process_type type, struct llama_batch_ext *batch);
 
@@ -975,12 +1001,36 @@ LLAMA_API int32_t llama_process(
  * number of threads: see bitnet_eval_n_threads at the end. */
 LLAMA_API int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past);
 
+/* The same with embeddings: embd: float[n_tokens][llama_model_n_embd], finite; read only. */
+LLAMA_API int llama_eval_embd(struct llama_context *ctx, float *embd, int32_t n_tokens, int32_t n_past);
+
 /* Logits that the last decode left: float[rows][llama_vocab_n_tokens], the tokens that asked, in the order of the
  * batch. They are computed when first read, by the context's threads: a program that only samples greedily never pays
  * for all of them (llama_sampler_sample). Valid until the next decode, writable. NULL + last error when there are none
  * or memory is short. _ith: of the batch's i-th token (which must have asked); negative i counts from the last row, -1. */
 LLAMA_API float *llama_get_logits(struct llama_context *ctx);
 LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
+
+/* Embeddings: what the last layer leaves of a token, normed, before the head; or one a sequence, pooled.
+ * set_embeddings: from the next decode on, every token of a batch leaves its embedding, and its logits too for whoever reads
+ * them (params.embeddings is the same from the start).   pooling_type: how the context pools (params.pooling_type, completed
+ * from the file); NONE for NULL.
+ * get_embeddings: float[tokens of the batch][llama_model_n_embd], get_embeddings_ith: of one, i as in
+ * llama_get_logits_ith; only in a context that does not pool.   get_embeddings_seq: float[llama_model_n_embd], pooled
+ * over the sequence's tokens in the last batch (one call should hold the whole text); only in one that does. Not normalized.
+ * All point into the context, are valid until its next decode, and are read only: logits may still be made of them. NULL +
+ * last error when there are none. The same bits for every n_ubatch, number of threads and neighbour in the batch. */
+LLAMA_API void llama_set_embeddings(struct llama_context *ctx, bool embeddings);
+LLAMA_API enum llama_pooling_type llama_pooling_type(const struct llama_context *ctx);
+LLAMA_API float *llama_get_embeddings(struct llama_context *ctx);
+LLAMA_API float *llama_get_embeddings_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API float *llama_get_embeddings_seq(struct llama_context *ctx, llama_seq_id seq_id);
+
+/* Causal: a token sees those before it (the start, unless params.attention_type or the file say otherwise). Not causal: it
+ * sees every token of its sequence that is in the cache or the batch, and a batch may hold at most n_ubatch tokens; what is in
+ * the cache already is not computed anew. From the next decode on. get: false + last error for NULL. */
+LLAMA_API void llama_set_causal_attn(struct llama_context *ctx, bool causal_attn);
+LLAMA_API bool llama_get_causal_attn(const struct llama_context *ctx);
 
 /* ------------------------------------------------------------------------------------------------
  * Memory: the KV cache and its sequences

@@ -74,9 +74,8 @@ REFUSED = {
     "type_k": (2, "type_k is 2, expected 1 (F16), 0 (F32) or 8 (Q8_0)"),
     "type_v": (30, "type_v is 30, expected 1 (F16), 0 (F32) or 8 (Q8_0)"),
     "ctx_type": (1, "ctx_type"),
-    "attention_type": (1, "attention_type: non-causal"),
-    "embeddings": (True, "embeddings"),
-    "pooling_type": (1, "pooling_type"),
+    "attention_type": (2, "attention_type: expected -1 (the model's), 0 (causal) or 1 (non-causal)"),
+    "pooling_type": (5, "pooling_type: expected -1 (the model's)"),
     "rope_scaling_type": (2, "rope_scaling_type: only none and linear"),
     "n_samplers": (1, "samplers"),
     "cb_eval": (ffi.cast("ggml_backend_sched_eval_callback", 1), "cb_eval"),
@@ -192,7 +191,8 @@ WRONG = {
     "negative n_tokens": (dict(token=[1], n_tokens=-1), "batch.n_tokens is -1"),
     "huge n_tokens": (dict(token=[1], n_tokens=2**31 - 1), "batch.n_tokens is 2147483647"),
     "no token array": (dict(n_tokens=1), "batch.token is NULL"),
-    "embeddings": (dict(n_tokens=1, embd=ffi.new("float[64]")), "batch.embd"),
+    "tokens and embeddings": (dict(token=[1], embd=ffi.new("float[32]")), "batch.token and batch.embd are both given"),
+    "an infinite embedding": (dict(n_tokens=1, embd=ffi.new("float[32]", [0, 0, float("inf")])), "batch.embd: number 2 of token 0 is inf"),
     "token below 0": (dict(token=[1, -1]), "batch.token[1] is -1, expected 0 to 279"),
     "token too large": (dict(token=[280]), "batch.token[0] is 280, expected 0 to 279"),
     "negative position": (dict(token=[1], pos=[-1]), "batch.pos[0] is -1"),
@@ -312,14 +312,17 @@ def test_batch_ext_positions(ctx, ext):
 
 def test_batch_ext_misuse(ctx, ext):
     for seq in (-1, 3):
-        assert lib.llama_batch_ext_add_token(ext, seq, 1) == ERROR and f"sequence {seq}, expected 0 to 2" in last_error()[1]
-    assert lib.llama_batch_ext_add_token(ext, 0, -5) == 0          # the token is checked by the decode
-    assert lib.llama_process(ctx, 1, ext) == ERROR and "batch.token[0] is -5" in last_error()[1]
-    assert lib.llama_process(ctx, lib.LLAMA_PROCESS_TYPE_ENCODE, ext) == ERROR and "only decode" in last_error()[1]
+        assert lib.llama_batch_ext_add_token(ext, seq, 1) == -3 and f"sequence {seq}, expected 0 to 2" in last_error()[1]
+    for token in (-5, -2, -1, 280):
+        assert lib.llama_batch_ext_add_token(ext, 0, token) == -2 and last_error()[1] == f"token {token}, expected 0 to 279"
+    assert lib.llama_process(ctx, 1, ext) == ERROR and "n_tokens is 0" in last_error()[1]
+    assert lib.llama_batch_ext_add(ext, 0) == 0
+    assert lib.llama_process(ctx, 1, ext) == ERROR and "token 0 of the batch has neither an id nor an embedding" in last_error()[1]
+    assert lib.llama_process(ctx, 2, ext) == ERROR and "type is 2, expected 0 (encode) or 1 (decode)" in last_error()[1]
     for idx in (-1, 1, 2**31 - 1):
         assert not lib.llama_batch_ext_set_output_logits(ext, idx, True)
         assert not lib.llama_batch_ext_set_pos(ext, idx, NULL)
-    assert lib.llama_batch_ext_init(NULL) == NULL and lib.llama_batch_ext_add_token(NULL, 0, 1) == ERROR
+    assert lib.llama_batch_ext_init(NULL) == NULL and lib.llama_batch_ext_add_token(NULL, 0, 1) == -2
     assert not lib.llama_batch_ext_set_pos(NULL, 0, NULL) and not lib.llama_batch_ext_set_output_logits(NULL, 0, True)
     lib.llama_batch_ext_clear(NULL)
     lib.llama_batch_ext_free(NULL)
@@ -442,6 +445,13 @@ ENTERING = {
     "llama_memory_seq_pos_max": lambda c, b: lib.llama_memory_seq_pos_max(lib.llama_get_memory(c), 0) == -1,
     "llama_get_logits": lambda c, b: lib.llama_get_logits(c) == NULL,
     "llama_get_logits_ith": lambda c, b: lib.llama_get_logits_ith(c, -1) == NULL,
+    "llama_encode": lambda c, b: lib.llama_encode(c, Batch([1]).pointer[0]) == THREAD,
+    "llama_eval_embd": lambda c, b: lib.llama_eval_embd(c, NULL, 1, 0) == THREAD,
+    "llama_set_embeddings": lambda c, b: lib.llama_set_embeddings(c, True) is None,
+    "llama_set_causal_attn": lambda c, b: lib.llama_set_causal_attn(c, False) is None,
+    "llama_get_embeddings": lambda c, b: lib.llama_get_embeddings(c) == NULL,
+    "llama_get_embeddings_ith": lambda c, b: lib.llama_get_embeddings_ith(c, 0) == NULL,
+    "llama_get_embeddings_seq": lambda c, b: lib.llama_get_embeddings_seq(c, 0) == NULL,
     "llama_perf_context_reset": lambda c, b: lib.llama_perf_context_reset(c) is None,
 }
 

@@ -150,7 +150,6 @@ def test_wrong_values(file, key, kind, value, sentence):
     ("llama.rope.scaling.type", STRING, "longrope", "key 'llama.rope.scaling.type' is 'longrope': only none, linear"),
     ("llama.rope.scaling.attn_factor", F32, 1.5, "key 'llama.rope.scaling.attn_factor' is 1.5: only 1 is supported"),
     ("llama.expert_count", U32, 8, "key 'llama.expert_count' is 8: mixture-of-experts models are not supported"),
-    ("llama.attention.causal", BOOL, False, "key 'llama.attention.causal' is false: models without causal attention are not supported"),
     ("llama.feed_forward_length", ARRAY, (U32, [256, 512]), "key 'llama.feed_forward_length' is 256 for layer 0 and 512 for layer 1"),
 ])
 def test_unsupported(file, key, kind, value, sentence):
@@ -181,7 +180,6 @@ def test_overrides(file):
         assert lib.llama_model_rope_freq_scale_train(m) == 0.125
         assert meta(m, "llama.context_length") == "512"
     assert "key 'llama.block_count' is -3, expected" in error_of(g, overrides={"llama.block_count": (INT, -3)})[1]
-    assert "is false" in error_of(g, overrides={"llama.attention.causal": (O_BOOL, False)})[1]
 
 
 # ---- tensors ----

@@ -1,16 +1,17 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
-# What moves a context: llama_decode, llama_process, llama_eval, and the logits they leave behind. A call either does its
-# work whole or leaves the context as it was.
-# May not: compute. Next: batch.pyx, kv_cache.pyx, forward.pyx, in the order of the calls here.
+# What moves a context: llama_decode, llama_encode, llama_process, llama_eval, and the logits they leave behind. A call either
+# does its work whole or leaves the context as it was.
+# May not: compute. Next: batch.pyx, kv_cache.pyx, forward.pyx, in the order of the calls here; api_embeddings.pyx for embeddings.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_forward,
-    bnf_head_logits,    bnf_kv_holds, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context,
-    llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
-    BITNET_EVAL_ERROR, LLAMA_PROCESS_TYPE_DECODE)
+    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail,
+    bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_set_aside,
+    bnf_kv, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context, llama_process_type_t, llama_token,
+    BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BITNET_EVAL_ERROR, BNF_BATCH_CLIENT,
+    BNF_BATCH_EXT, LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -60,16 +61,23 @@ cdef void no_room(const llama_context *ctx) noexcept nogil:
         bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages",
                  ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
 
-# The whole of a decode, with the context entered. llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
-cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noexcept nogil:
+# The whole of a decode, with the context entered. all: every token leaves a state. llama_decode's codes: 0, 1 no room, 2
+# aborted, or negative.
+cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef int rc
     ctx.n_outputs = 0
     ctx.logits_ready = 0
+    ctx.embeddings_ready = False
     ctx.screened.n = 0
-    rc = bnf_batch_prepare(ctx, client, follow, &ctx.batch)
+    rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)
     if rc != 0:
         return rc
+    ctx.batch.causal = causal
+    # A token that sees the ones behind it has to be computed with them.
+    if not causal and ctx.batch.n_tokens > <int32_t>ctx.params.n_ubatch:
+        return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected at most n_ubatch = %u where attention is not causal", ctx.batch.n_tokens,
+                        ctx.params.n_ubatch)
     rc = bnf_kv_reserve(&ctx.kv, &ctx.batch)
     if rc == BITNET_EVAL_ERROR:
         no_room(ctx)
@@ -82,8 +90,21 @@ cdef int decode(llama_context *ctx, const llama_batch *client, bool follow) noex
         bnf_kv_rollback(&ctx.kv, &ctx.batch)
         return rc
     ctx.n_outputs = ctx.batch.n_outputs
+    ctx.embeddings_ready = ctx.params.embeddings
     count(ctx, bnf_time_us() - start)
     return 0
+
+cdef int decode(llama_context *ctx, const llama_batch *client, int origin) noexcept nogil:
+    return run(ctx, client, origin, ctx.causal_attn, ctx.params.embeddings)
+
+# Each token sees all of its sequence in the batch and nothing else; no key or value stays.
+cdef int encode(llama_context *ctx, const llama_batch *client, int origin) noexcept nogil:
+    cdef bnf_kv kept
+    cdef int rc = bnf_kv_set_aside(&ctx.kv, &kept)
+    if rc == 0:
+        rc = run(ctx, client, origin, False, True)
+        bnf_kv_put_back(&ctx.kv, &kept)
+    return rc
 
 cdef int busy(const char *function) noexcept nogil:
     return bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
@@ -94,7 +115,17 @@ cdef public int32_t llama_decode(llama_context *ctx, llama_batch batch) noexcept
         return bnf_fail(BITNET_ERROR, b"llama_decode: ctx is NULL")
     if not bnf_context_enter(ctx):
         return busy(b"llama_decode")
-    rc = decode(ctx, &batch, False)
+    rc = decode(ctx, &batch, BNF_BATCH_CLIENT)
+    bnf_context_leave(ctx)
+    return rc
+
+cdef public int32_t llama_encode(llama_context *ctx, llama_batch batch) noexcept nogil:
+    cdef int rc
+    if ctx == NULL:
+        return bnf_fail(BITNET_ERROR, b"llama_encode: ctx is NULL")
+    if not bnf_context_enter(ctx):
+        return busy(b"llama_encode")
+    rc = encode(ctx, &batch, BNF_BATCH_CLIENT)
     bnf_context_leave(ctx)
     return rc
 
@@ -103,42 +134,53 @@ cdef public int32_t llama_process(llama_context *ctx, llama_process_type_t type,
     cdef int rc
     if ctx == NULL or batch == NULL:
         return bnf_fail(BITNET_ERROR, b"llama_process: %s is NULL", b"ctx" if ctx == NULL else b"batch")
-    if type != LLAMA_PROCESS_TYPE_DECODE:
-        return bnf_fail(BITNET_ERROR, b"llama_process: type is %d, and these models only decode (%d)", <int>type, <int>LLAMA_PROCESS_TYPE_DECODE)
+    if type != LLAMA_PROCESS_TYPE_DECODE and type != LLAMA_PROCESS_TYPE_ENCODE:
+        return bnf_fail(BITNET_ERROR, b"llama_process: type is %d, expected %d (encode) or %d (decode)", <int>type,
+                        <int>LLAMA_PROCESS_TYPE_ENCODE, <int>LLAMA_PROCESS_TYPE_DECODE)
     if not bnf_context_enter(ctx):
         return busy(b"llama_process")
-    memset(&client, 0, sizeof(client))
-    client.n_tokens = batch.n_tokens
-    client.token = batch.token
-    client.pos = batch.pos
-    client.seq_id = batch.seq_row
-    client.logits = batch.logits
-    rc = decode(ctx, &client, True)
+    client = bnf_batch_of_ext(batch)
+    rc = decode(ctx, &client, BNF_BATCH_EXT) if type == LLAMA_PROCESS_TYPE_DECODE else encode(ctx, &client, BNF_BATCH_EXT)
     bnf_context_leave(ctx)
     return rc
 
 # llama_eval of 2023: sequence 0 holds n_past tokens, then these; later ones are forgotten. Logits of the last token.
-cdef int evaluate(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
-    cdef llama_batch client
+cdef int evaluate(llama_context *ctx, const llama_batch *client, int32_t n_past) noexcept nogil:
     if n_past < 0 or (n_past > 0 and not bnf_kv_holds(&ctx.kv, 0, n_past - 1)):
         bnf_fail(BITNET_ERROR, b"n_past is %d, but the last position of sequence 0 is %d", n_past, ctx.kv.seqs[0].pos_max)
         return BITNET_EVAL_ERROR
-    memset(&client, 0, sizeof(client))
-    client.n_tokens = n_tokens
-    client.token = <llama_token *>tokens
-    if bnf_batch_check(ctx, &client) != 0:      # before anything is forgotten
+    if bnf_batch_check(ctx, client, BNF_BATCH_CLIENT) != 0:      # before anything is forgotten
         return BITNET_EVAL_ERROR
     bnf_kv_seq_rm(&ctx.kv, 0, n_past, 0x7fffffff)
-    return BITNET_EVAL_ERROR if decode(ctx, &client, False) != 0 else 0
+    return BITNET_EVAL_ERROR if decode(ctx, client, BNF_BATCH_CLIENT) != 0 else 0
 
 cdef public int llama_eval(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    cdef llama_batch client
     cdef int rc
     if ctx == NULL:
         bnf_fail(BITNET_ERROR, b"llama_eval: ctx is NULL")
         return BITNET_EVAL_ERROR
     if not bnf_context_enter(ctx):
         return busy(b"llama_eval")
-    rc = evaluate(ctx, tokens, n_tokens, n_past)
+    memset(&client, 0, sizeof(client))
+    client.n_tokens = n_tokens
+    client.token = <llama_token *>tokens
+    rc = evaluate(ctx, &client, n_past)
+    bnf_context_leave(ctx)
+    return rc
+
+cdef public int llama_eval_embd(llama_context *ctx, float *embd, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    cdef llama_batch client
+    cdef int rc
+    if ctx == NULL:
+        bnf_fail(BITNET_ERROR, b"llama_eval_embd: ctx is NULL")
+        return BITNET_EVAL_ERROR
+    if not bnf_context_enter(ctx):
+        return busy(b"llama_eval_embd")
+    memset(&client, 0, sizeof(client))
+    client.n_tokens = n_tokens
+    client.embd = embd
+    rc = evaluate(ctx, &client, n_past)
     bnf_context_leave(ctx)
     return rc
 
@@ -179,7 +221,7 @@ cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept 
         return NULL
     row = bnf_output_row(ctx, i)
     if row < 0:
-        no_row(ctx, i)
+        bnf_no_output_row(ctx, b"llama_get_logits_ith", i)
     elif bnf_head_logits(ctx) == 0:
         logits = ctx.logits + row * ctx.model.hp.n_vocab
     bnf_context_leave(ctx)
@@ -196,12 +238,12 @@ cdef public int64_t bnf_output_row(const llama_context *ctx, int32_t i) noexcept
     return ctx.batch.out_row[i] if i < ctx.batch.n_tokens else -1
 
 # Why bnf_output_row found none.
-cdef void no_row(const llama_context *ctx, int32_t i) noexcept nogil:
+cdef public void bnf_no_output_row(const llama_context *ctx, const char *function, int32_t i) noexcept nogil:
     if ctx.n_outputs == 0:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", i)
+        bnf_fail(BITNET_ERROR, b"%s(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", function, i)
     elif i < 0:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch left %d rows", i, ctx.n_outputs)
+        bnf_fail(BITNET_ERROR, b"%s(%d): the last batch left %d rows", function, i, ctx.n_outputs)
     elif i >= ctx.batch.n_tokens:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): the last batch had %d tokens", i, ctx.batch.n_tokens)
+        bnf_fail(BITNET_ERROR, b"%s(%d): the last batch had %d tokens", function, i, ctx.batch.n_tokens)
     else:
-        bnf_fail(BITNET_ERROR, b"llama_get_logits_ith(%d): token %d did not ask for logits (batch.logits)", i, i)
+        bnf_fail(BITNET_ERROR, b"%s(%d): token %d did not ask for logits (batch.logits)", function, i, i)

@@ -34,11 +34,15 @@ cdef inline float softmax_scale(const bnf_hparams *hp) noexcept nogil:
 cdef inline const bnf_seq *sequence_of(const bnf_step *step, int64_t t) noexcept nogil:
     return &step.ctx.kv.seqs[step.batch.seq[(step.begin + t) * step.batch.seq_stride]]
 
-# Pages that token t may see, as numbers from 0: up to the one that holds its own position. Where tables lie above its sequence's own
+# The last position that token t may see: its own, or the last of its sequence.
+cdef inline int32_t last_position(const bnf_step *step, int64_t t) noexcept nogil:
+    return step.batch.pos[step.begin + t] if step.batch.causal else sequence_of(step, t).pos_max
+
+# Pages that token t may see, as numbers from 0: up to the one that holds its last position. Where tables lie above its sequence's own
 # (bnf_types.h), theirs come first, from the topmost on, n_indexes numbers each.
 cdef int64_t n_visible_pages(const bnf_step *step, int64_t t) noexcept nogil:
     cdef const bnf_kv *kv = &step.ctx.kv
-    cdef int64_t n = step.batch.pos[step.begin + t] // BNF_KV_PAGE + 1
+    cdef int64_t n = last_position(step, t) // BNF_KV_PAGE + 1
     cdef int32_t above = sequence_of(step, t).above
     while above >= 0:
         n += step.n_indexes
@@ -88,14 +92,14 @@ cdef public void bnf_attention_plan(bnf_step *step, int nth) noexcept nogil:
     cdef int64_t t
     step.n_indexes = 0
     for t in range(step.n):
-        step.n_indexes = max(step.n_indexes, step.batch.pos[step.begin + t] // BNF_KV_PAGE + 1)
+        step.n_indexes = max(step.n_indexes, last_position(step, t) // BNF_KV_PAGE + 1)
     s.first_pair[0] = 0
     for t in range(step.n):
         most = max(most, n_visible_pages(step, t))
         s.first_pair[t + 1] = s.first_pair[t] + n_head_kv * n_visible_pages(step, t)
     if nth > 1 and most > s.n_partial:
         step.attention = BNF_ATTN_TILES
-    elif tokens_are_apart(step):
+    elif step.batch.causal and tokens_are_apart(step):
         step.attention = BNF_ATTN_PAGES_ALONE
     else:
         step.attention = BNF_ATTN_PAGES if nth > 1 and step.n * n_head_kv < 4 * nth else BNF_ATTN_TILES
@@ -142,18 +146,18 @@ cdef public void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t
 # Slots of page `number` that token t sees; *page: the page, -1: none. A number that is beyond the token's own is another token's of
 # its tile.
 cdef inline uint64_t visible_slots(const bnf_step *step, int64_t t, int64_t number, int32_t *page) noexcept nogil:
-    cdef int32_t pos = step.batch.pos[step.begin + t]
+    cdef int32_t last = last_position(step, t)
     cdef const bnf_seq_page *entry
     cdef int64_t index
     page[0] = -1
     if number >= n_visible_pages(step, t):
         return 0
     entry = entry_of(step, t, number, &index)
-    if entry == NULL or index > pos // BNF_KV_PAGE:
+    if entry == NULL or index > last // BNF_KV_PAGE:
         return 0
     page[0] = entry.page
-    if index == pos // BNF_KV_PAGE:
-        return entry.mask & ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - pos % BNF_KV_PAGE)
+    if index == last // BNF_KV_PAGE:
+        return entry.mask & ~<uint64_t>0 >> (BNF_KV_PAGE - 1 - last % BNF_KV_PAGE)
     return entry.mask
 
 # Keys and values of a page, for one kv head.

@@ -37,7 +37,8 @@ cdef extern from "bitnet_ffi.h" nogil:
         LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_LINEAR
         LLAMA_ROPE_SCALING_TYPE_YARN, LLAMA_ROPE_SCALING_TYPE_LONGROPE
     ctypedef enum llama_pooling_type_t "enum llama_pooling_type":
-        LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_POOLING_TYPE_NONE
+        LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_CLS
+        LLAMA_POOLING_TYPE_LAST, LLAMA_POOLING_TYPE_RANK
     ctypedef enum llama_attention_type_t "enum llama_attention_type":
         LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL
     ctypedef enum llama_flash_attn_type_t "enum llama_flash_attn_type":
@@ -82,6 +83,10 @@ cdef extern from "bitnet_ffi.h" nogil:
         int32_t *n_seq_id
         llama_seq_id **seq_id
         int8_t *logits
+    ctypedef struct llama_embd "struct llama_embd":
+        const float *data
+        size_t n_rows
+        size_t n_embd
     ctypedef struct llama_model_kv_override "struct llama_model_kv_override":
         llama_kv_override_type_t tag
         char key[128]
@@ -392,7 +397,7 @@ cdef extern from "bnf_types.h" nogil:
     enum:
         BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL
         BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_GGUF_U64, BNF_GGUF_I64, BNF_GGUF_F64, BNF_N_GGUF_TYPES
-        BNF_MAX_LAYERS, BNF_MAX_SEQUENCES
+        BNF_MAX_LAYERS, BNF_MAX_SEQUENCES, BNF_TOKEN_EMBD, BNF_BATCH_MAX_TOKENS
         BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158
         BNF_FFN_SILU, BNF_FFN_RELU2
     ctypedef struct bnf_str "struct bnf_str":
@@ -445,6 +450,8 @@ cdef extern from "bnf_types.h" nogil:
         int32_t dv
         int32_t n_rot
         int32_t rope_neox
+        int32_t causal
+        int32_t pooling
         float rope_base
         float rope_scale
         float rms_eps
@@ -533,6 +540,8 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_tokens
         int32_t n_outputs
         const int32_t *token
+        const float *embd
+        bool causal
         int32_t *pos
         int32_t *n_seq
         int32_t *seq
@@ -541,9 +550,14 @@ cdef extern from "bnf_types.h" nogil:
     ctypedef struct llama_batch_ext "struct llama_batch_ext":
         int32_t n_tokens
         int32_t cap
+        int32_t n_embd
+        int32_t n_vocab
         int32_t n_seq_max
         llama_token *token
+        float *embd
         llama_pos *pos
+        int32_t *n_seq
+        int32_t seq_stride
         llama_seq_id *seq
         llama_seq_id **seq_row
         int8_t *logits
@@ -622,6 +636,9 @@ cdef extern from "bnf_context.h" nogil:
         float **outgrown
         int32_t n_outgrown
         int32_t n_outputs
+        bool causal_attn
+        bool embeddings_ready
+        float *pooled
         ggml_abort_callback abort_callback
         void *abort_data
         bnf_perf perf
@@ -695,11 +712,18 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_kv_undo(bnf_kv *kv, const bnf_kv *tables)
     int bnf_kv_move(llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, int32_t delta, int32_t divisor)
 
-    int bnf_batch_check(const llama_context *ctx, const llama_batch *client)
-    int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, bool follow, bnf_batch *out)
+    int bnf_kv_set_aside(bnf_kv *kv, bnf_kv *kept)
+    void bnf_kv_put_back(bnf_kv *kv, const bnf_kv *kept)
+
+    enum:
+        BNF_BATCH_CLIENT, BNF_BATCH_EXT
+    int bnf_batch_check(const llama_context *ctx, const llama_batch *client, int origin)
+    int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, int origin, bool all, bnf_batch *out)
+    llama_batch bnf_batch_of_ext(const llama_batch_ext *batch)
     void bnf_operand_row(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n)
     bnf_act bnf_operand(const bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n)
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
+    void bnf_no_output_row(const llama_context *ctx, const char *function, int32_t i)
     int bnf_head_logits(llama_context *ctx)
     int bnf_head_init(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)

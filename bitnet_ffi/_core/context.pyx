@@ -15,8 +15,8 @@ from bitnet_ffi._core.bnf cimport (
     llama_context_params, llama_model,
     BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0,
     BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0,
-    LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
-    LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_UNSPECIFIED,
+    LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
+    LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, llama_pooling_type_t,
     LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
 
 cdef extern from "bnf_calls.h":
@@ -80,10 +80,10 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d, as type_k is", <int>p.type_v, <int>p.type_k)
     if p.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT:
         return refuse(b"ctx_type: only LLAMA_CONTEXT_TYPE_DEFAULT is supported")
-    if p.attention_type == LLAMA_ATTENTION_TYPE_NON_CAUSAL:
-        return refuse(b"attention_type: non-causal attention is not supported")
-    if p.embeddings or (p.pooling_type != LLAMA_POOLING_TYPE_UNSPECIFIED and p.pooling_type != LLAMA_POOLING_TYPE_NONE):
-        return refuse(b"embeddings, pooling_type: embeddings as output are not supported")
+    if p.attention_type < LLAMA_ATTENTION_TYPE_UNSPECIFIED or p.attention_type > LLAMA_ATTENTION_TYPE_NON_CAUSAL:
+        return refuse(b"attention_type: expected -1 (the model's), 0 (causal) or 1 (non-causal)")
+    if p.pooling_type < LLAMA_POOLING_TYPE_UNSPECIFIED or p.pooling_type > LLAMA_POOLING_TYPE_RANK:
+        return refuse(b"pooling_type: expected -1 (the model's), 0 (none), 1 (mean), 2 (first) or 3 (last)")
     if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
             and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
         return refuse(b"rope_scaling_type: only none and linear are supported")
@@ -110,6 +110,12 @@ cdef void complete_params(llama_context_params *p, const bnf_hparams *hp) noexce
         p.n_threads = bnf_pool_limit()
     if p.n_threads_batch <= 0:
         p.n_threads_batch = p.n_threads
+    if p.pooling_type == LLAMA_POOLING_TYPE_UNSPECIFIED:
+        p.pooling_type = <llama_pooling_type_t>hp.pooling
+    if p.pooling_type == LLAMA_POOLING_TYPE_UNSPECIFIED:
+        p.pooling_type = LLAMA_POOLING_TYPE_NONE
+    if p.attention_type == LLAMA_ATTENTION_TYPE_UNSPECIFIED:
+        p.attention_type = LLAMA_ATTENTION_TYPE_CAUSAL if hp.causal else LLAMA_ATTENTION_TYPE_NON_CAUSAL
 
 # Radians per position with the caller's base or scale; NULL in ctx.own_rope_freqs when the model's table serves.
 cdef int make_rope_freqs(llama_context *ctx) noexcept nogil:
@@ -244,6 +250,10 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     if ctx.params.type_k == GGML_TYPE_Q8_0 and (ctx.model.hp.dk % BNF_KV_BLOCK or ctx.model.hp.dv % BNF_KV_BLOCK):
         return bnf_fail(BITNET_ERROR, b"a Q8_0 cache takes heads in blocks of %d, but the model's are %d (keys) and %d (values) wide",
                         <int>BNF_KV_BLOCK, ctx.model.hp.dk, ctx.model.hp.dv)
+    if ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK:
+        return bnf_fail(BITNET_ERROR, b"pooling_type is %d (rank), and the model has no classifier (cls.weight) to rank with",
+                        <int>LLAMA_POOLING_TYPE_RANK)
+    ctx.causal_attn = ctx.params.attention_type == LLAMA_ATTENTION_TYPE_CAUSAL
     ctx.abort_callback = params.abort_callback
     ctx.abort_data = params.abort_callback_data
     rc = make_team(ctx, max(ctx.params.n_threads, ctx.params.n_threads_batch))
@@ -300,6 +310,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.next_pos)
     bnf_release(ctx.scratch.memory)
     bnf_release(ctx.hidden)
+    bnf_release(ctx.pooled)
     bnf_release(ctx.screen_memory)
     bnf_release(ctx.upper)
     bnf_release(ctx.exact)

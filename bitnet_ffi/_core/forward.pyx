@@ -7,10 +7,12 @@
 # Source of the graphs: BitNet b1.58 (arXiv 2402.17764) and Llama as llama.cpp's and bitnet.cpp's GGUF files expect them.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_dequantize, bnf_hparams, bnf_layer,
     bnf_linear, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store,
-    bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2)
+    bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2,
+    BNF_TOKEN_EMBD)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -136,12 +138,17 @@ cdef inline void gate_rows(const member_t *me, float *gate, const float *up, lon
 
 # ---- the pass ----
 
-# x = embedding of the token.
+# x = embedding of the token, or the one that the batch gives in its place.
 cdef void embed(const member_t *me, int64_t t) noexcept nogil:
     cdef const llama_model *model = me.step.ctx.model
+    cdef const bnf_batch *batch = me.step.batch
     cdef int64_t n_embd = model.hp.n_embd
-    bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale,
-                   <int64_t>me.step.batch.token[me.step.begin + t] * n_embd, n_embd, me.s.x + t * n_embd)
+    cdef int64_t i = me.step.begin + t
+    if batch.token == NULL or batch.token[i] == BNF_TOKEN_EMBD:
+        memcpy(me.s.x + t * n_embd, batch.embd + i * n_embd, <size_t>n_embd * sizeof(float))
+    else:
+        bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale, batch.token[i] * n_embd, n_embd,
+                       me.s.x + t * n_embd)
 
 # cos and sin of the angles of the token's position.
 cdef void turn(const member_t *me, int64_t t) noexcept nogil:

@@ -526,3 +526,35 @@ cdef public void bnf_kv_seq_keep(bnf_kv *kv, int32_t seq) noexcept nogil:
     for i in range(kv.n_seq_max):
         if i != seq:
             bnf_kv_seq_rm(kv, i, 0, 0x7fffffff)
+
+# ---- sequences for a while ----
+
+# What a call computes and does not keep (llama_encode) lives in pages that are free, under sequences of its own. kept: the cache as it
+# was; of it, the tables come back.
+cdef public int bnf_kv_set_aside(bnf_kv *kv, bnf_kv *kept) noexcept nogil:
+    cdef bnf_seq *seqs = <bnf_seq *>bnf_alloc_array(<size_t>kv.n_seq_max, sizeof(bnf_seq))
+    cdef int32_t i
+    if seqs == NULL:
+        return BITNET_ERROR_MEMORY
+    for i in range(kv.n_seq_max):
+        seqs[i].pos_min = -1
+        seqs[i].pos_max = -1
+        seqs[i].above = -1
+    kept[0] = kv[0]
+    kv.seqs = seqs
+    kv.n_tables = kv.n_seq_max
+    kv.cap_tables = kv.n_seq_max
+    kv.free_table = -1
+    return 0
+
+cdef public void bnf_kv_put_back(bnf_kv *kv, const bnf_kv *kept) noexcept nogil:
+    cdef int32_t i
+    for i in range(kv.n_seq_max):
+        bnf_kv_seq_rm(kv, i, 0, 0x7fffffff)
+    for i in range(kv.n_tables):
+        bnf_release(kv.seqs[i].pages)
+    bnf_release(kv.seqs)
+    kv.seqs = kept.seqs
+    kv.n_tables = kept.n_tables
+    kv.cap_tables = kept.cap_tables
+    kv.free_table = kept.free_table

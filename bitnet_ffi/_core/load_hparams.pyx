@@ -9,7 +9,7 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, BNF_GGUF_ARRAY, BNF_GGUF_U32, BNF_GGUF_I32,
     BNF_MAX_LAYERS, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_FFN_SILU, BNF_FFN_RELU2,
-    BNF_SHOWN_SIZE, bnf_str, bnf_gguf_kv, bnf_hparams, llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
+    BNF_SHOWN_SIZE, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, bnf_str, bnf_gguf_kv, bnf_hparams, llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
     bnf_gguf_find, bnf_gguf_u32, bnf_gguf_f32, bnf_gguf_bool, bnf_gguf_str)
 from bitnet_ffi._core.bnf_load cimport (
     BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH, bnf_loader)
@@ -169,9 +169,21 @@ cdef int load_attention(const bnf_loader *loader, bnf_hparams *hp) noexcept nogi
         code = bnf_gguf_bool(loader.model.gguf, key_of(loader, "attention.causal", key), &causal)
     if code < 0:
         return code
-    if not causal:
-        return bnf_fail(BITNET_ERROR_LOAD, "key '%s' is false: models without causal attention are not supported", key)
+    hp.causal = causal
     return 0
+
+# How the states of a text become one embedding, if the file says it.
+cdef int load_pooling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
+    cdef char key[KEY_SIZE]
+    cdef uint32_t value = 0
+    cdef int code = bnf_gguf_u32(loader.model.gguf, key_of(loader, "pooling_type", key), &value)
+    hp.pooling = LLAMA_POOLING_TYPE_UNSPECIFIED
+    if code <= 0:
+        return code
+    code = check_range(key, value, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK)
+    if code == 0:
+        hp.pooling = <int32_t>value
+    return code
 
 # The factor by which positions are stretched: none, or linear. Llama 3's scaling is the tensor rope_freqs.weight.
 cdef int load_rope_scaling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
@@ -260,6 +272,8 @@ cdef public int bnf_load_hparams(bnf_loader *loader) noexcept nogil:
         code = load_attention(loader, hp)
     if code == 0:
         code = load_rope(loader, hp)
+    if code == 0:
+        code = load_pooling(loader, hp)
     if code == 0:
         code = refuse_experts(loader)
     if code == 0:

@@ -1,0 +1,94 @@
+"""Embeddings beside llama.cpp itself, where llama-cpp-python is: the same random model, F32 throughout, pooled and not, causal or not.
+
+Next: test_embeddings.py, which needs no peer.
+"""
+import ctypes as C
+
+import numpy as np
+import pytest
+
+from bitnet_ffi import Model
+from bitnet_ffi._ffi import ffi, lib
+from engine_abi import decode, init
+from gguf_writer import tiny_model
+
+llama_cpp = pytest.importorskip("llama_cpp")
+E = 64
+TEXT = [(11 * i * i + 5 * i + 3) % 280 for i in range(80)]
+FIELDS = dict(n_ctx=256, embeddings=True, type_k=0, type_v=0)
+
+
+@llama_cpp.llama_log_callback
+def quiet(*_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    path = tiny_model(n_layer=2, n_embd=E, n_ff=96, n_head=2, n_head_kv=1, n_vocab=280, n_ctx=512, head="f32").write(
+        tmp_path_factory.mktemp("peer") / "tiny.gguf")
+    llama_cpp.llama_log_set(quiet, None)
+    theirs = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
+    with Model(path) as ours:
+        yield ours._pointer, theirs
+    llama_cpp.llama_model_free(theirs)
+
+
+def their_context(model, **fields):
+    params = llama_cpp.llama_context_default_params()
+    for name, value in {**FIELDS, "n_threads": 1, "flash_attn_type": 0, **fields}.items():
+        setattr(params, name, value)
+    return llama_cpp.llama_init_from_model(model, params)
+
+
+def their_decode(ctx, tokens=None, embd=None):
+    n = len(tokens if embd is None else embd)
+    batch = llama_cpp.llama_batch_init(n, 0 if embd is None else E, 1)
+    for i in range(n):
+        if embd is None:
+            batch.token[i] = tokens[i]
+        batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = i, 1, 0, 1
+    if embd is not None:
+        C.memmove(batch.embd, embd.tobytes(), embd.nbytes)
+    batch.n_tokens = n
+    assert llama_cpp.llama_decode(ctx, batch) == 0
+    llama_cpp.llama_batch_free(batch)
+
+
+def close(ours, theirs, n=E):
+    ours = np.frombuffer(ffi.buffer(ours, 4 * n), np.float32)
+    theirs = np.ctypeslib.as_array(C.cast(theirs, C.POINTER(C.c_float)), (n,))
+    cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+    assert cosine > 0.99999 and np.allclose(ours, theirs, rtol=0, atol=1e-3)     # theirs rounds differently, layer after layer
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_embeddings_of_tokens(both, causal):
+    ours, theirs = init(both[0], **FIELDS), their_context(both[1])
+    lib.llama_set_causal_attn(ours, causal)
+    llama_cpp.llama_set_causal_attn(theirs, causal)
+    assert decode(ours, TEXT) == 0
+    their_decode(theirs, TEXT)
+    for i in range(len(TEXT)):
+        close(lib.llama_get_embeddings_ith(ours, i), llama_cpp.llama_get_embeddings_ith(theirs, i))
+    close(lib.llama_get_logits(ours), llama_cpp.llama_get_logits(theirs), 280 * len(TEXT))
+    llama_cpp.llama_free(theirs)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_pooled(both, kind):
+    ours, theirs = (make(model, **FIELDS, pooling_type=kind) for make, model in zip((init, their_context), both))
+    assert decode(ours, TEXT) == 0 and lib.llama_pooling_type(ours) == llama_cpp.llama_pooling_type(theirs) == kind
+    their_decode(theirs, TEXT)
+    close(lib.llama_get_embeddings_seq(ours, 0), llama_cpp.llama_get_embeddings_seq(theirs, 0))
+    llama_cpp.llama_free(theirs)
+
+
+def test_embeddings_in(both):
+    rows = np.random.default_rng(1).normal(0, 1, (20, E)).astype(np.float32)
+    ours, theirs = init(both[0], **FIELDS), their_context(both[1])
+    batch = ffi.new("struct llama_batch *", {"n_tokens": 20, "embd": ffi.cast("float *", ffi.from_buffer(rows))})
+    assert lib.llama_decode(ours, batch[0]) == 0
+    their_decode(theirs, embd=rows)
+    close(lib.llama_get_embeddings(ours), llama_cpp.llama_get_embeddings(theirs), 20 * E)
+    llama_cpp.llama_free(theirs)
