@@ -1,8 +1,8 @@
 """What is measured, in which order, and what a number is compared with.
 
 A cell is one test with one number of threads, sequences and tokens of context. Tests are pp128 (a prompt of 128 tokens),
-tg32 (32 steps of decoding) and lg32 (the same, reading all logits). The engines take turns at every repetition, so that
-other work on the machine meets all of them. Next: loads.py, report.py.
+tg32 (32 steps of decoding), sm32 (the same, drawing tokens at a temperature) and lg32 (the same, reading all logits). The
+engines take turns at every repetition, so that other work on the machine meets all of them. Next: loads.py, report.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .roofs import Roof
 from .worker import Worker
 
 
-SHORT = {"prompt": "pp", "generate": "tg", "logits": "lg"}  # what a worker is asked for -> the test's name
+SHORT = {"prompt": "pp", "generate": "tg", "draws": "sm", "logits": "lg"}  # what a worker is asked for -> the test's name
 LEAST_REPEATS, LONG_CELL_S = 3, 30   # a cell that has taken so long, over all engines, is not repeated more often than this
 
 
@@ -72,6 +72,7 @@ def all_tests(threads: list[int], prompts: list[int], n_generate: int, batches: 
                 for n in prompts:
                     yield Test("prompt", n, n_threads, batch, context)
                 yield Test("logits", n_generate, n_threads, batch, context)
+                yield Test("draws", n_generate, n_threads, batch, context)
             yield Test("generate", n_generate, n_threads, batch, context)
 
 

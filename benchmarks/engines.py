@@ -51,6 +51,7 @@ class BitnetFfi:
     def open(self, n_ctx: int, n_seq: int, n_threads: int, kv_type: str) -> None:
         self.context = self.model.context(n_ctx=n_ctx * n_seq, n_seq_max=n_seq, n_threads=n_threads, kv_type=kv_type)
         self.sampler = self.package.Sampling(greedy=True).build(self.model)
+        self.noise = self.package.Sampling(temperature=0.8, top_k=0, top_p=1, min_p=0, seed=1).build(self.model)
 
     def set_threads(self, n: int) -> None:
         self.context.n_threads = n
@@ -60,6 +61,9 @@ class BitnetFfi:
 
     def sample(self, row: int) -> int:
         return self.sampler.sample(self.context, row)
+
+    def draw(self, row: int) -> int:
+        return self.noise.sample(self.context, row)
 
     def logits(self, row: int) -> np.ndarray:
         return self.context.logits(row)
@@ -115,6 +119,9 @@ class LlamaCpp:
             raise RuntimeError(f"llama.cpp cannot make a context of {params.n_ctx} tokens")
         self.memory = api.llama_get_memory(self.context)
         self.sampler = api.llama_sampler_init_greedy()
+        self.chance = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        for member in (api.llama_sampler_init_temp(0.8), api.llama_sampler_init_dist(1)):
+            api.llama_sampler_chain_add(self.chance, member)
         self.batch = api.llama_batch_init(2048, 0, 1)
 
     def set_threads(self, n: int) -> None:
@@ -137,6 +144,9 @@ class LlamaCpp:
     def sample(self, row: int) -> int:
         return self.api.llama_sampler_sample(self.sampler, self.context, row)
 
+    def draw(self, row: int) -> int:
+        return self.api.llama_sampler_sample(self.chance, self.context, row)
+
     def logits(self, row: int) -> np.ndarray:
         return np.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, row), (self.n_vocab,))
 
@@ -147,6 +157,7 @@ class LlamaCpp:
     def close(self) -> None:
         self.api.llama_batch_free(self.batch)
         self.api.llama_sampler_free(self.sampler)
+        self.api.llama_sampler_free(self.chance)
         self.api.llama_free(self.context)
 
     def unload(self) -> None:

@@ -47,6 +47,7 @@ def _ratios(prompt: float, decode: tuple[float, float], tests: tuple[str, str, s
 # The machine's best kernel table on ternary weights; llama.cpp's file of the same weights is TQ2_0.
 BEST = [*_ratios(3.3, (1.5, 1.7)), *(Gate("mac", 0.75, "pp512", n) for n in (1, 2)),
         *(Gate("read", 0.88, "tg16", n) for n in (1, 2)), *(Gate("peer", 1.25, "lg16", n) for n in (1, 2)),
+        Gate("peer", 1.5, "sm16", 1), Gate("peer", 1.7, "sm16", 2),
         *(Gate("single", 3.5, "tg16", n, batch=8) for n in (1, 2)),
         Gate("seconds", 0.6, "load", mode="in place"), Gate("seconds", 1.5, "load", mode="repacked"),
         Gate("memory", 1.25, "load", mode="repacked"),

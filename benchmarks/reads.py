@@ -19,7 +19,7 @@ KV_BYTES = {"f16": 2.0, "f32": 4.0, "q8_0": 34 / 32}
 
 @dataclass(frozen=True)
 class Reads:
-    """layers, choose, logits: bytes of all layers, and of the head for a greedy choice or for all logits; n_weights: multiply-adds of
+    """layers, choose, logits: bytes of all layers, and of the head to choose a token or for all logits; n_weights: multiply-adds of
     a token in the layers; kv_numbers: keys and values of a position in all layers."""
 
     layers: int
@@ -29,8 +29,8 @@ class Reads:
     kv_numbers: int
 
     def step(self, what: str, *, batch: int, positions: float, kv_type: str) -> float:
-        """Bytes of one decode and what follows it ("prompt", "generate" or "logits"): every layer and the head once, and the keys and
-        values of `positions` in each sequence. Norms (under 0.1 %) and activations, which stay in the caches, are not counted."""
+        """Bytes of one decode and what follows it ("prompt", "generate", "draws" or "logits"): every layer and the head once, and the
+        keys and values of `positions` in each sequence. Norms (under 0.1 %) and activations, which stay in the caches, are not counted."""
         head = self.logits if what == "logits" else self.choose
         return self.layers + head + self.kv_numbers * KV_BYTES[kv_type] * positions * batch
 

@@ -149,6 +149,10 @@ class Session:
         """Seconds for n steps; each gives every sequence one token, the greedy choice of the step before, as users do."""
         return self._steps(n, n_threads, self.engine.sample)
 
+    def draws(self, n: int, n_threads: int) -> float:
+        """As generate(), each token drawn from the softmax at a temperature of 0.8."""
+        return self._steps(n, n_threads, self.engine.draw)
+
     def logits(self, n: int, n_threads: int) -> float:
         """As generate(), by callers that look at all logits: whatever an engine saves when it is asked for a token only, it
         cannot save here."""

@@ -236,7 +236,7 @@ def test_run_writes_a_document_of_the_stated_form(run):
     _, document = run
     report.check_form(document)
     keys = {(cell["test"], cell["threads"], cell["batch"], cell["context"]) for cell in document["cells"]}
-    assert keys == {(test, threads, 1, context) for test in ("pp16", "tg3", "lg3") for threads in (1, 2) for context in (0, 40)} | {
+    assert keys == {(test, threads, 1, context) for test in ("pp16", "tg3", "sm3", "lg3") for threads in (1, 2) for context in (0, 40)} | {
         ("tg3", threads, 2, 0) for threads in (1, 2)}
     assert all(len(cell["seconds"]) == 2 and min(cell["seconds"]) > 0 for cell in document["cells"])
     assert document["engines"][0]["kernels"]
@@ -254,7 +254,7 @@ def test_both_ways_to_load_are_timed(run):
 def test_run_prints_each_cell(run):
     printed, document = run
     assert "of read" in printed and document["engines"][0]["kernels"] in printed
-    assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
+    assert sum(line.startswith("bitnet_ffi") and any(test in line for test in ("pp16", "tg3", "sm3", "lg3")) for line in printed.splitlines()) == len(document["cells"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -333,7 +333,7 @@ def test_a_file_is_measured_by_its_own_name(tmp_path):
     assert result.exit_code == 0, result.output
     document = json.loads(out.read_text())
     assert document["model"]["name"] == "my-model" and document["model"]["n_weights"] == LLAMA.n_ternary
-    assert {cell["test"] for cell in document["cells"]} == {"pp128", "tg16", "lg16"}
+    assert {cell["test"] for cell in document["cells"]} == {"pp128", "tg16", "sm16", "lg16"}
 
 
 def test_a_file_that_is_no_model(tmp_path):

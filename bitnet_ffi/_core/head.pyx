@@ -297,7 +297,7 @@ cdef bint is_among(const bnf_shortlist *wanted, long token) noexcept nogil:
     return False
 
 # The largest logit / t + noise. Each thread's most promising row that nothing changes becomes exact and sets a mark, which rises as rows
-# whose bound reaches it become exact.
+# whose bound reaches it become exact. On that real head 4 logits are computed in the median and 49 at most (t = 1; 2 and 32 at 0.7).
 cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
     cdef shortlist_t *job = <shortlist_t *>arg
     cdef llama_context *ctx = job.ctx
