@@ -72,14 +72,14 @@ struct bnf_key_slot { /* open addressing, linear probing; n_key_slots is a power
     uint32_t token;   /* token + 1, 0: empty */
 };
 
-struct bnf_merge { /* a line of the merge list that can apply; its index is its rank, smaller first */
-    uint32_t left, right;
+struct bnf_merge { /* a line of the merge list that can apply; open addressing, a look-up touches one cache line */
+    uint64_t pair;    /* left token << 32 | right token */
+    uint32_t rank;    /* + 1, smaller first; 0: an empty slot */
     uint32_t token;   /* what the pair becomes */
 };
 
-struct bnf_merge_slot { /* by the pair of tokens; n_merge_slots is a power of two and at least 1.5 times the merges */
-    uint32_t tag;     /* lower half of the hash */
-    uint32_t merge;   /* its index + 1, 0: empty */
+struct bnf_byte_pair { /* the same for two single bytes, where every word begins */
+    uint32_t rank, token;
 };
 
 #define BNF_NO_TOKEN UINT32_MAX
@@ -108,9 +108,12 @@ struct bnf_vocab {
     struct bnf_key_slot *key_slots;
     uint32_t n_key_slots;
     uint32_t max_key_len;
-    struct bnf_merge *merges;   /* [n_merges] by rank */
-    struct bnf_merge_slot *merge_slots;
+    struct bnf_merge *merge_slots; /* BPE: n_merge_slots is a power of two and at least 1.5 times n_merges */
     uint32_t n_merges, n_merge_slots;
+    struct bnf_byte_pair *byte_pairs; /* BPE: [left << 8 | right] */
+    uint32_t *crossings;        /* BPE: [last byte << 8 | first byte], see bnf_crossing */
+    uint32_t *seed_least;       /* BPE: [BNF_N_SEEDS] lowest rank + 1 of merges of the whole character, not behind a space; 0: none */
+    uint64_t *seeds;            /* BPE: [BNF_N_SEEDS] memo of bnf_seed_find; 0: not known */
     uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. SPM: <0xHH> or BNF_NO_TOKEN */
 
     int32_t *specials;          /* tokens that are looked for in the text before it is cut into words, sorted by their bytes */
@@ -297,33 +300,77 @@ static inline uint32_t bnf_key_find_bytes(const struct bnf_vocab *v, const uint8
     return bnf_key_find(v, &key);
 }
 
-static inline uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
-{
-    return bnf_hash_mix(seed, (uint64_t)left << 32 | right);
-}
-
 /* The slot of a pair of tokens, or the empty one where it belongs; h is the pair's hash. */
-static inline struct bnf_merge_slot *bnf_merge_slot(const struct bnf_vocab *v, uint32_t left, uint32_t right, uint64_t h)
+static inline struct bnf_merge *bnf_merge_slot(const struct bnf_vocab *v, uint64_t pair, uint64_t h)
 {
     const uint32_t mask = v->n_merge_slots - 1;
     uint32_t i = (uint32_t)(h >> 32) & mask;
-    for (; v->merge_slots[i].merge != 0; i = (i + 1) & mask) {
-        if (v->merge_slots[i].tag != (uint32_t)h)
-            continue;
-        const struct bnf_merge *merge = v->merges + (v->merge_slots[i].merge - 1);
-        if (merge->left == left && merge->right == right)
-            break;
-    }
+    while (v->merge_slots[i].rank != 0 && v->merge_slots[i].pair != pair)
+        i = (i + 1) & mask;
     return v->merge_slots + i;
 }
 
-/* The rank of merging two tokens, and what they become; BNF_NO_TOKEN twice when they do not merge. */
+/* The rank of merging two tokens, and what they become; BNF_NO_TOKEN and anything when they do not merge. */
 static inline uint32_t bnf_merge_find(const struct bnf_vocab *v, uint32_t left, uint32_t right, uint32_t *token)
 {
-    const struct bnf_merge_slot *slot = bnf_merge_slot(v, left, right, bnf_hash_pair(v->seed, left, right));
-    const uint32_t rank = slot->merge - 1; /* of an empty slot BNF_NO_TOKEN */
-    *token = rank == BNF_NO_TOKEN ? BNF_NO_TOKEN : v->merges[rank].token;
-    return rank;
+    const uint64_t pair = (uint64_t)left << 32 | right;
+    const struct bnf_merge *slot = bnf_merge_slot(v, pair, bnf_hash_mix(v->seed, pair));
+    *token = slot->token;
+    return slot->rank - 1;
+}
+
+static inline uint32_t bnf_merge_bytes(const struct bnf_vocab *v, uint8_t left, uint8_t right, uint32_t *token)
+{
+    const struct bnf_byte_pair *pair = v->byte_pairs + ((uint32_t)left << 8 | right);
+    *token = pair->token;
+    return pair->rank - 1;
+}
+
+/* The lowest rank of a merge across the border of two characters, of which at least one is not whole yet; BNF_NO_TOKEN: none.
+ * `last` and `first` are the bytes at the border. */
+static inline uint32_t bnf_crossing(const struct bnf_vocab *v, uint8_t last, uint8_t first)
+{
+    return v->crossings[(uint32_t)last << 8 | first] - 1;
+}
+
+/* ---- seeds: characters that merging may take as a whole from the beginning; seed.pyx proves when ---- */
+
+#define BNF_N_SEEDS 0x11000 /* the basic plane, and U+1F000 to U+1FFFF behind it, where emoji are */
+
+/* Where a code point is remembered; BNF_N_SEEDS: nowhere. */
+static inline uint32_t bnf_seed_place(uint32_t code_point)
+{
+    return code_point < 0x10000 ? code_point : code_point >> 12 == 0x1F ? 0x10000 | (code_point & 0xFFF) : BNF_N_SEEDS;
+}
+
+/* The token of a character of several bytes, and in its upper half the highest rank of the merges that make it; that half is
+ * BNF_NO_TOKEN when the character cannot be a seed. */
+uint64_t bnf_seed_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len);
+
+static inline uint64_t bnf_seed_get(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
+{
+    const uint8_t *next;
+    const uint32_t place = bnf_seed_place(bnf_utf8_char(bytes, &next));
+    if (place == BNF_N_SEEDS)
+        return (uint64_t)BNF_NO_TOKEN << 32;
+    uint64_t seed = __atomic_load_n(v->seeds + place, __ATOMIC_RELAXED);
+    if (seed == 0) { /* not known: no character is made by the merge of rank 0 and is token 0 */
+        seed = bnf_seed_find(v, bytes, len);
+        __atomic_store_n(v->seeds + place, seed, __ATOMIC_RELAXED);
+    }
+    return seed;
+}
+
+/* The token of the character of len > 1 bytes at word[at] if it is one whatever stands beside it here, else BNF_NO_TOKEN. */
+static inline uint32_t bnf_seed(const struct bnf_vocab *v, const uint8_t *word, size_t at, size_t len, size_t word_len)
+{
+    const uint64_t seed = bnf_seed_get(v, word + at, len);
+    const uint8_t *after = word + at + len;
+    if (at > 0 && (word[at - 1] == ' ' || bnf_crossing(v, word[at - 1], word[at]) <= seed >> 32))
+        return BNF_NO_TOKEN;
+    if (at + len < word_len && bnf_crossing(v, after[-1], after[0]) <= seed >> 32)
+        return BNF_NO_TOKEN;
+    return seed >> 32 == BNF_NO_TOKEN ? BNF_NO_TOKEN : (uint32_t)seed;
 }
 
 static inline void bnf_prefetch(const void *p)
@@ -367,8 +414,24 @@ struct bnf_word { /* what a short word became the last time, in one cache line *
     struct bnf_bits bits;
     uint8_t len;          /* 0: empty */
     uint8_t n_ids;
-    int32_t ids[BNF_WORD_IDS];
+    uint32_t ids[BNF_WORD_IDS]; /* where the token ends in the word << 24 | token, which is less than BNF_MOST_TOKENS */
 };
+
+/* The tokens of a word that is remembered. */
+static inline void bnf_ids_add_word(struct bnf_ids *ids, const struct bnf_word *word, const uint8_t *bytes)
+{
+    if (ids->cap - ids->n >= BNF_WORD_IDS && ids->ranges == NULL) {
+        for (int i = 0; i < BNF_WORD_IDS; i++) /* all of them: no branch depends on their number */
+            ids->out[ids->n + i] = (int32_t)(word->ids[i] & 0xFFFFFF);
+        ids->n += word->n_ids;
+        return;
+    }
+    uint32_t begin = 0, end;
+    for (int i = 0; i < word->n_ids; i++, begin = end) {
+        end = word->ids[i] >> 24;
+        bnf_ids_add(ids, word->ids[i] & 0xFFFFFF, bytes + begin, end - begin);
+    }
+}
 
 struct bnf_merge_scratch {
     const uint8_t *end;   /* the words of now lie in memory that may be read up to here */

@@ -15,6 +15,7 @@ cdef extern from "bnf_unicode.h" nogil:
     size_t bnf_utf8_len(uint8_t lead)
     size_t bnf_utf8_decode(const uint8_t *text, size_t left, uint32_t *code_point)
     size_t bnf_utf8_encode(uint32_t c, uint8_t *out)
+    uint32_t bnf_utf8_char(const uint8_t *p, const uint8_t **next)
     uint32_t bnf_utf8_set(const uint8_t *p, const uint8_t **next)
     bool bnf_utf8_is_clean(const uint8_t *text, size_t len)
     size_t bnf_utf8_repair(const uint8_t *text, size_t len, uint8_t *out)
@@ -61,12 +62,12 @@ cdef extern from "bnf_vocab.h" nogil:
         uint32_t tag
         uint32_t token
     ctypedef struct bnf_merge_t "struct bnf_merge":
-        uint32_t left
-        uint32_t right
+        uint64_t pair
+        uint32_t rank
         uint32_t token
-    ctypedef struct bnf_merge_slot_t "struct bnf_merge_slot":
-        uint32_t tag
-        uint32_t merge
+    ctypedef struct bnf_byte_pair_t "struct bnf_byte_pair":
+        uint32_t rank
+        uint32_t token
     ctypedef struct bnf_trie_t "struct bnf_trie":
         uint32_t *first
         uint32_t *token
@@ -107,10 +108,13 @@ cdef extern from "bnf_vocab.h" nogil:
         bnf_key_slot *key_slots
         uint32_t n_key_slots
         uint32_t max_key_len
-        bnf_merge_t *merges
-        bnf_merge_slot_t *merge_slots
+        bnf_merge_t *merge_slots
         uint32_t n_merges
         uint32_t n_merge_slots
+        bnf_byte_pair_t *byte_pairs
+        uint32_t *crossings
+        uint32_t *seed_least
+        uint64_t *seeds
         uint32_t byte_token[256]
         int32_t *specials
         int32_t *special_order
@@ -145,9 +149,13 @@ cdef extern from "bnf_vocab.h" nogil:
     const bnf_key_slot *bnf_key_slot_of "bnf_key_slot"(const bnf_vocab_t *v, uint64_t hash)
     uint32_t bnf_key_find(const bnf_vocab_t *v, const bnf_key *key)
     uint32_t bnf_key_find_bytes(const bnf_vocab_t *v, const uint8_t *bytes, size_t len, const uint8_t *end)
-    uint64_t bnf_hash_pair(uint64_t seed, uint32_t left, uint32_t right)
-    bnf_merge_slot_t *bnf_merge_slot(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint64_t h)
+    uint64_t bnf_hash_mix(uint64_t h, uint64_t x)
+    bnf_merge_t *bnf_merge_slot(const bnf_vocab_t *v, uint64_t pair, uint64_t h)
     uint32_t bnf_merge_find(const bnf_vocab_t *v, uint32_t left, uint32_t right, uint32_t *token)
+    uint32_t bnf_merge_bytes(const bnf_vocab_t *v, uint8_t left, uint8_t right, uint32_t *token)
+    const int BNF_N_SEEDS
+    uint32_t bnf_seed_place(uint32_t code_point)
+    uint32_t bnf_seed(const bnf_vocab_t *v, const uint8_t *word, size_t at, size_t len, size_t word_len)
     void bnf_prefetch(const void *p)
 
     ctypedef struct bnf_ids "struct bnf_ids":
@@ -169,7 +177,8 @@ cdef extern from "bnf_vocab.h" nogil:
         bnf_bits bits
         uint8_t len
         uint8_t n_ids
-        int32_t[9] ids
+        uint32_t[9] ids
+    void bnf_ids_add_word(bnf_ids *ids, const bnf_word *word, const uint8_t *bytes)
     ctypedef struct bnf_merge_scratch "struct bnf_merge_scratch":
         const uint8_t *end
         bnf_word *words

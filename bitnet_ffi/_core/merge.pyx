@@ -9,9 +9,9 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
 from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_symbol, bnf_merge_scratch, bnf_word, bnf_key, bnf_key_of, bnf_key_find,
-    bnf_key_find_bytes, bnf_same_bits, bnf_merge_find, bnf_utf8_len, bnf_whole_get, bnf_whole_set, BNF_NO_TOKEN, BNF_UNK,
-    BNF_WHOLE_YES, BNF_WHOLE_NO, BNF_SHORT_WORD, BNF_WORD_IDS)
+    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_ids_add_word, bnf_symbol, bnf_merge_scratch, bnf_word, bnf_key, bnf_key_of,
+    bnf_key_find, bnf_key_find_bytes, bnf_same_bits, bnf_merge_find, bnf_merge_bytes, bnf_seed, bnf_utf8_len, bnf_whole_get,
+    bnf_whole_set, BNF_NO_TOKEN, BNF_UNK, BNF_WHOLE_YES, BNF_WHOLE_NO, BNF_SHORT_WORD, BNF_WORD_IDS)
 
 cdef enum:
     SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap
@@ -108,22 +108,26 @@ cdef inline void emit(const bnf_vocab_t *v, uint32_t token, const uint8_t *bytes
         emit_bytes(v, bytes, n, ids)
 
 
-# Length of the symbol at word[i] before any merge: a byte for BPE, a character for SPM.
-cdef inline uint32_t symbol_len(const bnf_vocab_t *v, const uint8_t *word, size_t i, size_t length) noexcept nogil:
-    cdef size_t n
-    if v.type != LLAMA_VOCAB_TYPE_SPM:
-        return 1
-    n = bnf_utf8_len(word[i])
-    return <uint32_t>(n if n < length - i else length - i)
-
-
-cdef inline uint32_t symbol_token(const bnf_vocab_t *v, const uint8_t *bytes, uint32_t n, const uint8_t *end) noexcept nogil:
-    return bnf_key_find_bytes(v, bytes, n, end) if v.type == LLAMA_VOCAB_TYPE_SPM else v.byte_token[bytes[0]]
+# The symbol at word[at] before any merge, and its token: a character for SPM; for BPE a byte, or a character that is one
+# token whatever stands beside it (seed.pyx). Returns its length.
+cdef inline uint32_t symbol(const bnf_vocab_t *v, const uint8_t *word, size_t at, size_t length, const uint8_t *end,
+                            uint32_t *token) noexcept nogil:
+    cdef size_t n = bnf_utf8_len(word[at])
+    if v.type == LLAMA_VOCAB_TYPE_SPM:
+        n = n if n < length - at else length - at
+        token[0] = bnf_key_find_bytes(v, word + at, n, end)
+        return <uint32_t>n
+    if n > 1:
+        token[0] = bnf_seed(v, word, at, n, length)
+        if token[0] != BNF_NO_TOKEN:
+            return <uint32_t>n
+    token[0] = v.byte_token[word[at]]
+    return 1
 
 
 # ---- short words: arrays, best pair by scanning ----
 
-# Returns the number of tokens; *only is the token when it is one.
+# Returns the number of tokens, *only is the token when it is one; 0: the word has more than SHORT symbols.
 cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t length, const uint8_t *end, bnf_ids *ids,
                           uint32_t *only) noexcept nogil:
     cdef uint32_t[SHORT + 1] begin      # symbol i is word[begin[i] : begin[i + 1]]
@@ -132,14 +136,17 @@ cdef uint32_t merge_short(const bnf_vocab_t *v, const uint8_t *word, uint32_t le
     cdef uint32_t[SHORT] pair_token
     cdef uint32_t n = 0, i, best, best_rank, at = 0
     while at < length:
+        if n == SHORT:
+            return 0
         begin[n] = at
-        i = symbol_len(v, word, at, length)
-        token[n] = symbol_token(v, word + at, i, end)
+        at += symbol(v, word, at, length, end, &token[n])
         n += 1
-        at += i
     begin[n] = length
     for i in range(n - 1):
-        rank[i] = pair(v, word, token[i], token[i + 1], begin[i], begin[i + 2] - begin[i], end, &pair_token[i])
+        if v.type != LLAMA_VOCAB_TYPE_SPM and begin[i] + 2 == begin[i + 2]:
+            rank[i] = bnf_merge_bytes(v, word[begin[i]], word[begin[i] + 1], &pair_token[i])
+        else:
+            rank[i] = pair(v, word, token[i], token[i + 1], begin[i], begin[i + 2] - begin[i], end, &pair_token[i])
     while n > 1:
         best = 0
         best_rank = rank[0]
@@ -260,16 +267,17 @@ cdef int64_t merge(const bnf_vocab_t *v, const uint8_t *word, size_t length, bnf
     cdef uint32_t n = 0, i = 0
     cdef size_t at = 0
     cdef bnf_symbol *s
-    if length <= SHORT:
-        return merge_short(v, word, <uint32_t>length, scratch.end, ids, only)
+    if length <= 4 * SHORT:   # a character has at most four bytes
+        n = merge_short(v, word, <uint32_t>length, scratch.end, ids, only)
+        if n:
+            return n
     if reserve_symbols(scratch, length) < 0:
         return BITNET_ERROR_MEMORY
     while at < length:
         s = scratch.symbols + n
         s.begin = <uint32_t>at
-        s.len = symbol_len(v, word, at, length)
+        s.len = symbol(v, word, at, length, scratch.end, &s.token)
         s.prev = n - 1 if n > 0 else BNF_NO_TOKEN
-        s.token = symbol_token(v, word + at, s.len, scratch.end)
         at += s.len
         n += 1
         s.next = n if at < length else BNF_NO_TOKEN
@@ -299,9 +307,29 @@ cdef int merge_key(const bnf_vocab_t *v, const bnf_key *key, bnf_merge_scratch *
     return 0
 
 
+# Keep what the word became, unless there are too many tokens, or bytes without one.
+cdef inline void remember(bnf_word *known, const bnf_key *key, const bnf_ids *ids) noexcept nogil:
+    cdef int64_t i
+    cdef int32_t end = 0
+    if ids.n > BNF_WORD_IDS:
+        return
+    for i in range(ids.n):
+        if ids.ranges[2 * i] != end:
+            return
+        end = ids.ranges[2 * i + 1]
+    if <size_t>end != key.len:
+        return
+    for i in range(ids.n):
+        known.ids[i] = <uint32_t>ids.ranges[2 * i + 1] << 24 | <uint32_t>ids.out[i]
+    known.bits = key.bits
+    known.len = <uint8_t>key.len
+    known.n_ids = <uint8_t>ids.n
+
+
 cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
                                bnf_ids *ids) noexcept nogil:
-    cdef int32_t[24] found   # a token is a byte at least
+    cdef int32_t[BNF_SHORT_WORD] found   # a token is a byte at least
+    cdef int32_t[2 * BNF_SHORT_WORD] ranges
     cdef bnf_ids local
     cdef bnf_word *known
     cdef bnf_key key
@@ -310,24 +338,21 @@ cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, si
     if length == 0:
         return 0
     key = bnf_key_of(vocab, word, length, scratch.end)
-    if scratch.n_words == 0 or length > BNF_SHORT_WORD or ids.ranges != NULL:   # what is remembered has no ranges
+    if scratch.n_words == 0 or length > BNF_SHORT_WORD:
         return merge_key(vocab, &key, scratch, ids)
     known = scratch.words + (<uint32_t>(key.hash >> 40) & (scratch.n_words - 1))
     if known.len == length and bnf_same_bits(&known.bits, &key.bits):
-        for i in range(known.n_ids):
-            bnf_ids_add(ids, <uint32_t>known.ids[i], word, length)
+        bnf_ids_add_word(ids, known, word)
         return 0
     local.out = found
-    local.ranges = NULL
+    local.ranges = ranges
     local.base = word
     local.cap = BNF_SHORT_WORD
     local.n = 0
     status = merge_key(vocab, &key, scratch, &local)
+    if status < 0:
+        return status
     for i in range(local.n):
-        bnf_ids_add(ids, <uint32_t>found[i], word, length)
-    if status == 0 and local.n <= BNF_WORD_IDS:
-        known.bits = key.bits
-        known.len = <uint8_t>length
-        known.n_ids = <uint8_t>local.n
-        memcpy(known.ids, found, <size_t>local.n * sizeof(int32_t))
-    return status
+        bnf_ids_add(ids, <uint32_t>found[i], word + ranges[2 * i], <size_t>(ranges[2 * i + 1] - ranges[2 * i]))
+    remember(known, &key, &local)
+    return 0

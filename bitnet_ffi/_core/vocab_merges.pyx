@@ -12,9 +12,9 @@ from bitnet_ffi._core.bnf cimport (
     bool, bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY,
     bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_key, bnf_merge_t, bnf_merge_slot_t, bnf_alphabet_next, bnf_key_of, bnf_key_slot_of, bnf_key_find,
-    bnf_key_find_bytes, bnf_strings_get, bnf_hash_pair, bnf_merge_slot, bnf_prefetch, bnf_vocab_array, bnf_vocab_repair,
-    BNF_SHORT_WORD, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO)
+    bnf_vocab_t, bnf_key, bnf_merge_t, bnf_byte_pair_t, bnf_alphabet_next, bnf_key_of, bnf_key_slot_of, bnf_key_find,
+    bnf_key_find_bytes, bnf_strings_get, bnf_hash_mix, bnf_merge_slot, bnf_seed_place, bnf_utf8_len, bnf_utf8_decode,
+    bnf_prefetch, bnf_vocab_array, bnf_vocab_repair, BNF_SHORT_WORD, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO, BNF_N_SEEDS)
 
 cdef enum:
     BATCH = 32    # lines; their pieces keep the miss queue full, and what they touch fits the first-level cache
@@ -26,6 +26,11 @@ cdef struct Batch:
     Line[BATCH] lines
     uint8_t *bytes            # where the pieces are decoded
     size_t size
+
+
+# Is it a byte of a character of several bytes, but not its first?
+cdef inline bool is_inside(uint8_t byte) noexcept nogil:
+    return byte & 0xC0 == 0x80
 
 
 cdef inline bnf_str next_line(const uint8_t **cursor) noexcept nogil:
@@ -141,35 +146,83 @@ cdef inline uint32_t merged_token(const bnf_vocab_t *v, uint32_t guess, const Li
     return bnf_key_find_bytes(v, bytes, length, end) if length > 0 else BNF_NO_TOKEN
 
 
+# ---- what seeds must know: seed.pyx ----
+
+cdef inline void keep_least(uint32_t *least, uint32_t rank) noexcept nogil:
+    if least[0] == 0:
+        least[0] = rank
+
+
+# The place of the seed that is exactly these bytes, or BNF_N_SEEDS.
+cdef inline uint32_t seed_place(const bnf_key *key) noexcept nogil:
+    cdef uint32_t code_point = 0
+    if key.len < 2 or key.len > 4 or bnf_utf8_decode(key.bytes, key.len, &code_point) != key.len:
+        return BNF_N_SEEDS
+    return bnf_seed_place(code_point)
+
+
+# A merge that may meet a character of several bytes, or a part of one; rank is one more, and grows from line to line.
+cdef void note_merge(bnf_vocab_t *v, const bnf_key *left, const bnf_key *right, uint32_t rank) noexcept nogil:
+    cdef uint8_t first = right.bytes[0], last = left.bytes[left.len - 1]
+    cdef uint32_t place
+    if is_inside(first):
+        return   # no border of characters
+    if (left.len < 4 and is_inside(left.bytes[0]) and is_inside(last)) or right.len < bnf_utf8_len(first):
+        keep_least(v.crossings + (<uint32_t>last << 8 | first), rank)
+    place = seed_place(left)
+    if place < BNF_N_SEEDS:
+        keep_least(v.seed_least + place, rank)
+    place = seed_place(right)
+    if place < BNF_N_SEEDS and last != c' ':
+        keep_least(v.seed_least + place, rank)
+
+
+# ---- the table ----
+
+# The merge of the line takes effect with the next rank, unless an earlier line has the same pair.
+cdef inline void put(bnf_vocab_t *v, const Line *line, const bnf_merge_t *merge, uint64_t hash) noexcept nogil:
+    cdef bnf_merge_t *slot = bnf_merge_slot(v, merge.pair, hash)
+    cdef bnf_byte_pair_t *bytes
+    if slot.rank:
+        return
+    v.n_merges += 1
+    slot[0] = merge[0]
+    slot.rank = v.n_merges
+    if line.left.bytes[line.left.len - 1] >= 0x80 or line.right.bytes[0] >= 0x80:
+        note_merge(v, &line.left, &line.right, slot.rank)
+    if line.left.len == 1 and line.right.len == 1:
+        bytes = v.byte_pairs + (<uint32_t>line.left.bytes[0] << 8 | line.right.bytes[0])
+        bytes.rank = slot.rank
+        bytes.token = slot.token
+
+
 # Put a batch of lines behind the merges that are there. Returns how many of the lines can apply, and in *first_bad the
-# first that cannot, if any.
-cdef uint32_t add(bnf_vocab_t *v, const Batch *batch, uint32_t n, uint32_t *first_bad) noexcept nogil:
+# first that cannot, if any; *guess is the token that was made last.
+cdef uint32_t add(bnf_vocab_t *v, const Batch *batch, uint32_t n, uint32_t *guess, uint32_t *first_bad) noexcept nogil:
     cdef uint64_t[BATCH] hashes
+    cdef uint32_t[BATCH] places
     cdef bnf_merge_t[BATCH] found
     cdef bnf_merge_t *merge
-    cdef bnf_merge_slot_t *slot
-    cdef uint32_t guess = v.merges[v.n_merges - 1].token if v.n_merges else 256
-    cdef uint32_t i, n_found = 0
+    cdef const Line *line
+    cdef uint32_t i, left, right, n_found = 0
     for i in range(n):
+        line = batch.lines + i
         merge = found + n_found
-        merge.left = part_token(v, &batch.lines[i].left)
-        merge.right = part_token(v, &batch.lines[i].right)
-        merge.token = merged_token(v, guess, &batch.lines[i], batch.bytes + batch.size)
-        if merge.left == BNF_NO_TOKEN or merge.right == BNF_NO_TOKEN or merge.token == BNF_NO_TOKEN:
+        left = part_token(v, &line.left)
+        right = part_token(v, &line.right)
+        merge.token = merged_token(v, guess[0], line, batch.bytes + batch.size)
+        if left == BNF_NO_TOKEN or right == BNF_NO_TOKEN or merge.token == BNF_NO_TOKEN:
             if n_found == i:
                 first_bad[0] = i
             continue
-        guess = merge.token
-        hashes[n_found] = bnf_hash_pair(v.seed, merge.left, merge.right)
+        guess[0] = merge.token
+        merge.pair = <uint64_t>left << 32 | right
+        hashes[n_found] = bnf_hash_mix(v.seed, merge.pair)
         bnf_prefetch(v.merge_slots + (<uint32_t>(hashes[n_found] >> 32) & (v.n_merge_slots - 1)))
+        places[n_found] = i
         n_found += 1
     for i in range(n_found):
-        slot = bnf_merge_slot(v, found[i].left, found[i].right, hashes[i])
-        if slot.merge == 0:   # of two equal lines the first counts
-            v.merges[v.n_merges] = found[i]
-            v.n_merges += 1
-            slot.merge = v.n_merges
-            slot.tag = <uint32_t>hashes[i]
+        put(v, batch.lines + places[i], found + i, hashes[i])
     return n_found
 
 
@@ -177,7 +230,7 @@ cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexc
     cdef const bnf_gguf_kv *kv = NULL
     cdef const uint8_t *cursor
     cdef Batch batch
-    cdef uint32_t done = 0, n, n_lines, n_found, first_bad = 0, bad = 0
+    cdef uint32_t done = 0, n, n_lines, n_found, first_bad = 0, guess = 256
     cdef int64_t n_unknown = 0, first_unknown = 0
     cdef int status = 0
     cdef int found = bnf_vocab_array(gguf, "tokenizer.ggml.merges", BNF_GGUF_STRING, BNF_GGUF_STRING, 0, &kv)
@@ -192,9 +245,12 @@ cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexc
     vocab.n_merge_slots = 16
     while vocab.n_merge_slots < n_lines + (n_lines >> 1):
         vocab.n_merge_slots *= 2
-    vocab.merges = <bnf_merge_t *>bnf_alloc_array(n_lines, sizeof(bnf_merge_t))
-    vocab.merge_slots = <bnf_merge_slot_t *>bnf_alloc_array(vocab.n_merge_slots, sizeof(bnf_merge_slot_t))
-    if vocab.merges == NULL or vocab.merge_slots == NULL:
+    vocab.merge_slots = <bnf_merge_t *>bnf_alloc_array(vocab.n_merge_slots, sizeof(bnf_merge_t))
+    vocab.byte_pairs = <bnf_byte_pair_t *>bnf_alloc_array(1 << 16, sizeof(bnf_byte_pair_t))
+    vocab.crossings = <uint32_t *>bnf_alloc_array(1 << 16, sizeof(uint32_t))
+    vocab.seed_least = <uint32_t *>bnf_alloc_array(BNF_N_SEEDS, sizeof(uint32_t))
+    vocab.seeds = <uint64_t *>bnf_alloc_array(BNF_N_SEEDS, sizeof(uint64_t))
+    if vocab.merge_slots == NULL or vocab.byte_pairs == NULL or vocab.crossings == NULL or vocab.seed_least == NULL or vocab.seeds == NULL:
         return BITNET_ERROR_MEMORY
     batch.bytes = NULL
     batch.size = 0
@@ -204,7 +260,7 @@ cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexc
         status = read_lines(vocab, n, &cursor, &batch)
         if status == 0:
             prefetch_keys(vocab, &batch, n)
-            n_found = add(vocab, &batch, n, &first_bad)
+            n_found = add(vocab, &batch, n, &guess, &first_bad)
             if n_found < n and n_unknown == 0:
                 first_unknown = done + first_bad
             n_unknown += n - n_found
