@@ -68,24 +68,38 @@ void bnf_merge_free(struct bnf_merge_scratch *scratch);
 int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, uint32_t flags, int32_t *tokens,
                      int32_t *ranges, int64_t n_tokens_max);
 /* ranges.pyx: ranges of n tokens, from places in the text that was merged to places in the one that was given, where it
- * begins at `begin`: with its spaces escaped (and one in front), or with its invalid bytes replaced. */
+ * begins at `begin`: with its spaces escaped (and one in front), or with its invalid bytes replaced
+ * (and its letters small). */
 void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin, int32_t *ranges, int64_t n);
-void bnf_ranges_repaired(const uint8_t *text, size_t len, int32_t begin, int32_t *ranges, int64_t n);
+void bnf_ranges_repaired(const uint8_t *text, size_t len, bool lower, int32_t begin, int32_t *ranges, int64_t n);
 /* cut.pyx: where bitnet_tokenize_cut cuts, or 0. */
 size_t bnf_tokenize_cut(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, bool parse_special);
 
 /* vocab_trie.pyx */
 struct bnf_trie;
 struct bnf_match;
-int bnf_trie_build(const struct bnf_vocab *vocab, uint16_t attrs, struct bnf_trie *trie);
+struct bnf_strings;
+int bnf_trie_build(const struct bnf_vocab *vocab, const struct bnf_strings *texts, const uint8_t *wanted, bool last,
+                   struct bnf_trie *trie);
 void bnf_trie_free(struct bnf_trie *trie);
 /* vocab_match.pyx: what WPM and UGM look up, from texts and the file's attributes; before vocab_roles.pyx changes these. */
 int bnf_vocab_match(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
 void bnf_match_free(struct bnf_match *match);
-/* tokenize_wordpiece.pyx, tokenize_unigram.pyx: tokens of a stretch of text. 0 or a negative code. */
+/* Likewise RWKV, PLaMo-2 and DNA, when pieces are made. */
+int bnf_vocab_match_pieces(struct bnf_vocab *vocab);
+/* tokenize_wordpiece.pyx, _unigram, _raw, _rwkv, _plamo: tokens of a stretch of text. 0 or a negative code. */
 int bnf_tokenize_wordpiece(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_merge_scratch *scratch,
                            struct bnf_ids *ids);
 int bnf_tokenize_unigram(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_ids *ids);
+int bnf_tokenize_raw(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_merge_scratch *scratch,
+                     struct bnf_ids *ids);
+void bnf_tokenize_rwkv(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_ids *ids);
+int bnf_tokenize_plamo(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_merge_scratch *scratch,
+                       struct bnf_ids *ids);
+/* tokenize_dna.pyx: where the next <dna> begins in a stretch and its </dna> ends, both len when there is none; and the tokens
+ * of what lies between. */
+size_t bnf_dna_find(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, size_t *end);
+void bnf_tokenize_dna(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, struct bnf_ids *ids);
 
 /* ---- load.pyx ---- */
 int bnf_model_load(const struct bnf_source *source, const struct llama_model_params *params, struct llama_model **out);

@@ -74,6 +74,8 @@ INLINE int numbers(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_se
 INLINE int all_letters(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_L) != 0; }
 INLINE int punctuation(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_P) != 0; }
 
+INLINE int white_space(const uint8_t *p, const uint8_t **next) { return (bnf_utf8_set(p, next) & BNF_IN_S) != 0; }
+
 INLINE int line_ends(const uint8_t *p, const uint8_t **next)
 {
     bnf_utf8_char(p, next);
@@ -195,6 +197,7 @@ RUNS(cut_three_numbers, numbers, 3)                   /* \p{N}{1,3} */
 RUNS(cut_numbers, numbers, UINT32_MAX)                /* \p{N}+ */
 RUNS(cut_line_end, line_ends, 1)                      /* [\r\n] */
 RUNS(cut_lines, line_feeds, UINT32_MAX)               /* [^\n]+|[\n]+ */
+RUNS(cut_white, white_space, UINT32_MAX)             /* \S+|\s+ */
 RUNS(cut_mark, all_marks, 1)
 RUNS(cut_default_marks, default_marks, UINT32_MAX)
 RUNS(cut_falcon_marks, all_marks, UINT32_MAX)
@@ -442,6 +445,9 @@ static cut_fn *const families[BNF_N_PRES][BNF_MOST_CUTS] = {
     [BNF_PRE_PORO] = {cut_poro_words},
     [BNF_PRE_VIKING] = {cut_poro_words, cut_number},
     [BNF_PRE_SUPERBPE] = {cut_numbers, cut_before_triples},
+    [BNF_PRE_GEMMA4] = {cut_lines},
+    [BNF_PRE_SARVAM_MOE] = {cut_lines},
+    [BNF_PRE_WHITESPACE] = {cut_white},
     [BNF_PRE_CHAMELEON] = {cut_sentinels, cut_images, cut_indents, cut_number, cut_mark, cut_gpt2},
 };
 

@@ -1,4 +1,4 @@
-/* Pre-tokenizers: where byte-level BPE cuts a text into words before merging. Every byte-level value of
+/* Pre-tokenizers: where BPE cuts a text into words before merging. Every value of
  * tokenizer.ggml.pre that llama.cpp knows in 2026 is one of these families (bnf_pre_names), and is cut as llama.cpp cuts it.
  * No state but the struct, no allocation; any text takes time linear in its length. Next: bnf_split.c. */
 #ifndef BNF_SPLIT_H
@@ -13,6 +13,7 @@ enum bnf_pre {
     BNF_PRE_DEEPSEEK_LLM, BNF_PRE_DEEPSEEK_CODER, BNF_PRE_DEEPSEEK3, BNF_PRE_SPARK, BNF_PRE_AFMOE,
     BNF_PRE_TEKKEN, BNF_PRE_GPT4O, BNF_PRE_GRANITE_EMB, BNF_PRE_TINY_AYA, BNF_PRE_YOUTU, BNF_PRE_KIMI_K2,
     BNF_PRE_PORO, BNF_PRE_VIKING, BNF_PRE_SUPERBPE, BNF_PRE_CHAMELEON,
+    BNF_PRE_GEMMA4, BNF_PRE_SARVAM_MOE, BNF_PRE_WHITESPACE, /* words of the text itself, not of the byte alphabet */
     BNF_N_PRES
 };
 

@@ -1,6 +1,6 @@
-/* The tokens of a vocabulary as a trie of bytes, for WordPiece and Unigram, and what else those two know. The trie is built
+/* The tokens of a vocabulary as a trie of bytes, and what else the families know that look tokens up instead of merging. The trie is built
  * by _core/vocab_trie.pyx and immutable then. Mirrored by _core/bnf_trie.pxd.
- * Next: _core/tokenize_wordpiece.pyx, _core/tokenize_unigram.pyx. */
+ * Next: _core/tokenize_wordpiece.pyx, _unigram, _rwkv, _plamo, _dna. */
 #ifndef BNF_TRIE_H
 #define BNF_TRIE_H
 
@@ -53,16 +53,18 @@ static inline uint32_t bnf_trie_longest(const struct bnf_trie *trie, const uint8
     return found - 1;
 }
 
-struct bnf_match { /* of a vocabulary of WordPiece or Unigram; all zero for the others */
-    struct bnf_trie tokens;
+struct bnf_match { /* all zero for the families that merge */
+    struct bnf_trie tokens; /* texts; RWKV: pieces; DNA: strands of six letters */
     struct bnf_trie user;   /* Unigram: user-defined tokens, which normalizing leaves as they are */
-    bool lowercase, strip_accents; /* WordPiece */
+    bool lowercase, strip_accents; /* WordPiece; lowercase also where drop_white is */
     bool merge_spaces;      /* Unigram: remove_extra_whitespaces */
     float unknown_score;    /* Unigram: of a character that is no token */
     uint32_t *units;        /* Unigram: the charsmap, see tokenize_unigram.pyx */
     uint32_t n_units;
     uint8_t *replacements;  /* NUL-terminated strings; the last byte is NUL */
     uint32_t replacements_size;
+    int32_t *cost;          /* PLaMo-2: [n_tokens] -10000 times the score, rounded */
+    uint8_t *strand;        /* DNA: [n_tokens] 1: the token is one */
 };
 
 #endif

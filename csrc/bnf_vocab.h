@@ -86,25 +86,28 @@ struct bnf_byte_pair { /* the same for two single bytes, where every word begins
 #define BNF_MOST_TOKENS (1 << 24) /* and merges: more than any vocabulary has; ids and slot counts stay far from 32 bits */
 
 struct bnf_vocab {
-    int32_t type;               /* llama_vocab_type: NONE, SPM, BPE, WPM or UGM */
+    int32_t type;               /* llama_vocab_type */
     int32_t pre;                /* bnf_pre, for BPE */
     int32_t n_tokens;
     uint64_t seed;              /* of both hash tables: an address, so that no file can be made whose keys all collide */
     bool add_bos, add_eos, add_sep, add_space_prefix;
     bool whole_words;           /* see BNF_PRE_WHOLE_WORDS */
     bool clean_spaces;
+    bool by_chars;              /* merging begins with characters, not bytes: SPM, and BPE on the text itself (tokenize_raw.pyx) */
+    bool drop_white;            /* tokenizer.ggml.model is 'whitespace': white space only ends words */
+    bool dna;                   /* 'hybriddna': six letters between <dna> and </dna> are a token (tokenize_dna.pyx) */
     int32_t special[BNF_N_ROLES]; /* token or LLAMA_TOKEN_NULL */
 
     struct bnf_strings text;    /* as the file has them */
     struct bnf_strings piece;   /* what they stand for: bytes of the output */
-    const struct bnf_strings *key; /* what merging looks up: text for SPM, piece for BPE */
+    const struct bnf_strings *key; /* what merging looks up: piece for byte-level BPE, else text */
     float *score;               /* [n_tokens] */
     uint16_t *attr;             /* [n_tokens] llama_token_attr */
     uint8_t *eog;               /* [n_tokens] 1: ends generation */
     uint8_t *whole;             /* [n_tokens] memo: does merging the token's own key give the token? bnf_whole;
                                    NO from the beginning where no key leads to the token */
 
-    uint8_t *joins;             /* SPM: [65536] bits, see bnf_joins */
+    uint8_t *joins;             /* by_chars: [65536] bits, see bnf_joins */
     struct bnf_key_slot *key_slots;
     uint32_t n_key_slots;
     uint32_t max_key_len;
@@ -114,14 +117,14 @@ struct bnf_vocab {
     uint32_t *crossings;        /* BPE: [last byte << 8 | first byte], see bnf_crossing */
     uint32_t *seed_least;       /* BPE: [BNF_N_SEEDS] lowest rank + 1 of merges of the whole character, not behind a space; 0: none */
     uint64_t *seeds;            /* BPE: [BNF_N_SEEDS] memo of bnf_seed_find; 0: not known */
-    uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. SPM: <0xHH> or BNF_NO_TOKEN */
+    uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. Others: <0xHH> or BNF_NO_TOKEN */
 
     int32_t *specials;          /* tokens that are looked for in the text before it is cut into words, sorted by their bytes */
     int32_t *special_order;     /* indexes into specials: longest first, then lower token */
     int32_t special_first[257]; /* specials that begin with byte b: [special_first[b], special_first[b + 1]) */
     int32_t n_specials;
     int32_t n_user_defined;     /* those of them that count even when special tokens are not parsed */
-    struct bnf_match match;     /* WPM and UGM */
+    struct bnf_match match;     /* families that look up texts, not merges */
     int32_t *suppress;          /* [n_suppress] tokens that the file wants never to be generated */
     int32_t n_suppress;
 };

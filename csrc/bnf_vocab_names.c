@@ -102,6 +102,11 @@ const struct bnf_pre_name bnf_pre_names[] = {
     {"viking", BNF_PRE_VIKING, KEEP},
     {"superbpe", BNF_PRE_SUPERBPE, KEEP},
     {"chameleon", BNF_PRE_CHAMELEON, BNF_PRE_ADD_BOS | KEEP},
+    /* BPE on the text itself */
+    {"gemma4", BNF_PRE_GEMMA4, BNF_PRE_ADD_BOS},
+    {"granite-embed-multi-311m", BNF_PRE_GEMMA4, BNF_PRE_ADD_BOS},
+    {"sarvam-moe", BNF_PRE_SARVAM_MOE, KEEP},
+    {"whitespace", BNF_PRE_WHITESPACE, 0},
     {NULL, 0, 0},
 };
 

@@ -1,14 +1,16 @@
-"""WordPiece and Unigram vocabularies for tests, a charsmap compiled here, and texts that are hard for both.
+"""WordPiece and Unigram vocabularies for tests, a charsmap compiled here, and texts that are hard for all families.
 
 `wordpiece_gguf` and `unigram_gguf` make files that llama.cpp loads too (vocab_only). Next: record_families.py asks llama.cpp,
 test_families.py compares.
 """
 from __future__ import annotations
 
+import functools
 import struct
 import unicodedata
 
 from gguf_writer import ARRAY, BOOL, F32, I32, STRING, U8, U32, Gguf
+import text_vocabularies
 from split_tools import TEXTS as SPLIT_TEXTS
 
 SPACE = "\u2581"
@@ -62,7 +64,8 @@ TEXTS: list[bytes] = SPLIT_TEXTS + [text.encode() for text in (
     "a\u00adb a\u200db a\ufeffb \ufffd x\x00y z\x7f", "\u4f60\u597dhello\u4e16\u754c \u2b820\U0002b820\U0002b920 \uf900 \U0002f800",
     "\u3000\u2581the \u2581\u2581 fox\u2581", "the " * 40, "hello," * 20, "x" * 200, "\u2764\ufe0f\U0001f642 \u2122\u00a9",
     "$5.00+3=8 ~ `a` ^b|c"
-)] + [b"the\xff fox\xc3 \xe4\xb8 hello\x80world", b"\xed\xa0\x80the \xc1\xa1bc \xe0\x81\xa1"]
+)] + [b"the\xff fox\xc3 \xe4\xb8 hello\x80world", b"\xed\xa0\x80the \xc1\xa1bc \xe0\x81\xa1",
+             b"\xef\xbb\xbfbom \xef\xbb\xbf<user>\xef\xbb\xbf\xef\xbb\xbf", b"\xf0\x8f\xbb\xbfx"] + text_vocabularies.DNA_TEXTS
 
 
 # ---- Unigram ----
@@ -152,3 +155,4 @@ UNIGRAM_FILES = {"t5": lambda: unigram_gguf(charsmap=compile_charsmap(nfkc_rules
                  "t5-spaces": lambda: unigram_gguf(charsmap=compile_charsmap(nfkc_rules()), remove_extra_whitespaces=True),
                  "t5-bytes": lambda: unigram_gguf(spell=True, charsmap=compile_charsmap(nfkc_rules()), add_space_prefix=True)}
 FILES |= UNIGRAM_FILES
+FILES |= {name: functools.partial(make, base_gguf) for name, make in text_vocabularies.FILES.items()}

@@ -1,4 +1,4 @@
-"""Ask llama.cpp for the ids of family_tools.TEXTS under WordPiece and Unigram vocabularies; write tests_py/data/family_ids.json.
+"""Ask llama.cpp for the ids of family_tools.TEXTS under the vocabularies of family_tools.FILES; write tests_py/data/family_ids.json.
 
     pip install llama-cpp-python==0.3.36 && python tests_py/record_families.py
 Of each text: the ids without a flag, and with family_tools.FLAGS[1:], null where these change nothing; then what the ids spell.
@@ -39,7 +39,7 @@ def ask(name: str, path: Path) -> dict:
     for text in family_tools.TEXTS:
         plain, *others = (tokenize(vocab, text, *flags) for flags in family_tools.FLAGS)
         record["ids"].append([plain] + [None if ids == plain else ids for ids in others])
-        record["texts"].append(detokenize(vocab, plain))
+        record["texts"].append(None if name.startswith("whitespace") else detokenize(vocab, plain))   # it says [UNK_BYTE_0x...] there
     L.llama_model_free(model)
     return record
 

@@ -36,7 +36,8 @@ def test_ids_and_texts_are_llama_cpps(folder, name):
         for text, expected, spelled in zip(TEXTS, record["ids"], record["texts"], strict=True):
             for (special, parse), ids in zip(FLAGS, expected, strict=True):
                 assert tokenize(model, text, special=special, parse=parse) == (expected[0] if ids is None else ids), (text, special, parse)
-            assert detokenize(model, expected[0], unparse=True) == spelled.encode("latin-1"), text
+            if spelled is not None:
+                assert detokenize(model, expected[0], unparse=True) == spelled.encode("latin-1"), text
         assert [getattr(lib, "llama_vocab_" + role)(model) for role in ROLES] == record["roles"]
 
 
@@ -57,7 +58,7 @@ def bert(folder):
 
 PLAIN = st.text(st.sampled_from(sorted(set("".join(WORDS + PARTS)) - set("\u0301\u0308\u0302\u2122\u1112\u1161\u11ab"))
                                 + list(" \n\tABCDEFGHI\u00c9\u4e16")),
-                max_size=60)
+                max_size=60).filter(lambda text: "<user>" not in text)   # a user-defined token
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -266,7 +266,7 @@ def test_merges_of_unknown_pieces(file, monkeypatch):
     (lambda g: g.set(TYPES, ARRAY, (I32, [1])), "key 'tokenizer.ggml.token_type': 1 elements, expected one for each of 2260 tokens"),
     (lambda g: g.set(TYPES, ARRAY, (F32, [1.0] * 3000)), "key 'tokenizer.ggml.token_type': type 6"),
     (lambda g: g.set(SCORES, ARRAY, (F32, [1.0])), "key 'tokenizer.ggml.scores': 1 elements"),
-    (lambda g: g.set("tokenizer.ggml.model", STRING, "rwkv"), "tokenizer.ggml.model: 'rwkv', expected gpt2"),
+    (lambda g: g.set("tokenizer.ggml.model", STRING, "word2vec"), "tokenizer.ggml.model: 'word2vec', expected gpt2"),
 ])
 def test_refused(file, change, sentence):
     refused(change(bpe_gguf("gpt-2")), file, sentence)

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, INT32_MAX, INT32_M
 from libc.string cimport memcpy, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, llama_model, llama_token, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED,
-    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_BYTE, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
     BITNET_ERROR, BITNET_ERROR_TOKENIZE, bnf_fail, bnf_clear_error)
 from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_strings_get, bnf_tokenize, bnf_tokenize_cut, BNF_BOS, BNF_EOS
 
@@ -81,7 +81,7 @@ cdef bool find_piece(const llama_model *model, llama_token token, bool special, 
     bytes[0] = NULL
     if token < 0 or token >= v.n_tokens:
         return token >= 0 and token < model.hp.n_vocab   # a row without text
-    if v.attr[token] & SPOKEN and (special or not v.attr[token] & HIDDEN):
+    if (v.attr[token] & SPOKEN or v.type == LLAMA_VOCAB_TYPE_RWKV or v.type == LLAMA_VOCAB_TYPE_PLAMO2) and (special or not v.attr[token] & HIDDEN):
         bytes[0] = bnf_strings_get(&v.piece, <uint32_t>token, length)
     return True
 

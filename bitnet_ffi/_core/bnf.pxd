@@ -27,6 +27,7 @@ cdef extern from "bitnet_ffi.h" nogil:
         GGML_LOG_LEVEL_NONE, GGML_LOG_LEVEL_DEBUG, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR
     ctypedef enum llama_vocab_type_t "enum llama_vocab_type":
         LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM
+        LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2
     ctypedef enum llama_rope_type_t "enum llama_rope_type":
         LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM, LLAMA_ROPE_TYPE_NEOX
     ctypedef enum llama_token_attr_t "enum llama_token_attr":

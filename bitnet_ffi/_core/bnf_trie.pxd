@@ -1,7 +1,7 @@
-# The view of csrc/bnf_trie.h and csrc/bnf_unicode_fold.h for WordPiece and Unigram, and their hidden functions. All extern.
+# The view of csrc/bnf_trie.h and csrc/bnf_unicode_fold.h for the families that look up, and their hidden functions. All extern.
 
 from bitnet_ffi._core.bnf cimport bnf_gguf
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_merge_scratch, bnf_ids, bnf_trie_t, bnf_match_t
+from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_strings, bnf_merge_scratch, bnf_ids, bnf_trie_t, bnf_match_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef extern from "bnf_trie.h" nogil:
@@ -16,9 +16,15 @@ cdef extern from "bnf_unicode_fold.h" nogil:
     bool bnf_is_ideograph(uint32_t c)
 
 cdef extern from "bnf_calls.h" nogil:
-    int bnf_trie_build(const bnf_vocab_t *vocab, uint16_t attrs, bnf_trie_t *trie)
+    int bnf_trie_build(const bnf_vocab_t *vocab, const bnf_strings *texts, const uint8_t *wanted, bool last, bnf_trie_t *trie)
     void bnf_trie_free(bnf_trie_t *trie)
     int bnf_vocab_match(const bnf_gguf *gguf, bnf_vocab_t *vocab)
+    int bnf_vocab_match_pieces(bnf_vocab_t *vocab)
     void bnf_match_free(bnf_match_t *match)
     int bnf_tokenize_wordpiece(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids)
     int bnf_tokenize_unigram(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_ids *ids)
+    int bnf_tokenize_raw(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids)
+    void bnf_tokenize_rwkv(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_ids *ids)
+    int bnf_tokenize_plamo(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids)
+    size_t bnf_dna_find(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, size_t *end)
+    void bnf_tokenize_dna(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_ids *ids)

@@ -30,6 +30,7 @@ cdef extern from "bnf_vocab.h" nogil:
         BNF_KNOWN_EOG, BNF_KNOWN_SHOWN
         BNF_WHOLE_UNKNOWN, BNF_WHOLE_YES, BNF_WHOLE_NO
         BNF_MOST_TOKENS
+        BNF_PRE_GEMMA4, BNF_PRE_SARVAM_MOE, BNF_PRE_WHITESPACE
     const uint32_t BNF_NO_TOKEN
 
     ctypedef struct bnf_pre_name "struct bnf_pre_name":
@@ -85,6 +86,8 @@ cdef extern from "bnf_vocab.h" nogil:
         uint32_t n_units
         uint8_t *replacements
         uint32_t replacements_size
+        int32_t *cost
+        uint8_t *strand
     ctypedef struct bnf_vocab_t "struct bnf_vocab":
         int32_t type
         int32_t pre
@@ -96,6 +99,9 @@ cdef extern from "bnf_vocab.h" nogil:
         bool add_space_prefix
         bool whole_words
         bool clean_spaces
+        bool by_chars
+        bool drop_white
+        bool dna
         int32_t special[15]
         bnf_strings text
         bnf_strings piece
@@ -208,7 +214,7 @@ cdef extern from "bnf_calls.h" nogil:
                          int32_t *ranges, int64_t n_tokens_max)
     size_t bnf_tokenize_cut(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool parse_special)
     void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin, int32_t *ranges, int64_t n)
-    void bnf_ranges_repaired(const uint8_t *text, size_t len, int32_t begin, int32_t *ranges, int64_t n)
+    void bnf_ranges_repaired(const uint8_t *text, size_t len, bool lower, int32_t begin, int32_t *ranges, int64_t n)
     const char *bnf_vocab_detect(const bnf_vocab_t *vocab, const char **why)
     int bnf_vocab_roles(const bnf_gguf *gguf, bnf_vocab_t *vocab)
     int bnf_vocab_array(const bnf_gguf *gguf, const char *key, int32_t elem_type, int32_t other_type, uint64_t count,

@@ -2,7 +2,7 @@
 # Where a text may be cut and tokenized in parts: before a space between two letters of ASCII. Why that is safe:
 #   BPE: every pre-tokenizer ends a word of letters before a space and looks no further than the word (what looks ahead is
 #     white space and digits), and begins afresh at the next. The few whose words go on over spaces are found by trying.
-#   SPM: when no token has a space behind that letter, no merge crosses (bnf_joins).
+#   SPM, and BPE on the text itself: when no token has a space behind that letter, no merge crosses (bnf_joins).
 #   Special tokens: none may stand across the place, and none may end at it (it could strip the space, or want one).
 # Other families have no such place. Next: tokenize.pyx.
 
@@ -10,7 +10,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport memcmp
 from bitnet_ffi._core.bnf cimport (
-    LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNKNOWN)
+    LLAMA_VOCAB_TYPE_BPE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNKNOWN)
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_split_t, bnf_split_start, bnf_split_next, bnf_strings_get, bnf_joins)
 
@@ -54,12 +54,12 @@ cdef bool special_at(const bnf_vocab_t *v, const uint8_t *text, size_t length, s
 
 cdef public size_t bnf_tokenize_cut(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bool parse_special) noexcept nogil:
     cdef size_t at = length - 1 if length > 2 else 0
-    if not (vocab.type == LLAMA_VOCAB_TYPE_SPM or (vocab.type == LLAMA_VOCAB_TYPE_BPE and words_end(vocab))):
+    if vocab.dna or not (vocab.by_chars or (vocab.type == LLAMA_VOCAB_TYPE_BPE and words_end(vocab))):
         return 0
     while at > 1:
         at -= 1
         if text[at] == c' ' and is_letter(text[at - 1]) and is_letter(text[at + 1]) \
-                and (vocab.type != LLAMA_VOCAB_TYPE_SPM or spm_ends(vocab, text, at)) \
+                and (not vocab.by_chars or spm_ends(vocab, text, at)) \
                 and not special_at(vocab, text, length, at, parse_special):
             return at
     return 0

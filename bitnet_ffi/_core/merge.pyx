@@ -108,12 +108,12 @@ cdef inline void emit(const bnf_vocab_t *v, uint32_t token, const uint8_t *bytes
         emit_bytes(v, bytes, n, ids)
 
 
-# The symbol at word[at] before any merge, and its token: a character for SPM; for BPE a byte, or a character that is one
-# token whatever stands beside it (seed.pyx). Returns its length.
+# The symbol at word[at] before any merge, and its token: a character (by_chars), or a byte, or a character that is
+# one token whatever stands beside it (seed.pyx). Returns its length.
 cdef inline uint32_t symbol(const bnf_vocab_t *v, const uint8_t *word, size_t at, size_t length, const uint8_t *end,
                             uint32_t *token) noexcept nogil:
     cdef size_t n = bnf_utf8_len(word[at])
-    if v.type == LLAMA_VOCAB_TYPE_SPM:
+    if v.by_chars:
         n = n if n < length - at else length - at
         token[0] = bnf_key_find_bytes(v, word + at, n, end)
         return <uint32_t>n

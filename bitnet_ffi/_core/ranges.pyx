@@ -6,6 +6,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from bitnet_ffi._core.bnf_vocab cimport bool, bnf_utf8_decode, bnf_utf8_encode
+from bitnet_ffi._core.bnf_trie cimport bnf_lower_char
 
 cdef struct Cursor:
     size_t merged, given   # the same place in both texts, at the beginning of a character
@@ -37,13 +38,13 @@ cdef public void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin
 
 
 # Likewise; *width is what the character at the cursor has in the text that was given, *same that it has it in both.
-cdef inline void seek_repaired(const uint8_t *text, size_t length, Cursor *c, size_t end, size_t *width, bool *same) noexcept nogil:
+cdef inline void seek_repaired(const uint8_t *text, size_t length, bool lower, Cursor *c, size_t end, size_t *width, bool *same) noexcept nogil:
     cdef uint8_t[4] written
     cdef uint32_t code_point = 0
     cdef size_t merged_width
     while c.merged < end:
         width[0] = bnf_utf8_decode(text + c.given, length - c.given, &code_point)
-        merged_width = bnf_utf8_encode(code_point, written) if width[0] else 3
+        merged_width = bnf_utf8_encode(bnf_lower_char(code_point) if lower else code_point, written) if width[0] else 3
         same[0] = width[0] == merged_width
         if width[0] == 0:
             width[0] = 1
@@ -53,7 +54,8 @@ cdef inline void seek_repaired(const uint8_t *text, size_t length, Cursor *c, si
         c.given += width[0]
 
 
-cdef public void bnf_ranges_repaired(const uint8_t *text, size_t length, int32_t begin, int32_t *ranges, int64_t n) noexcept nogil:
+cdef public void bnf_ranges_repaired(const uint8_t *text, size_t length, bool lower, int32_t begin, int32_t *ranges,
+                                     int64_t n) noexcept nogil:
     cdef Cursor c
     cdef int64_t i
     cdef size_t place, width = 0
@@ -62,8 +64,8 @@ cdef public void bnf_ranges_repaired(const uint8_t *text, size_t length, int32_t
     c.given = 0
     for i in range(n):
         place = <size_t>ranges[2 * i]
-        seek_repaired(text, length, &c, place, &width, &same)
+        seek_repaired(text, length, lower, &c, place, &width, &same)
         ranges[2 * i] = begin + <int32_t>(c.given + (place - c.merged if same else 0))
         place = <size_t>ranges[2 * i + 1]
-        seek_repaired(text, length, &c, place, &width, &same)
+        seek_repaired(text, length, lower, &c, place, &width, &same)
         ranges[2 * i + 1] = begin + <int32_t>(c.given + (place - c.merged if same or place == c.merged else width))

@@ -2,14 +2,15 @@
 # From a text to tokens: special tokens are taken out first, the stretches between them are cut into words and merged.
 # Both steps give llama.cpp's tokens; malformed UTF-8 becomes U+FFFD for BPE and byte tokens for SPM, as there.
 # May not keep anything between calls: a vocabulary is shared by threads.
-# WordPiece and Unigram cut and look up in one step, in tokenize_wordpiece.pyx and tokenize_unigram.pyx.
+# The other families have files of their own: tokenize_wordpiece.pyx, _unigram, _raw, _rwkv, _plamo, _dna.
 # Next: csrc/bnf_split.c (words), merge.pyx (tokens), api_vocab.pyx (the public calls).
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_RWKV,
+    LLAMA_VOCAB_TYPE_PLAMO2,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
     BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
     BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
@@ -20,13 +21,15 @@ from bitnet_ffi._core.bnf_vocab cimport (
     bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
     bnf_ranges_spaces, bnf_ranges_repaired,
     BNF_NO_TOKEN, BNF_BOS, BNF_EOS, BNF_SEP)
-from bitnet_ffi._core.bnf_trie cimport bnf_tokenize_wordpiece, bnf_tokenize_unigram
+from bitnet_ffi._core.bnf_trie cimport (
+    bnf_tokenize_wordpiece, bnf_tokenize_unigram, bnf_tokenize_raw, bnf_tokenize_rwkv, bnf_tokenize_plamo, bnf_dna_find, bnf_tokenize_dna)
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)
 
 cdef enum:
     LONGEST = 0x7FFFFFFF   # bytes of one stretch, escapes included: positions in a word are 32 bits wide
+    DNA = 0x7FFFFFFF       # instead of a token: a fragment of DNA
 
 
 # ---- special tokens ----
@@ -239,6 +242,48 @@ cdef int tokenize_spm(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
     return status
 
 
+# DNA within stretches becomes fragments of its own, marked as such.
+cdef int mark_dna(const bnf_vocab_t *v, const uint8_t *text, Fragments *list) noexcept nogil:
+    cdef Fragments cut
+    cdef size_t i, at, end, begin, n = 0
+    cdef int status = 0
+    cut.items = NULL
+    cut.n = 0
+    cut.cap = 0
+    for i in range(list.n):
+        at = list.items[i].begin
+        end = at + list.items[i].len
+        if list.items[i].token != BNF_NO_TOKEN:
+            status |= add_fragment(&cut, at, list.items[i].len, list.items[i].token)
+            continue
+        while at < end:
+            begin = bnf_dna_find(v, text + at, end - at, &n)
+            status |= add_fragment(&cut, at, begin, BNF_NO_TOKEN)
+            if n > begin:
+                status |= add_fragment(&cut, at + begin, n - begin, DNA)
+            at += n
+    bnf_release(list.items)
+    list[0] = cut
+    return BITNET_ERROR_MEMORY if status else 0
+
+
+# The tokens of a stretch without special tokens.
+cdef int stretch(const bnf_vocab_t *v, const uint8_t *text, size_t length, bool lead, bnf_merge_scratch *scratch,
+                 bnf_ids *ids) noexcept nogil:
+    if v.type == LLAMA_VOCAB_TYPE_SPM:
+        return tokenize_spm(v, text, length, lead, scratch, ids)
+    if v.type == LLAMA_VOCAB_TYPE_WPM:
+        return bnf_tokenize_wordpiece(v, text, length, scratch, ids)
+    if v.type == LLAMA_VOCAB_TYPE_UGM:
+        return bnf_tokenize_unigram(v, text, length, ids)
+    if v.type == LLAMA_VOCAB_TYPE_PLAMO2:
+        return bnf_tokenize_plamo(v, text, length, scratch, ids)
+    if v.type == LLAMA_VOCAB_TYPE_RWKV:
+        bnf_tokenize_rwkv(v, text, length, ids)
+        return 0
+    return bnf_tokenize_raw(v, text, length, scratch, ids) if v.by_chars else tokenize_bpe(v, text, length, scratch, ids)
+
+
 # Warn as llama.cpp does when the text brings the token that the vocabulary's rule adds anyway.
 cdef void warn_double(const bnf_vocab_t *v, const bnf_ids *ids) noexcept nogil:
     if ids.n < 2 or ids.n > ids.cap:
@@ -257,7 +302,7 @@ cdef void place(const bnf_vocab_t *v, const uint8_t *text, const bnf_fragment *p
     if v.type == LLAMA_VOCAB_TYPE_SPM:
         bnf_ranges_spaces(text + part.begin, lead, <int32_t>part.begin, ranges, n)
     elif ids.base != text + part.begin:
-        bnf_ranges_repaired(text + part.begin, part.len, <int32_t>part.begin, ranges, n)
+        bnf_ranges_repaired(text + part.begin, part.len, v.drop_white and v.match.lowercase, <int32_t>part.begin, ranges, n)
     else:
         for i in range(2 * n):
             ranges[i] += <int32_t>part.begin
@@ -272,11 +317,12 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     cdef size_t i
     cdef int64_t first
     cdef bool bert = vocab.type == LLAMA_VOCAB_TYPE_WPM   # [CLS] and [SEP] as llama.cpp adds them, whatever the flags say
+    cdef bool plain = vocab.type == LLAMA_VOCAB_TYPE_RWKV or vocab.type == LLAMA_VOCAB_TYPE_PLAMO2   # never adds any
     cdef int32_t last = vocab.special[<int>(BNF_SEP if bert else BNF_EOS)]
     cdef bool add_bos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_FIRST \
-        and (vocab.special[<int>BNF_BOS] >= 0 if bert else vocab.add_bos)
+        and not plain and (vocab.special[<int>BNF_BOS] >= 0 if bert else vocab.add_bos)
     cdef bool add_eos = flags & BITNET_TOKENIZE_ADD_SPECIAL and not flags & BITNET_TOKENIZE_NOT_LAST \
-        and (last >= 0 if bert else vocab.add_eos)
+        and not plain and (last >= 0 if bert else vocab.add_eos)
     cdef bool after_special = not flags & BITNET_TOKENIZE_NOT_FIRST   # the beginning counts as one
     cdef bool lead
     cdef int status
@@ -296,24 +342,22 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     status = bnf_merge_begin(&scratch, length)
     if status == 0:
         status = partition(vocab, text, length, flags & BITNET_TOKENIZE_PARSE_SPECIAL != 0, &list)
+    if status == 0 and vocab.dna:
+        status = mark_dna(vocab, text, &list)
     i = 0
     while i < list.n and status == 0:
         part = list.items + i
         first = ids.n
-        if part.token != BNF_NO_TOKEN:
+        if part.token == DNA:
+            ids.base = text
+            bnf_tokenize_dna(vocab, text + part.begin, part.len, &ids)
+        elif part.token != BNF_NO_TOKEN:
             ids.base = text
             bnf_ids_add(&ids, part.token, text + part.begin, part.len)
             after_special = True
         else:
             lead = vocab.add_space_prefix and after_special
-            if vocab.type == LLAMA_VOCAB_TYPE_SPM:
-                status = tokenize_spm(vocab, text + part.begin, part.len, lead, &scratch, &ids)
-            elif vocab.type == LLAMA_VOCAB_TYPE_WPM:
-                status = bnf_tokenize_wordpiece(vocab, text + part.begin, part.len, &scratch, &ids)
-            elif vocab.type == LLAMA_VOCAB_TYPE_UGM:
-                status = bnf_tokenize_unigram(vocab, text + part.begin, part.len, &ids)
-            else:
-                status = tokenize_bpe(vocab, text + part.begin, part.len, &scratch, &ids)
+            status = stretch(vocab, text + part.begin, part.len, lead, &scratch, &ids)
             after_special = False
             if ranges != NULL and first < ids.cap:
                 place(vocab, text, part, lead, &ids, first)

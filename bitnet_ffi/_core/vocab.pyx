@@ -10,16 +10,17 @@ from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from libc.stdio cimport snprintf
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_vocab, bnf_gguf_find, bnf_gguf_str, bnf_gguf_next_str, BNF_GGUF_ARRAY,
+    bool, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_vocab, bnf_gguf_find, bnf_gguf_str, bnf_gguf_bool, bnf_gguf_next_str, BNF_GGUF_ARRAY,
     BNF_GGUF_STRING, BNF_GGUF_F32, BNF_GGUF_I32, BNF_GGUF_U32,
     LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
     LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL,
     LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE,
     BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_pre_names, bnf_vocab_repair,
     bnf_vocab_detect, bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
-    BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES)
+    BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE)
 from bitnet_ffi._core.bnf_trie cimport bnf_vocab_match, bnf_match_free
 
 cdef enum:
@@ -63,6 +64,17 @@ cdef inline float load_f32(const uint8_t *p) noexcept nogil:
 
 # ---- texts ----
 
+# Behind <oov> a text that ends with U+E000 is a strand of six letters: the mark tells it from a word that is spelled alike, and
+# goes. Returns the length without it.
+cdef size_t strand_len(bnf_vocab_t *v, int32_t i, bnf_str s, bool *behind) noexcept nogil:
+    if equals(s, "<oov>"):
+        behind[0] = True
+    if not behind[0] or s.len <= 3 or memcmp(s.data + s.len - 3, "\xee\x80\x80", 3) != 0:
+        return s.len
+    v.match.strand[i] = s.len == 9
+    return s.len - 3
+
+
 # An empty token gets the text [EMPTY_id], as in llama.cpp, so that it can be told apart.
 cdef int read_texts(const bnf_gguf_kv *tokens, bnf_vocab_t *v) noexcept nogil:
     cdef const uint8_t *cursor = tokens.value
@@ -70,6 +82,7 @@ cdef int read_texts(const bnf_gguf_kv *tokens, bnf_vocab_t *v) noexcept nogil:
     cdef uint64_t size = 0
     cdef int32_t i, n_empty = 0, first_empty = 0
     cdef size_t length
+    cdef bool behind = False
     for i in range(v.n_tokens):
         s = bnf_gguf_next_str(&cursor)
         size += (s.len if s.len > 0 else 24) + 1
@@ -80,7 +93,7 @@ cdef int read_texts(const bnf_gguf_kv *tokens, bnf_vocab_t *v) noexcept nogil:
     cursor = tokens.value
     for i in range(v.n_tokens):
         s = bnf_gguf_next_str(&cursor)
-        length = s.len
+        length = strand_len(v, i, s, &behind) if v.dna else s.len
         if length > 0:
             memcpy(v.text.bytes + v.text.at[i], s.data, length)
         else:
@@ -155,7 +168,7 @@ cdef int read_scores(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if found < 0:
         return found
     if found == 0:
-        if v.type == LLAMA_VOCAB_TYPE_SPM or v.type == LLAMA_VOCAB_TYPE_UGM:
+        if v.type == LLAMA_VOCAB_TYPE_SPM or v.type == LLAMA_VOCAB_TYPE_UGM or v.type == LLAMA_VOCAB_TYPE_PLAMO2:
             return bnf_vocab_repair("tokenizer.ggml.scores is missing: every token gets the score 0")
         return 0
     for i in range(v.n_tokens):
@@ -209,15 +222,21 @@ cdef int unknown_pre(bnf_str name) noexcept nogil:
                     bnf_show(name.data, name.len, shown), names)
 
 
-cdef int read_pre(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
+# Two families are told by tokenizer.ggml.model, which then says the pre-tokenizer too.
+cdef int read_pre(const bnf_gguf *gguf, bnf_vocab_t *v, const char *known) noexcept nogil:
     cdef bnf_str name
     cdef size_t i = 0
     cdef const char *whose = NULL
     cdef int status
-    cdef int found = bnf_gguf_str(gguf, "tokenizer.ggml.pre", &name)
+    cdef int found = 0
+    if known == NULL:
+        found = bnf_gguf_str(gguf, "tokenizer.ggml.pre", &name)
+    else:
+        name.data = known
+        name.len = strlen(known)
     if found < 0:
         return found
-    if found == 0 or name.len == 0:
+    if known == NULL and (found == 0 or name.len == 0):
         name.data = bnf_vocab_detect(v, &whose)
         name.len = strlen(name.data)
         if whose != NULL:
@@ -233,16 +252,18 @@ cdef int read_pre(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if bnf_pre_names[i].name == NULL:
         return unknown_pre(name)
     v.pre = bnf_pre_names[i].pre
+    v.by_chars = v.pre >= BNF_PRE_GEMMA4 and v.pre <= BNF_PRE_WHITESPACE
     v.whole_words = (bnf_pre_names[i].flags & BNF_PRE_WHOLE_WORDS) != 0
     v.add_bos = (bnf_pre_names[i].flags & BNF_PRE_ADD_BOS) != 0
     v.add_sep = (bnf_pre_names[i].flags & BNF_PRE_ADD_SEP) != 0
     v.clean_spaces = (bnf_pre_names[i].flags & BNF_PRE_KEEP_SPACES) == 0
-    return 0
+    found = bnf_gguf_bool(gguf, "tokenizer.ggml.normalizer.lowercase", &v.match.lowercase) if v.drop_white else 0
+    return found if found < 0 else 0
 
 
 # ---- the whole ----
 
-cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
+cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v, const char *pre) noexcept nogil:
     cdef const bnf_gguf_kv *tokens = NULL
     cdef size_t n
     cdef int status = bnf_vocab_array(gguf, "tokenizer.ggml.tokens", BNF_GGUF_STRING, BNF_GGUF_STRING, 0, &tokens)
@@ -259,7 +280,8 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     v.attr = <uint16_t *>bnf_alloc_array(n, sizeof(uint16_t))
     v.eog = <uint8_t *>bnf_alloc(n)
     v.whole = <uint8_t *>bnf_alloc(n)
-    if v.score == NULL or v.attr == NULL or v.eog == NULL or v.whole == NULL:
+    v.match.strand = <uint8_t *>bnf_alloc(n) if v.dna else NULL
+    if v.score == NULL or v.attr == NULL or v.eog == NULL or v.whole == NULL or (v.dna and v.match.strand == NULL):
         return BITNET_ERROR_MEMORY
     status = read_texts(tokens, v)
     if status == 0:
@@ -269,10 +291,11 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     if status == 0 and v.type == LLAMA_VOCAB_TYPE_SPM:
         v.add_bos = True
         v.add_space_prefix = True
+        v.by_chars = True
     elif status == 0 and v.type != LLAMA_VOCAB_TYPE_BPE:
         status = bnf_vocab_match(gguf, v)
     elif status == 0:
-        status = read_pre(gguf, v)
+        status = read_pre(gguf, v, pre)
     if status == 0:
         status = bnf_vocab_roles(gguf, v)
     if status == 0:
@@ -285,6 +308,7 @@ cdef int load_tokens(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
 cdef int load(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     cdef char[BNF_SHOWN_SIZE] shown
     cdef bnf_str model
+    cdef const char *pre = NULL
     cdef int32_t role
     cdef int found
     for role in range(<int>BNF_N_ROLES):
@@ -307,10 +331,23 @@ cdef int load(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         v.type = LLAMA_VOCAB_TYPE_WPM
     elif equals(model, "t5"):
         v.type = LLAMA_VOCAB_TYPE_UGM
+    elif equals(model, "rwkv"):
+        v.type = LLAMA_VOCAB_TYPE_RWKV
+    elif equals(model, "plamo2"):
+        v.type = LLAMA_VOCAB_TYPE_PLAMO2
+    elif equals(model, "gemma4") or equals(model, "whitespace") or equals(model, "hybriddna"):
+        v.type = LLAMA_VOCAB_TYPE_BPE
+        v.drop_white = equals(model, "whitespace")
+        v.dna = equals(model, "hybriddna")
     else:
-        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.model: '%s', expected gpt2 (byte-level BPE), llama "
-                        "(SentencePiece BPE), bert (WordPiece), t5 (Unigram) or none", bnf_show(model.data, model.len, shown))
-    return load_tokens(gguf, v)
+        return bnf_fail(BITNET_ERROR_MODEL, "tokenizer.ggml.model: '%s', expected gpt2 (byte-level BPE), llama (SentencePiece BPE), "
+                        "bert (WordPiece), t5 (Unigram), rwkv, plamo2, gemma4, whitespace, hybriddna or none",
+                        bnf_show(model.data, model.len, shown))
+    if equals(model, "gemma4"):
+        pre = "gemma4"
+    elif v.drop_white:
+        pre = "whitespace"
+    return load_tokens(gguf, v, pre)
 
 
 # The vocabulary of a file. Type NONE (ids only) has no tokens: n_tokens is 0 and the model's rows count.

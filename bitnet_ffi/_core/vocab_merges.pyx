@@ -41,6 +41,19 @@ cdef inline bnf_str next_line(const uint8_t **cursor) noexcept nogil:
     return s
 
 
+# "left right" of BPE on the text itself: the text says the bytes, and only its first byte may be a space that is meant.
+cdef inline size_t copy_line(bnf_str s, uint8_t *out, size_t *n_left) noexcept nogil:
+    cdef size_t at
+    n_left[0] = 0
+    for at in range(1, s.len):
+        if s.data[at] == c' ':
+            n_left[0] = at
+            memcpy(out, s.data, at)
+            memcpy(out + at, s.data + at + 1, s.len - at - 1)
+            return s.len - 1 if at + 1 < s.len else 0
+    return 0
+
+
 # "left right" as bytes, one behind the other; the gap is a space, which spells no byte of the alphabet. Returns the bytes
 # of both; 0: this is no merge.
 cdef inline size_t decode_line(bnf_str s, uint8_t *out, size_t *n_left) noexcept nogil:
@@ -82,7 +95,7 @@ cdef int read_lines(const bnf_vocab_t *v, uint32_t n, const uint8_t **cursor, Ba
     out = batch.bytes
     end = out + batch.size
     for i in range(n):
-        n_both = decode_line(next_line(cursor), out, &n_left)
+        n_both = copy_line(next_line(cursor), out, &n_left) if v.by_chars else decode_line(next_line(cursor), out, &n_left)
         if n_both == 0:
             n_left = 0
         line = batch.lines + i
@@ -119,7 +132,7 @@ cdef void prefetch_keys(const bnf_vocab_t *v, const Batch *batch, uint32_t n) no
 
 # A single byte may be part of a merge even when it has no token: bnf_vocab.byte_token.
 cdef inline uint32_t part_token(const bnf_vocab_t *v, const bnf_key *key) noexcept nogil:
-    if key.len == 1:
+    if key.len == 1 and not v.by_chars:
         return v.byte_token[key.bytes[0]]
     return bnf_key_find(v, key) if key.len > 0 else BNF_NO_TOKEN
 

@@ -8,14 +8,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
     BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc_array, bnf_clear_error)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_strings_get, bnf_role_keys, bnf_known_texts, bnf_vocab_repair,
     BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
-    BNF_KNOWN_EOG, BNF_KNOWN_SHOWN)
+    BNF_KNOWN_EOG, BNF_KNOWN_SHOWN, BNF_PRE_GEMMA4)
 
 cdef enum:
     NO_LINE = 0x7FFFFFFF
@@ -87,6 +88,14 @@ cdef int make_control(bnf_vocab_t *v, int32_t token) noexcept nogil:
                             show(v, token, shown))
 
 
+# T5 has no BOS, BERT no EOS; RWKV has neither, whatever its token 0 is called, and PLaMo-2's have places (default_roles).
+cdef inline bool without(const bnf_vocab_t *v, int32_t role) noexcept nogil:
+    if role == BNF_BOS or role == BNF_EOS or role == BNF_UNK:
+        return v.type == LLAMA_VOCAB_TYPE_RWKV or v.type == LLAMA_VOCAB_TYPE_PLAMO2 \
+            or (role == BNF_BOS and v.type == LLAMA_VOCAB_TYPE_UGM) or (role == BNF_EOS and v.type == LLAMA_VOCAB_TYPE_WPM)
+    return False
+
+
 # Roles that no key gave go to the token with the foremost text in the table; tokens that end generation are marked.
 cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t[32] line                # of the best text for a role so far; BNF_N_ROLES fit
@@ -126,8 +135,7 @@ cdef int read_known_texts(bnf_vocab_t *v) noexcept nogil:
             k += 1
     role = 0
     while role < BNF_N_ROLES and status == 0:
-        if v.special[role] < 0 and best[role] >= 0 and not (role == BNF_BOS and v.type == LLAMA_VOCAB_TYPE_UGM) \
-                and not (role == BNF_EOS and v.type == LLAMA_VOCAB_TYPE_WPM):   # T5 has no BOS, BERT no EOS
+        if v.special[role] < 0 and best[role] >= 0 and not without(v, role):
             v.special[role] = best[role]
             if role == BNF_BOS or role == BNF_EOS or role == BNF_UNK:
                 status = bnf_vocab_repair("no key says which token is %s: token %d ('%s') is used",
@@ -167,11 +175,13 @@ cdef int default_roles(bnf_vocab_t *v) noexcept nogil:
         if status == 0:
             status = default_role(v, BNF_UNK, 2)
         return default_role(v, BNF_PAD, 0) if status == 0 else status
-    if v.type == LLAMA_VOCAB_TYPE_SPM:
+    if v.type == LLAMA_VOCAB_TYPE_SPM or v.type == LLAMA_VOCAB_TYPE_PLAMO2:
         status = default_role(v, BNF_BOS, 1)
         if status == 0:
             status = default_role(v, BNF_EOS, 2)
-        return default_role(v, BNF_UNK, 0) if status == 0 else status
+        if status == 0:
+            status = default_role(v, BNF_UNK, 0)
+        return default_role(v, BNF_PAD, 3) if status == 0 and v.type == LLAMA_VOCAB_TYPE_PLAMO2 else status
     return 0
 
 
@@ -233,6 +243,8 @@ cdef int read_rules(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         found = read_flag(gguf, "tokenizer.ggml.add_sep_token", &v.add_sep)
     if found < 0:
         return found
+    if v.type == LLAMA_VOCAB_TYPE_BPE and v.pre == BNF_PRE_GEMMA4:   # files that say no mean yes, as llama.cpp has it
+        v.add_bos = True
     if v.add_bos and v.special[<int>BNF_BOS] < 0:
         v.add_bos = False
         status = bnf_vocab_repair("texts should begin with BOS, but no token is BOS: none is added")

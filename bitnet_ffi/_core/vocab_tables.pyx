@@ -7,13 +7,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
+    bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO, BNF_SHOWN_SIZE,
     bnf_show, bnf_alloc, bnf_alloc_array, bnf_log)
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_vocab_t, bnf_key_slot, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_alphabet_next,
     bnf_key, bnf_key_of, bnf_joins_set, bnf_join_bytes, bnf_key_slot_of, bnf_key_find, bnf_key_find_bytes, bnf_prefetch, bnf_vocab_merges,
-    bnf_vocab_repair, bnf_tokenize, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_NL, BNF_PAD, BNF_WHOLE_NO)
+    bnf_vocab_repair, bnf_tokenize, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_NL, BNF_PAD, BNF_WHOLE_NO, BNF_PRE_WHITESPACE)
+from bitnet_ffi._core.bnf_trie cimport bnf_vocab_match_pieces
 
 cdef enum:
     BATCH = 32   # tokens whose slots are asked for together
@@ -48,6 +50,39 @@ cdef size_t unescape_spaces(const uint8_t *text, size_t length, uint8_t *out) no
     return written
 
 
+cdef inline uint8_t hex_digit(uint8_t c) noexcept nogil:
+    return <uint8_t>(c - c'a' + 10) if c >= c'a' and c < 0x80 else <uint8_t>(c - c'0')
+
+
+# RWKV's text: a backslash before x and two small hexadecimal digits, before t, n, r, or before what stands for itself. What no
+# such text has means what it does in llama.cpp.
+cdef size_t unescape_rwkv(const uint8_t *text, size_t length, uint8_t *out) noexcept nogil:
+    cdef size_t at = 0, written = 0
+    cdef uint8_t c
+    while at < length:
+        c = text[at]
+        at += 1
+        if c == c'\\':
+            if at == length:
+                break
+            c = text[at]
+            at += 1
+            if c == c'x':
+                if length - at < 2:
+                    break
+                c = <uint8_t>((hex_digit(text[at]) << 4) + hex_digit(text[at + 1]))
+                at += 2
+            elif c == c't':
+                c = c'\t'
+            elif c == c'n':
+                c = c'\n'
+            elif c == c'r':
+                c = c'\r'
+        out[written] = c
+        written += 1
+    return written
+
+
 # Is every character its own spelling in the byte alphabet?
 cdef bool is_printable(const uint8_t *text, uint32_t length) noexcept nogil:
     cdef uint32_t i
@@ -65,23 +100,26 @@ cdef bool build_piece(bnf_vocab_t *v, int32_t i) noexcept nogil:
     cdef uint8_t *out = <uint8_t *>v.piece.bytes + v.piece.at[i]
     cdef int byte = bnf_byte_of_text(text, length) if v.attr[i] & LLAMA_TOKEN_ATTR_BYTE else -1
     cdef int64_t n = -1
-    cdef bool has_key = v.type != LLAMA_VOCAB_TYPE_BPE
-    if byte >= 0:
+    cdef bool alphabet = v.type == LLAMA_VOCAB_TYPE_BPE and not v.by_chars
+    cdef bool has_key = not alphabet
+    if v.type == LLAMA_VOCAB_TYPE_RWKV:
+        n = <int64_t>unescape_rwkv(text, length, out)
+    elif byte >= 0:
         out[0] = <uint8_t>byte
         n = 1
     elif not v.attr[i] & (LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED):
-        if v.type != LLAMA_VOCAB_TYPE_BPE:
-            n = <int64_t>unescape_spaces(text, length, out)
-        else:
+        if alphabet:
             n = decode_alphabet(text, length, out)
             has_key = n >= 0
+        elif v.type != LLAMA_VOCAB_TYPE_PLAMO2 and not (v.type == LLAMA_VOCAB_TYPE_BPE and v.pre == BNF_PRE_WHITESPACE):
+            n = <int64_t>unescape_spaces(text, length, out)
     else:
         has_key |= is_printable(text, length)
     if n < 0:
         memcpy(out, text, length)
         n = length
     bnf_strings_end(&v.piece, i, <size_t>n)
-    return has_key
+    return has_key and not (v.dna and v.match.strand[i])
 
 
 # ---- keys ----
@@ -116,7 +154,7 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
     cdef const uint8_t *bytes
     if bnf_strings_new(&v.piece, v.n_tokens, v.text.at[v.n_tokens]) < 0:   # a piece is never longer than its text
         return BITNET_ERROR_MEMORY
-    v.key = &v.piece if v.type == LLAMA_VOCAB_TYPE_BPE else &v.text
+    v.key = &v.piece if v.type == LLAMA_VOCAB_TYPE_BPE and not v.by_chars else &v.text
     v.n_key_slots = slots_for(<uint32_t>v.n_tokens)
     v.key_slots = <bnf_key_slot *>bnf_alloc_array(v.n_key_slots, sizeof(bnf_key_slot))
     if v.key_slots == NULL:
@@ -150,7 +188,7 @@ cdef int build_keys(bnf_vocab_t *v) noexcept nogil:
     return 0
 
 
-# Which characters stand side by side in a token of SPM.
+# Which characters stand side by side in a token.
 cdef int build_joins(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t i
     cdef uint32_t length = 0
@@ -173,27 +211,46 @@ cdef int build_joins(bnf_vocab_t *v) noexcept nogil:
 
 # ---- bytes ----
 
+# PLaMo-2 has the last token of type byte for each; what names a byte but is none counts for the others too.
+cdef void find_typed_bytes(bnf_vocab_t *v) noexcept nogil:
+    cdef const uint8_t *text
+    cdef uint32_t length = 0
+    cdef int32_t i
+    cdef int byte
+    for byte in range(256):
+        v.byte_token[byte] = BNF_NO_TOKEN
+    for i in range(v.n_tokens):
+        text = bnf_strings_get(&v.text, <uint32_t>i, &length)
+        byte = bnf_byte_of_text(text, length) if v.attr[i] & LLAMA_TOKEN_ATTR_BYTE else -1
+        if byte >= 0:
+            v.byte_token[byte] = <uint32_t>i
+
+
 cdef int build_bytes(bnf_vocab_t *v) noexcept nogil:
     cdef int byte, n_missing = 0, first_missing = 0
+    cdef bool alphabet = v.type == LLAMA_VOCAB_TYPE_BPE and not v.by_chars
+    cdef bool typed = v.type == LLAMA_VOCAB_TYPE_PLAMO2
     cdef uint8_t c
     cdef uint8_t[6] text
     cdef const char *digits = "0123456789ABCDEF"
+    if typed:
+        find_typed_bytes(v)
     for byte in range(256):
         c = <uint8_t>byte
-        if v.type == LLAMA_VOCAB_TYPE_SPM:
+        if v.by_chars:
             memcpy(text, "<0x00>", 6)
             text[3] = <uint8_t>digits[byte >> 4]
             text[4] = <uint8_t>digits[byte & 15]
             v.byte_token[byte] = bnf_key_find_bytes(v, text, 6, text + 6)
-        if v.type != LLAMA_VOCAB_TYPE_SPM or v.byte_token[byte] == BNF_NO_TOKEN:
+        if alphabet or (v.type == LLAMA_VOCAB_TYPE_SPM and v.byte_token[byte] == BNF_NO_TOKEN):
             v.byte_token[byte] = bnf_key_find_bytes(v, &c, 1, &c + 1)
         if v.byte_token[byte] == BNF_NO_TOKEN:
             if n_missing == 0:
                 first_missing = byte
             n_missing += 1
-            if v.type != LLAMA_VOCAB_TYPE_SPM:
+            if alphabet:
                 v.byte_token[byte] = <uint32_t>(v.n_tokens + byte)   # so that merges of this byte still work
-    if n_missing and v.type == LLAMA_VOCAB_TYPE_SPM:
+    if n_missing and (v.type == LLAMA_VOCAB_TYPE_SPM or typed):
         return bnf_vocab_repair("%d of 256 bytes have no token, the first is 0x%02x: in a text they become the unknown token",
                                 n_missing, first_missing)
     if n_missing:   # common: SmolLM2 was trained without 21 bytes, most of which no UTF-8 text has
@@ -204,7 +261,7 @@ cdef int build_bytes(bnf_vocab_t *v) noexcept nogil:
 
 # ---- the whole ----
 
-# The token of a line feed; the padding token when there is none.
+# The token of a line feed; when there is none the padding token, which no BPE has by itself (llama.cpp asks before it reads keys).
 cdef int find_newline(bnf_vocab_t *v) noexcept nogil:
     cdef int32_t token = -1
     cdef int64_t n = 1
@@ -214,16 +271,20 @@ cdef int find_newline(bnf_vocab_t *v) noexcept nogil:
         token = <int32_t>v.byte_token[<int>c'\n']   # BNF_NO_TOKEN reads as -1
     else:
         n = bnf_tokenize(v, <const uint8_t *>"\n", 1, 0, &token, NULL, 1)
-    v.special[<int>BNF_NL] = token if n > 0 and token >= 0 else v.special[<int>BNF_PAD]
+    if n <= 0 or token < 0:
+        token = -1 if v.type == LLAMA_VOCAB_TYPE_BPE else v.special[<int>BNF_PAD]
+    v.special[<int>BNF_NL] = token
     return 0 if n >= 0 else <int>n
 
 
 cdef public int bnf_vocab_tables(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexcept nogil:
     cdef int status = build_keys(vocab)
-    if status == 0 and (vocab.type == LLAMA_VOCAB_TYPE_SPM or vocab.type == LLAMA_VOCAB_TYPE_BPE):
+    if status == 0 and (vocab.by_chars or vocab.type == LLAMA_VOCAB_TYPE_BPE or vocab.type == LLAMA_VOCAB_TYPE_PLAMO2):
         status = build_bytes(vocab)
-    if status == 0 and vocab.type == LLAMA_VOCAB_TYPE_SPM:
+    if status == 0 and vocab.by_chars:
         status = build_joins(vocab)
     if status == 0 and vocab.type == LLAMA_VOCAB_TYPE_BPE:
         status = bnf_vocab_merges(gguf, vocab)
+    if status == 0:
+        status = bnf_vocab_match_pieces(vocab)
     return find_newline(vocab) if status == 0 else status

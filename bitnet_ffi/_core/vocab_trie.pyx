@@ -4,28 +4,29 @@
 # Next: csrc/bnf_trie.h has the layout and the look-ups.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_resize, bnf_release
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_trie_t, bnf_strings_get
+from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_strings, bnf_trie_t, bnf_strings_get
 
 cdef enum:
     SHORT = 24   # a range up to this is sorted by insertion: at most SHORT^2 / 4 moves, less than clearing 257 counters
 
 
 cdef struct Build:
-    const bnf_vocab_t *v
+    const bnf_strings *texts
     int32_t *items    # tokens, each range in order of id
     int32_t *other    # as long, for sorting
     uint32_t *begin   # [cap] the node's range of items
     uint32_t *end
     uint32_t cap
+    bool last         # of equal texts the last token counts, not the first
 
 
 # What a token is sorted by at a depth: 0 when it ends there, else its next byte + 1.
 cdef inline uint32_t key_of(const Build *b, int32_t item, uint32_t depth) noexcept nogil:
     cdef uint32_t length = 0
-    cdef const uint8_t *text = bnf_strings_get(&b.v.text, <uint32_t>item, &length)
+    cdef const uint8_t *text = bnf_strings_get(b.texts, <uint32_t>item, &length)
     return 0 if length == depth else <uint32_t>text[depth] + 1
 
 
@@ -91,15 +92,16 @@ cdef int add_children(Build *b, bnf_trie_t *trie, uint32_t node, uint32_t depth)
     cdef int status = 0
     trie.first[node] = trie.n_nodes
     sort_range(b, i, end, depth)
-    if i < end and key_of(b, b.items[i], depth) == 0:
-        trie.token[node] = <uint32_t>b.items[i] + 1   # of equal texts the first token
+    while i < end and key_of(b, b.items[i], depth) == 0:
+        if b.last or trie.token[node] == 0:
+            trie.token[node] = <uint32_t>b.items[i] + 1
+        i += 1
     while i < end and status == 0:
         first = i
         key = key_of(b, b.items[i], depth)
         while i < end and key_of(b, b.items[i], depth) == key:
             i += 1
-        if key:
-            status = add_node(b, trie, <uint8_t>(key - 1), first, i)
+        status = add_node(b, trie, <uint8_t>(key - 1), first, i)
     return status
 
 
@@ -120,22 +122,24 @@ cdef int build(Build *b, bnf_trie_t *trie, uint32_t n) noexcept nogil:
     return 0
 
 
-# The texts of the tokens that have one of these attributes; 0: of all tokens. The trie is zero before; bnf_trie_free frees
-# it, also after an error.
-cdef public int bnf_trie_build(const bnf_vocab_t *vocab, uint16_t attrs, bnf_trie_t *trie) noexcept nogil:
+# The texts of the wanted tokens (NULL: of all), each with its first token, or its last. An empty text gets into no look-up.
+# The trie is zero before; bnf_trie_free frees it, also after an error.
+cdef public int bnf_trie_build(const bnf_vocab_t *vocab, const bnf_strings *texts, const uint8_t *wanted, bool last,
+                               bnf_trie_t *trie) noexcept nogil:
     cdef Build b
     cdef uint32_t n = 0
     cdef int32_t i
     cdef int status
     memset(&b, 0, sizeof(b))
-    b.v = vocab
+    b.texts = texts
+    b.last = last
     b.items = <int32_t *>bnf_alloc_array(<size_t>vocab.n_tokens, sizeof(int32_t))
     b.other = <int32_t *>bnf_alloc_array(<size_t>vocab.n_tokens, sizeof(int32_t))
     if b.items == NULL or b.other == NULL:
         status = BITNET_ERROR_MEMORY
     else:
         for i in range(vocab.n_tokens):
-            if attrs == 0 or vocab.attr[i] & attrs:
+            if wanted == NULL or wanted[i]:
                 b.items[n] = i
                 n += 1
         status = build(&b, trie, n)
