@@ -92,7 +92,8 @@ def test_ranges_of_small_letters(models):
 
 
 @pytest.mark.parametrize("name", ["rwkv", "plamo2", "gemma4", "whitespace", "hybriddna"])
-@pytest.mark.parametrize("text", ["a", " ", "\n", "\U0001f642", "<dna>", "\xff", "ab "], ids=["a", "space", "line", "emoji", "dna", "byte", "words"])
+@pytest.mark.parametrize("text", ["a", " ", "\n", "\U0001f642", "<dna>", "\xff", "ab "],
+                         ids=["a", "space", "line", "emoji", "dna", "byte", "words"])
 def test_time_is_linear(models, name, text):
     data = text.encode("latin-1" if text == "\xff" else "utf-8")
     seconds = []

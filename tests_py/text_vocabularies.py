@@ -15,7 +15,8 @@ BYTES = [f"<0x{b:02X}>" for b in range(256)]
 STRANDS = ["AAAAAA", "ACGTAC", "GTACGT", "TTTTTT", "CCCCCC", "ACGTAA", "GAAAAA", "NNNNNN"]
 RESERVED = {"<s>", "</s>", "<pad>", "<user>", "<|end|>", "<|unk|>", "<|bos|>", "<|eos|>", "<|pad|>"}
 DNA_TEXTS = [text.encode() for text in (
-    "<dna>ACGTACGTACGTTTTTTT</dna>", "the <dna>acgtacgtacgtg</dna> strand CCCCCC<dna>CCCCCCCCCCC", "<dna></dna><dna>", "a<dna>ACGTAC<dna>GTACGT",
+    "<dna>ACGTACGTACGTTTTTTT</dna>", "the <dna>acgtacgtacgtg</dna> strand CCCCCC<dna>CCCCCCCCCCC", "<dna></dna><dna>",
+    "a<dna>ACGTAC<dna>GTACGT",
     "</dna>ACGTAC <dna>ACGTXC NNNNNNnnnnnn\u00e9</dna>\u00e9")] + [b"<dna>AC\xffGTA\x00</dna>"]
 
 
@@ -43,7 +44,8 @@ def rwkv(base_gguf):
     """All bytes, parts of the texts (some of them ending within a character), a control and a user-defined token."""
     rng = random.Random(11)
     data = [part.encode() for part in parts(rng, 700, 7)]
-    tokens = ["<s>"] + [escaped(bytes([b])) for b in range(256)] + [escaped(d) for d in data] + [escaped(d[:-1]) for d in data if len(d) > 2]
+    tokens = ["<s>"] + [escaped(bytes([b])) for b in range(256)] + [escaped(d) for d in data]
+    tokens += [escaped(d[:-1]) for d in data if len(d) > 2]
     tokens = list(dict.fromkeys(tokens)) + ["\\x61", "<|end|>", "<user>"]   # 'a' once more
     return base_gguf("rwkv", tokens, [3] + [1] * (len(tokens) - 3) + [3, 4], [])
 

@@ -38,7 +38,8 @@ cdef public void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin
 
 
 # Likewise; *width is what the character at the cursor has in the text that was given, *same that it has it in both.
-cdef inline void seek_repaired(const uint8_t *text, size_t length, bool lower, Cursor *c, size_t end, size_t *width, bool *same) noexcept nogil:
+cdef inline void seek_repaired(const uint8_t *text, size_t length, bool lower, Cursor *c, size_t end, size_t *width,
+                               bool *same) noexcept nogil:
     cdef uint8_t[4] written
     cdef uint32_t code_point = 0
     cdef size_t merged_width

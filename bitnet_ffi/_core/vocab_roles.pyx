@@ -8,7 +8,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
+    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE,
+    LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
     LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
     LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
