@@ -64,7 +64,7 @@ class BuildLibrary(build_ext):
             else:  # a wheel holds no links
                 place(library, link)
             products.append(link)
-        products.append(place(bnf_build.HEADER, package / "include" / "bitnet_ffi.h"))
+        products += [place(header, package / "include" / header.name) for header in sorted(bnf_build.HEADER.parent.glob("*.h"))]
         for template, folder in [("bitnet_ffi.pc", "pkgconfig"), ("bitnet_ffi-config.cmake", "cmake/bitnet_ffi"),
                                  ("bitnet_ffi-config-version.cmake", "cmake/bitnet_ffi")]:
             text = (PKG_FILES / template).read_text().replace("@VERSION@", bnf_build.version_string())

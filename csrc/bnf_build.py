@@ -41,8 +41,9 @@ ISA_FLAGS = {
 COMMON_FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-ffunction-sections",
                 "-fdata-sections", "-pthread"]
 C_FLAGS = COMMON_FLAGS + ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
-# Cython reads structs through casts, and its frame (which the linker drops) holds helpers that nobody calls.
-CYTHON_FLAGS = COMMON_FLAGS + ["-O2", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
+# Cython reads structs through casts, and its frame (which the linker drops) holds helpers that nobody calls. The library defines
+# today's functions: the macros for older calls (bitnet_ffi_older.h) would rewrite them.
+CYTHON_FLAGS = COMMON_FLAGS + ["-DBITNET_FFI_API=2026", "-O2", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
 CXX_FLAGS = ["-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"]
 INCLUDES = ["-Iinclude", "-Icsrc"]
 

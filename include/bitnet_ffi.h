@@ -9,7 +9,8 @@
  *
  * HOW TO USE IT
  *     cc program.c $(python3 -m bitnet_ffi.config --cflags --libs)
- * A program written for llama.cpp includes this file instead of "llama.h" and links -lbitnet_ffi instead of -lllama.
+ * A program written for llama.cpp includes this file instead of "llama.h" and links -lbitnet_ffi instead of -lllama; one of
+ * 2023 or 2024 also says so, with -DBITNET_FFI_API=2023 or 2024 (docs/MIGRATING.md).
  * The shortest useful program is examples/simple.c:
  *     model   = llama_model_load_from_file(path, llama_model_default_params());
  *     ctx     = llama_init_from_model(model, llama_context_default_params());
@@ -61,6 +62,23 @@
 
 #define LLAMA_DEFAULT_SEED 0xFFFFFFFFu /* llama_sampler_init_dist: take a seed from the operating system */
 #define LLAMA_TOKEN_NULL (-1)          /* no such token */
+
+/* Whose llama.h a program was written for: -DBITNET_FFI_API, or a #define before this file.
+ *     (not set)  today's structs, and older numbers of arguments where they can mean one thing only (bitnet_ffi_older.h)
+ *     2026       today's llama.h and nothing else
+ *     2024       also the parameters and batches of 2024 (bitnet_ffi_eras.h; here they carry other names then)
+ *     2023       also those of 2023 */
+#ifdef BITNET_FFI_API
+#if BITNET_FFI_API == 2023 || BITNET_FFI_API == 2024
+#define BITNET_FFI_ERA_STRUCTS
+#define llama_model_params bitnet_model_params
+#define llama_context_params bitnet_context_params
+#define llama_batch bitnet_batch
+#define llama_progress_callback bitnet_progress_callback
+#elif BITNET_FFI_API != 2026
+#error "BITNET_FFI_API: expected 2023, 2024 or 2026"
+#endif
+#endif
 
 /* llama.h parted the vocabulary from the model in 2025; older programs pass the model. Here both are one type, so calls
  * of either age compile, and llama_model_get_vocab returns the pointer it was given. */
@@ -352,6 +370,14 @@ enum ggml_type {
     GGML_TYPE_COUNT   = 43,
 };
 
+enum ggml_backend_dev_type {
+    GGML_BACKEND_DEVICE_TYPE_CPU   = 0,
+    GGML_BACKEND_DEVICE_TYPE_GPU   = 1,
+    GGML_BACKEND_DEVICE_TYPE_IGPU  = 2,
+    GGML_BACKEND_DEVICE_TYPE_ACCEL = 3,
+    GGML_BACKEND_DEVICE_TYPE_META  = 4,
+};
+
 enum ggml_log_level {
     GGML_LOG_LEVEL_NONE  = 0,
     GGML_LOG_LEVEL_DEBUG = 1,
@@ -420,6 +446,11 @@ struct llama_model_kv_override {
         double val_f64;
         bool val_bool;
         char val_str[128];
+#ifdef BITNET_FFI_ERA_STRUCTS
+        int64_t int_value; /* these three, until March 2024 */
+        double float_value;
+        bool bool_value;
+#endif
     };
 };
 
@@ -1442,6 +1473,33 @@ LLAMA_API void llama_opt_epoch(
     int64_t idata_split, ggml_opt_epoch_callback callback_train, ggml_opt_epoch_callback callback_eval);
 
 /* ------------------------------------------------------------------------------------------------
+ * From ggml
+ *
+ * What programs of llama.h call beside it. There is no ggml behind it.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* The clock of llama_time_us. */
+LLAMA_API int64_t ggml_time_us(void);
+LLAMA_API int64_t ggml_time_ms(void);
+
+/* The name of a type, "unknown" for a number that has none; is it made of blocks (not floats, not integers)? */
+LLAMA_API const char *ggml_type_name(enum ggml_type type);
+LLAMA_API bool ggml_is_quantized(enum ggml_type type);
+
+/* Devices: nothing to load, and one, the CPU, with the machine's memory in bytes (where to may be NULL). By index, by the name
+ * "CPU" or by type; NULL for another, with a last error for a wrong index. A handle that is none: NULL, CPU or nothing, and a last
+ * error. */
+LLAMA_API void ggml_backend_load_all(void);
+LLAMA_API size_t ggml_backend_dev_count(void);
+LLAMA_API ggml_backend_dev_t ggml_backend_dev_get(size_t index);
+LLAMA_API ggml_backend_dev_t ggml_backend_dev_by_name(const char *name);
+LLAMA_API ggml_backend_dev_t ggml_backend_dev_by_type(enum ggml_backend_dev_type type);
+LLAMA_API const char *ggml_backend_dev_name(ggml_backend_dev_t device);
+LLAMA_API const char *ggml_backend_dev_description(ggml_backend_dev_t device);
+LLAMA_API enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device);
+LLAMA_API void ggml_backend_dev_memory(ggml_backend_dev_t device, size_t *free, size_t *total);
+
+/* ------------------------------------------------------------------------------------------------
  * Older calls
  * ---------------------------------------------------------------------------------------------- */
 
@@ -1582,25 +1640,26 @@ BITNET_API struct llama_sampler *bitnet_sampler_init_penalties_2024(
     int32_t n_vocab, llama_token special_eos_id, llama_token linefeed_id, int32_t penalty_last_n, float penalty_repeat,
     float penalty_freq, float penalty_present, bool penalize_nl, bool ignore_eos);
 
-/* llama_eval with the number of threads, which stays set (0 or less: as it is); see the macro and the overload
- * below. */
+/* llama_eval with the number of threads, which stays set (0 or less: as it is): its five arguments of early 2023, in
+ * bitnet_ffi_older.h. */
 BITNET_API int bitnet_eval_n_threads(
     struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads);
 
 #ifdef __cplusplus
 }
+#endif
 
-extern "C++" { /* said aloud, for programs that include this header inside an extern "C" of their own */
-static inline int llama_eval(
-    struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
-{
-    return bitnet_eval_n_threads(ctx, tokens, n_tokens, n_past, n_threads);
-}
-}
-#else
-/* llama_eval with four or five arguments. */
-#define BITNET_EVAL_CHOICE(a, b, c, d, e, name, ...) name
-#define llama_eval(...) BITNET_EVAL_CHOICE(__VA_ARGS__, bitnet_eval_n_threads, llama_eval, 0)(__VA_ARGS__)
+#ifdef BITNET_FFI_ERA_STRUCTS
+#undef llama_model_params
+#undef llama_context_params
+#undef llama_batch
+#undef llama_progress_callback
+#endif
+#if !defined(BITNET_FFI_API) || BITNET_FFI_API != 2026
+#include "bitnet_ffi_older.h"
+#endif
+#ifdef BITNET_FFI_ERA_STRUCTS
+#include "bitnet_ffi_eras.h"
 #endif
 
 #endif /* BITNET_FFI_H */

@@ -58,8 +58,20 @@ def test_every_name_is_the_same_library(name):
     assert Path(config.lib_dir(), name).read_bytes() == LIBRARY.read_bytes()
 
 
-def test_installed_header_is_the_source_header():
-    assert (config.include_dir() / "bitnet_ffi.h").read_bytes() == bnf_build.HEADER.read_bytes()
+HEADERS = ["bitnet_ffi.h", "bitnet_ffi_eras.h", "bitnet_ffi_older.h"]
+
+
+def test_installed_headers_are_the_source_headers():
+    for folder in (bnf_build.HEADER.parent, config.include_dir()):
+        assert sorted(path.name for path in folder.iterdir()) == HEADERS
+    for name in HEADERS:
+        assert (config.include_dir() / name).read_bytes() == bnf_build.HEADER.with_name(name).read_bytes()
+
+
+@pytest.mark.parametrize("name", HEADERS[1:])
+def test_headers_of_older_calls_export_nothing(name):
+    """They only give older forms to what bitnet_ffi.h declares."""
+    assert not re.search(r"\b(LLAMA|BITNET)_API\b", bnf_build.HEADER.with_name(name).read_text())
 
 
 def test_a_declared_function_without_a_definition_stops_the_build(tmp_path, monkeypatch):

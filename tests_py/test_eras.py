@@ -1,0 +1,86 @@
+"""Programs of 2023, 2024 and 2026: compiled in every dialect by gcc and clang, run, and saying what examples/simple.c says.
+
+examples/era_*.c are whole programs in the style of their years; era_calls.c has every call whose arguments have changed since, in each of
+its shapes. Next: include/bitnet_ffi_older.h and bitnet_ffi_eras.h, which make them compile; test_older_calls.py for what the calls do.
+"""
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bitnet_ffi import config
+from gguf_writer import tiny_model
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
+STRICT = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
+STANDARDS = ["c11", "c17", "c++11", "c++14", "c++17", "c++20"]
+COMPILERS = {"gcc": ("gcc", "g++"), "clang": ("clang", "clang++")}
+DIALECTS = [(name, standard) for name in COMPILERS for standard in STANDARDS]
+N = 12
+
+
+@pytest.fixture(scope="module", params=DIALECTS, ids=lambda dialect: "-".join(dialect))
+def build(request, tmp_path_factory):
+    """Builds a source of C in one dialect for an era ("": none is said)."""
+    name, standard = request.param
+    is_cxx = "++" in standard
+    compiler = COMPILERS[name][is_cxx]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    folder = tmp_path_factory.mktemp("eras")
+
+    def program(source, era):
+        out = folder / f"{source.stem}_{era}"
+        command = [compiler, "-x", "c++" if is_cxx else "c", f"-std={standard}", *STRICT, *([f"-DBITNET_FFI_API={era}"] if era else []), source,
+                   "-x", "none", *config.cflags(), *config.libs(), "-o", out]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return out
+
+    return program
+
+
+def run(*command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """Mostly tokens of letters, so that a random model says something."""
+    return tiny_model(weights="q8_0", n_vocab=4000, n_ctx=256).write(tmp_path_factory.mktemp("eras") / "letters.gguf")
+
+
+@pytest.fixture(scope="module")
+def said(path, tmp_path_factory):
+    """What today's shortest program says."""
+    simple = tmp_path_factory.mktemp("simple") / "simple"
+    run("cc", EXAMPLES / "simple.c", *config.cflags(), *config.libs(), "-o", simple)
+    text = run(simple, path, "hello world", N)
+    assert len(text) > N
+    return text
+
+
+@pytest.mark.parametrize("source, era", [("era_2023", 2023), ("era_2024", 2024), ("era_2026", 2026), ("era_2026", "")])
+def test_program_of_an_era_says_the_same(build, said, path, source, era):
+    assert run(build(EXAMPLES / f"{source}.c", era), path, "hello world", N) == said
+
+
+@pytest.mark.parametrize("era", ["", 2023, 2024])
+def test_every_shape_of_a_call_does_what_todays_does(build, path, era):
+    assert run(build(HERE / "era_calls.c", era), path) == b""
+
+
+def test_unknown_era_is_refused():
+    done = subprocess.run(["cc", "-DBITNET_FFI_API=2022", "-fsyntax-only", "-x", "c", "-", *config.cflags()], input='#include "bitnet_ffi.h"\n',
+                          capture_output=True, text=True)
+    assert done.returncode != 0 and "expected 2023, 2024 or 2026" in done.stderr
+
+
+def test_2026_has_no_macro_of_an_older_call():
+    done = subprocess.run(["cc", "-DBITNET_FFI_API=2026", "-E", "-dM", "-x", "c", "-", *config.cflags()], input='#include "bitnet_ffi.h"\n',
+                          capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.startswith("#define llama_") and "llama_vocab llama_model" not in line] == []
