@@ -527,6 +527,36 @@ struct llama_context_params {
     struct llama_context *ctx_other;              /* ignored */
 };
 
+struct llama_model_tensor_override {
+    const char *pattern;
+    enum ggml_type type;
+};
+
+struct llama_model_imatrix_data {
+    const char *name;
+    const float *data;
+    size_t size;
+};
+
+/* From llama_model_quantize_default_params; change what you need. */
+typedef struct llama_model_quantize_params {
+    int32_t nthread;                     /* <= 0: all CPUs this process may use */
+    enum llama_ftype ftype;              /* which types: see llama_model_quantize */
+    enum ggml_type output_tensor_type;   /* of the head; GGML_TYPE_COUNT: by ftype */
+    enum ggml_type token_embedding_type; /* of token_embd.weight; GGML_TYPE_COUNT: by ftype */
+    bool allow_requantize;               /* also from block types, which loses more; ternary and float types always */
+    bool quantize_output_tensor;         /* false: output.weight stays */
+    bool only_copy;                      /* all types stay; splits become one file */
+    bool pure;                           /* the ends of the model get the same type as its layers */
+    bool keep_split;                     /* must be false */
+    bool dry_run;                        /* log what would be done, write nothing */
+    const struct llama_model_imatrix_data *imatrix;          /* must be NULL */
+    const struct llama_model_kv_override *kv_overrides;      /* keys to write, an array that ends with an empty key; or NULL */
+    const struct llama_model_tensor_override *tt_overrides;  /* must be NULL */
+    const int32_t *prune_layers;                             /* must be NULL */
+    size_t max_buf_size;                                     /* ignored: a few megabytes do */
+} llama_model_quantize_params;
+
 /* Of training: llama_opt_init. */
 struct llama_opt_params {
     uint32_t n_ctx_train;
@@ -788,6 +818,26 @@ LLAMA_API const char *llama_flash_attn_type_name(enum llama_flash_attn_type flas
 /* The file's chat template (Jinja text), by name, or the default one when name is NULL or "". NULL when there is none,
  * which is no error. Valid as long as the model. */
 LLAMA_API const char *llama_model_chat_template(const struct llama_model *model, const char *name);
+
+/* ------------------------------------------------------------------------------------------------
+ * Writing models
+ *
+ * Tensors stream through a few megabytes; what is done goes to the log at level INFO. A file appears under its name when it is
+ * complete and on disk, or not at all. Threads: any.
+ * ---------------------------------------------------------------------------------------------- */
+
+LLAMA_API struct llama_model_quantize_params llama_model_quantize_default_params(void);
+
+/* Write the model of a GGUF file (or of the first part of a split one) with its matrices in other types: F32, F16, BF16, Q4_0,
+ * Q4_1, Q5_0, Q5_1, Q8_0 and Q6_K, the bits that llama.cpp writes; TQ1_0, TQ2_0 and I2_S (BITNET_FTYPE_MOSTLY_I2_S) from weights that
+ * are -s, 0 or s, with nothing lost but what f16 takes from the scale of the TQ types. Other types are refused. The head, tied or
+ * not, becomes Q6_K where layers are smaller than Q8_0 (Q8_0 where 256 does not divide its rows), as does the embedding beside TQ
+ * layers; both ends are F16 beside I2_S. params NULL: the defaults. Returns 0, or 1 + last error. */
+LLAMA_API uint32_t llama_model_quantize(
+    const char *fname_inp, const char *fname_out, const llama_model_quantize_params *params);
+
+/* Write a model as it was loaded, in one file: the keys of its file (but split.*; overrides are not kept) and its tensors. */
+LLAMA_API void llama_model_save_to_file(const struct llama_model *model, const char *path_model);
 
 /* ------------------------------------------------------------------------------------------------
  * Vocabulary
@@ -1374,14 +1424,14 @@ LLAMA_API void llama_perf_reset(void *ctx, enum llama_perf_type type);
 /* ------------------------------------------------------------------------------------------------
  * Weights without a model
  *
- * For tools and tests. m rows of k elements in the layout of a GGUF tensor; quantize: I2_S and TQ2_0. 0 or a negative
- * code.
+ * For tools and tests. m rows of k elements in the layout of a GGUF tensor; quantize: every type that llama_model_quantize
+ * writes. 0 or a negative code.
  * ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of such a tensor. 0 + last error: type not supported, or k not a multiple of its block. */
 BITNET_API size_t bitnet_tensor_size(enum ggml_type type, int64_t k, int64_t m);
 
-/* float[m][k] to dst of dst_size bytes. I2_S wants ternary values times one scale (the largest |x|); TQ2_0 rounds
+/* float[m][k] to dst of dst_size bytes. I2_S wants ternary values times one scale (the largest |x|); the TQ types round
  * in blocks of 256. */
 BITNET_API int32_t bitnet_quantize(
     enum ggml_type type, const float *src, int64_t k, int64_t m, void *dst, size_t dst_size);

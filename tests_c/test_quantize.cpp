@@ -127,7 +127,7 @@ TEST_CASE("test_quantize_ternary_weights_is_lossless")
 {
     const int64_t k = 512, m = 6;
     const float scale = GENERATE(1.0f, 0.0123291015625f /* fits f16 */, 6.103515625e-05f, 65504.0f);
-    const int32_t type = GENERATE(GGML_TYPE_I2_S, GGML_TYPE_TQ2_0);
+    const int32_t type = GENERATE(GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0);
     std::mt19937 random(7);
     std::vector<float> x(static_cast<size_t>(k * m));
     for (float &v : x)
@@ -166,7 +166,7 @@ TEST_CASE("test_quantize_refuses")
     std::vector<uint8_t> data(1024);
     REQUIRE(bnf_quantize(GGML_TYPE_I2_S, x.data(), 100, 1, data.data()) == BITNET_ERROR);
     REQUIRE(bnf_quantize(GGML_TYPE_TQ2_0, x.data(), 128, 2, data.data()) == BITNET_ERROR);
-    REQUIRE(bnf_quantize(GGML_TYPE_Q4_0, x.data(), 256, 1, data.data()) == BITNET_ERROR);
+    REQUIRE(bnf_quantize(GGML_TYPE_Q4_K, x.data(), 256, 1, data.data()) == BITNET_ERROR);
     for (const float bad : {NAN32, INF32, -INF32}) {
         x[200] = bad;
         REQUIRE(bnf_quantize(GGML_TYPE_I2_S, x.data(), 256, 1, data.data()) == BITNET_ERROR);

@@ -1,0 +1,344 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
+# Write a model as one GGUF file, tensors as they are or in other types. Weights stream through buffers of a fixed size,
+# whatever their tensors measure, and all threads convert. The file appears whole or not at all (csrc/bnf_output.h).
+# Next: csrc/bnf_quantize_blocks.c converts, quantize_plan.pyx chooses the types.
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, UINT32_MAX
+from libc.string cimport memcmp, memcpy, memset, strlen
+from bitnet_ffi._core.bnf cimport (
+    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, BNF_GGUF_BOOL, BNF_GGUF_F32, BNF_GGUF_I64, BNF_GGUF_STRING, BNF_GGUF_U32,
+    BNF_GGUF_ARRAY, BNF_SHOWN_SIZE, GGML_LOG_LEVEL_INFO, GGML_TYPE_BF16, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
+    LLAMA_KV_OVERRIDE_TYPE_BOOL, LLAMA_KV_OVERRIDE_TYPE_FLOAT, LLAMA_KV_OVERRIDE_TYPE_INT,
+    bnf_gguf, bnf_gguf_kv, bnf_pool, bnf_tensor, llama_model_kv_override,
+    bnf_alloc_array, bnf_dequantize, bnf_fail, bnf_log, bnf_pool_free, bnf_pool_limit, bnf_pool_new,
+    bnf_pool_range, bnf_pool_run, bnf_pool_size, bnf_release, bnf_show, bnf_tensor_size, bnf_type_name, bnf_type_traits)
+from bitnet_ffi._core.bnf_write cimport (
+    bnf_output, bnf_output_begin, bnf_output_end, bnf_output_pad, bnf_output_put, bnf_quantize_blocks, bnf_range,
+    bnf_range_add, bnf_writing)
+
+cdef enum:
+    PART = 1 << 18     # elements converted at once, a multiple of every block: 1 MB as floats
+    MAX_THREADS = 256
+    MAGIC = 0x46554747 # "GGUF"
+    VERSION = 3
+
+cdef extern from "bnf_write.h":
+    pass
+
+# ---- keys ----
+
+cdef int put_u32(bnf_output *out, uint32_t value) noexcept nogil:
+    return bnf_output_put(out, &value, sizeof(value))
+
+cdef int put_u64(bnf_output *out, uint64_t value) noexcept nogil:
+    return bnf_output_put(out, &value, sizeof(value))
+
+cdef int put_str(bnf_output *out, const char *data, uint64_t len) noexcept nogil:
+    cdef int code = put_u64(out, len)
+    return code if code != 0 else bnf_output_put(out, data, <size_t>len)
+
+cdef int put_key(bnf_output *out, const char *key, uint64_t len, int32_t type) noexcept nogil:
+    cdef int code = put_str(out, key, len)
+    return code if code != 0 else put_u32(out, <uint32_t>type)
+
+cdef int put_u32_key(bnf_output *out, const char *key, uint32_t value) noexcept nogil:
+    cdef int code = put_key(out, key, strlen(key), BNF_GGUF_U32)
+    return code if code != 0 else put_u32(out, value)
+
+# An integer becomes u32 where it fits: what a reader of sizes expects.
+cdef int put_override(bnf_output *out, const llama_model_kv_override *o) noexcept nogil:
+    cdef uint64_t len = strlen(o.key)
+    cdef float narrow
+    cdef uint8_t flag
+    cdef int code
+    if <int>o.tag == LLAMA_KV_OVERRIDE_TYPE_INT and o.val_i64 >= 0 and o.val_i64 <= <int64_t>UINT32_MAX:
+        return put_u32_key(out, o.key, <uint32_t>o.val_i64)
+    if <int>o.tag == LLAMA_KV_OVERRIDE_TYPE_INT:
+        code = put_key(out, o.key, len, BNF_GGUF_I64)
+        return code if code != 0 else bnf_output_put(out, &o.val_i64, 8)
+    if <int>o.tag == LLAMA_KV_OVERRIDE_TYPE_FLOAT:
+        narrow = <float>o.val_f64
+        code = put_key(out, o.key, len, BNF_GGUF_F32)
+        return code if code != 0 else bnf_output_put(out, &narrow, 4)
+    if <int>o.tag == LLAMA_KV_OVERRIDE_TYPE_BOOL:
+        flag = 1 if o.val_bool else 0
+        code = put_key(out, o.key, len, BNF_GGUF_BOOL)
+        return code if code != 0 else bnf_output_put(out, &flag, 1)
+    code = put_key(out, o.key, len, BNF_GGUF_STRING)
+    return code if code != 0 else put_str(out, o.val_str, strlen(o.val_str))
+
+cdef int put_kv(bnf_output *out, const bnf_gguf_kv *kv) noexcept nogil:
+    cdef int code = put_key(out, kv.key.data, kv.key.len, kv.type)
+    if code == 0 and kv.type == BNF_GGUF_ARRAY:
+        code = put_u32(out, <uint32_t>kv.elem_type)
+        if code == 0:
+            code = put_u64(out, kv.count)
+    return code if code != 0 else bnf_output_put(out, kv.value, <size_t>kv.size)
+
+cdef bint is_key(const bnf_gguf_kv *kv, const char *key) noexcept nogil:
+    return kv.key.len == strlen(key) and memcmp(kv.key.data, key, <size_t>kv.key.len) == 0
+
+# The keys that a quantized file gets anew, and those that say which part of a split model a file is.
+cdef bint is_replaced(const bnf_writing *w, const bnf_gguf_kv *kv) noexcept nogil:
+    cdef const llama_model_kv_override *o = w.overrides
+    if w.file_type >= 0 and (is_key(kv, "general.file_type") or is_key(kv, "general.quantization_version")):
+        return True
+    if is_key(kv, "split.no") or is_key(kv, "split.count") or is_key(kv, "split.tensors.count"):
+        return True
+    while o != NULL and o.key[0] != 0:
+        if is_key(kv, o.key):
+            return True
+        o += 1
+    return False
+
+cdef int put_keys(const bnf_writing *w, bnf_output *out) noexcept nogil:
+    cdef const bnf_gguf *g = w.gguf
+    cdef const llama_model_kv_override *o = w.overrides
+    cdef uint64_t n = 2 if w.file_type >= 0 else 0
+    cdef int64_t i
+    cdef int code
+    while o != NULL and o.key[0] != 0:
+        n += 1
+        o += 1
+    for i in range(g.n_kv):
+        n += not is_replaced(w, &g.kv[i])
+    code = put_u32(out, MAGIC)
+    if code == 0:
+        code = put_u32(out, VERSION)
+    if code == 0:
+        code = put_u64(out, <uint64_t>g.n_tensors)
+    if code == 0:
+        code = put_u64(out, n)
+    for i in range(g.n_kv):
+        if code == 0 and not is_replaced(w, &g.kv[i]):
+            code = put_kv(out, &g.kv[i])
+    if code == 0 and w.file_type >= 0:
+        code = put_u32_key(out, "general.quantization_version", 2)
+        if code == 0:
+            code = put_u32_key(out, "general.file_type", <uint32_t>w.file_type)
+    o = w.overrides
+    while code == 0 and o != NULL and o.key[0] != 0:
+        code = put_override(out, o)
+        o += 1
+    return code
+
+# ---- tensors ----
+
+cdef inline int64_t n_elements(const bnf_tensor *t) noexcept nogil:
+    return t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3]
+
+cdef uint64_t written_size(const bnf_tensor *t, int32_t type) noexcept nogil:
+    return t.size if type == t.type else bnf_tensor_size(type, t.ne[0], t.ne[1] * t.ne[2] * t.ne[3])
+
+cdef int put_infos(const bnf_writing *w, bnf_output *out) noexcept nogil:
+    cdef const bnf_tensor *t
+    cdef uint64_t alignment = w.gguf.alignment
+    cdef uint64_t offset = 0
+    cdef int64_t i
+    cdef int32_t d
+    cdef int code = 0
+    for i in range(w.gguf.n_tensors):
+        t = &w.gguf.tensors[i]
+        code = put_str(out, t.name.data, t.name.len)
+        if code == 0:
+            code = put_u32(out, <uint32_t>t.n_dims)
+        for d in range(t.n_dims):
+            if code == 0:
+                code = put_u64(out, <uint64_t>t.ne[d])
+        if code == 0:
+            code = put_u32(out, <uint32_t>w.types[i])
+        if code == 0:
+            code = put_u64(out, offset)
+        if code != 0:
+            return code
+        offset += (written_size(t, w.types[i]) + alignment - 1) // alignment * alignment
+    return bnf_output_pad(out, alignment)
+
+# Part [begin, begin + n) of a tensor on its way to another type.
+cdef struct job_t:
+    const bnf_tensor *tensor
+    int32_t type
+    float scale               # of an I2_S source
+    int64_t begin, n
+    float *floats             # [PART]
+    uint8_t *blocks           # as many in the new type
+    bnf_range *ranges         # [MAX_THREADS] what each thread saw
+    bint *not_ternary         # [MAX_THREADS]
+
+cdef inline bint is_ternary(const bnf_range *range) noexcept nogil:
+    return range.least == 0 or range.least == range.max
+
+# TQ1_0 and TQ2_0 have a scale for each block, so each block is ternary by itself; I2_S has one, and its range is looked at whole.
+cdef void convert(void *arg, int ith, int nth) noexcept nogil:
+    cdef job_t *job = <job_t *>arg
+    cdef long begin = 0, end = 0
+    cdef int64_t i
+    cdef float *x
+    cdef bnf_range block
+    bnf_pool_range(<long>job.n, 256, ith, nth, &begin, &end)
+    if begin >= end:
+        return
+    x = job.floats + begin
+    bnf_dequantize(job.tensor.type, job.tensor.data, job.scale, job.begin + begin, end - begin, x)
+    bnf_range_add(&job.ranges[ith], x, end - begin)
+    if job.ranges[ith].not_finite:
+        return
+    if job.type == GGML_TYPE_TQ1_0 or job.type == GGML_TYPE_TQ2_0:
+        for i in range(0, end - begin, 256):
+            memset(&block, 0, sizeof(block))
+            bnf_range_add(&block, x + i, 256)
+            job.not_ternary[ith] |= not is_ternary(&block)
+    if job.blocks != NULL:
+        bnf_quantize_blocks(job.type, x, end - begin,
+                            job.blocks + begin // bnf_type_traits(job.type).block_len * bnf_type_traits(job.type).block_size)
+
+# What the threads saw together; the same sentence whoever of them saw it.
+cdef int check_part(const job_t *job, bnf_range *whole) noexcept nogil:
+    cdef char shown[BNF_SHOWN_SIZE]
+    cdef const bnf_range *r
+    cdef bint ternary = True
+    cdef int i
+    for i in range(MAX_THREADS):
+        r = &job.ranges[i]
+        whole.not_finite |= r.not_finite
+        whole.max = max(whole.max, r.max)
+        if r.least != 0:
+            whole.least = r.least if whole.least == 0 else min(whole.least, r.least)
+        ternary = ternary and not job.not_ternary[i]
+    bnf_show(job.tensor.name.data, job.tensor.name.len, shown)
+    if whole.not_finite:
+        return bnf_fail(BITNET_ERROR_MODEL, "tensor '%s' has a weight that is not finite", shown)
+    # 65520 rounds to infinity in f16
+    if job.type != GGML_TYPE_F32 and job.type != GGML_TYPE_BF16 and job.type != GGML_TYPE_I2_S and whole.max >= 65520:
+        return bnf_fail(BITNET_ERROR_MODEL, "tensor '%s' has a weight of %g, beyond the scales of %s", shown, <double>whole.max,
+                        bnf_type_name(job.type))
+    if not ternary or (job.type == GGML_TYPE_I2_S and not is_ternary(whole)):
+        return bnf_fail(BITNET_ERROR_MODEL, "tensor '%s' is not ternary: %s holds -s, 0 and s of one scale; choose another type", shown,
+                        bnf_type_name(job.type))
+    return 0
+
+# Run through the tensor part by part; out NULL: only look.
+cdef int convert_tensor(job_t *job, bnf_pool *pool, bnf_output *out, bnf_range *whole) noexcept nogil:
+    cdef int64_t total = n_elements(job.tensor)
+    cdef int64_t block_len = bnf_type_traits(job.type).block_len
+    cdef int code = 0
+    job.begin = 0
+    while code == 0 and job.begin < total:
+        job.n = min(<int64_t>PART, total - job.begin)
+        memset(job.ranges, 0, MAX_THREADS * sizeof(bnf_range))
+        memset(job.not_ternary, 0, MAX_THREADS * sizeof(bint))
+        bnf_pool_run(pool, bnf_pool_size(pool), convert, job)
+        code = check_part(job, whole)
+        if code == 0 and out != NULL:
+            code = bnf_output_put(out, job.blocks, <size_t>(job.n // block_len * bnf_type_traits(job.type).block_size))
+        job.begin += job.n
+    return code
+
+# I2_S ends in its scale, the largest weight, and so that it can be refused early is looked through first.
+cdef int put_converted(job_t *job, bnf_pool *pool, bnf_output *out) noexcept nogil:
+    cdef uint8_t *blocks = job.blocks
+    cdef float trailer[8]
+    cdef bnf_range whole
+    cdef int code = 0
+    memset(&whole, 0, sizeof(whole))
+    if job.tensor.type == GGML_TYPE_I2_S:
+        memcpy(&job.scale, job.tensor.data + n_elements(job.tensor) // 4, sizeof(float))
+    if job.type != GGML_TYPE_I2_S:
+        return convert_tensor(job, pool, out, &whole)
+    job.blocks = NULL
+    code = convert_tensor(job, pool, NULL, &whole)
+    job.blocks = blocks
+    if code == 0:
+        code = convert_tensor(job, pool, out, &whole)
+    if code == 0:
+        memset(trailer, 0, sizeof(trailer))
+        trailer[0] = whole.max
+        code = bnf_output_put(out, trailer, sizeof(trailer))
+    return code
+
+cdef void log_tensor(const bnf_writing *w, int64_t i) noexcept nogil:
+    cdef char shown[BNF_SHOWN_SIZE]
+    cdef const bnf_tensor *t = &w.gguf.tensors[i]
+    cdef double before = <double>t.size * 1e-6
+    cdef double after = <double>written_size(t, w.types[i]) * 1e-6
+    bnf_show(t.name.data, t.name.len, shown)
+    if w.types[i] == t.type:
+        bnf_log(GGML_LOG_LEVEL_INFO, "[%4lld/%4lld] %-40s %s, %.2f MB\n", <long long>(i + 1), <long long>w.gguf.n_tensors, shown,
+                bnf_type_name(t.type), after)
+    else:
+        bnf_log(GGML_LOG_LEVEL_INFO, "[%4lld/%4lld] %-40s %s -> %s, %.2f -> %.2f MB\n", <long long>(i + 1), <long long>w.gguf.n_tensors,
+                shown, bnf_type_name(t.type), bnf_type_name(w.types[i]), before, after)
+
+cdef int put_tensors(const bnf_writing *w, job_t *job, bnf_pool *pool, bnf_output *out) noexcept nogil:
+    cdef const bnf_tensor *t
+    cdef int64_t i
+    cdef int code = 0
+    for i in range(w.gguf.n_tensors):
+        t = &w.gguf.tensors[i]
+        log_tensor(w, i)
+        if w.types[i] == t.type:
+            code = bnf_output_put(out, t.data, <size_t>t.size)
+        else:
+            job.tensor = t
+            job.type = w.types[i]
+            code = put_converted(job, pool, out)
+        if code == 0:
+            code = bnf_output_pad(out, w.gguf.alignment)
+        if code != 0:
+            return code
+    return 0
+
+# ---- the whole ----
+
+cdef int write_all(const bnf_writing *w, job_t *job, bnf_pool *pool) noexcept nogil:
+    cdef bnf_output out
+    cdef int code = bnf_output_begin(&out, w.path)
+    if code != 0:
+        return code
+    code = put_keys(w, &out)
+    if code == 0:
+        code = put_infos(w, &out)
+    if code == 0:
+        code = put_tensors(w, job, pool, &out)
+    return bnf_output_end(&out, code)
+
+cdef int check_sizes(const bnf_writing *w) noexcept nogil:
+    cdef char shown[BNF_SHOWN_SIZE]
+    cdef const bnf_tensor *t
+    cdef int64_t i
+    for i in range(w.gguf.n_tensors):
+        t = &w.gguf.tensors[i]
+        if written_size(t, w.types[i]) == 0:
+            return bnf_fail(BITNET_ERROR_MODEL, "tensor '%s': %lld columns do not fill the blocks of %s",
+                            bnf_show(t.name.data, t.name.len, shown), <long long>t.ne[0], bnf_type_name(w.types[i]))
+    return 0
+
+cdef public int bnf_gguf_write(const bnf_writing *w) noexcept nogil:
+    cdef bnf_pool *pool
+    cdef job_t job
+    cdef int64_t i
+    cdef int n_threads = w.n_threads if w.n_threads > 0 else bnf_pool_limit()
+    cdef int code = check_sizes(w)
+    if code != 0:
+        return code
+    if w.path == NULL:
+        for i in range(w.gguf.n_tensors):
+            log_tensor(w, i)
+        return 0
+    memset(&job, 0, sizeof(job))
+    pool = bnf_pool_new(min(n_threads, <int>MAX_THREADS))
+    job.floats = <float *>bnf_alloc_array(PART, sizeof(float))
+    job.blocks = <uint8_t *>bnf_alloc_array(PART, sizeof(float)) # no type takes more than a float
+    job.ranges = <bnf_range *>bnf_alloc_array(MAX_THREADS, sizeof(bnf_range))
+    job.not_ternary = <bint *>bnf_alloc_array(MAX_THREADS, sizeof(bint))
+    if pool == NULL or job.floats == NULL or job.blocks == NULL or job.ranges == NULL or job.not_ternary == NULL:
+        code = BITNET_ERROR_MEMORY
+    else:
+        code = write_all(w, &job, pool)
+    bnf_release(job.floats)
+    bnf_release(job.blocks)
+    bnf_release(job.ranges)
+    bnf_release(job.not_ternary)
+    bnf_pool_free(pool)
+    return code
