@@ -29,4 +29,23 @@ static inline void *bnf_shared_offer(void **slot, void *made)
     return __atomic_compare_exchange_n(slot, &there, made, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? made : there;
 }
 
+/* Put `node` before the list that begins at *head; *next: the node's link. */
+static inline void bnf_shared_push(void **head, void *node, void **next)
+{
+    *next = __atomic_load_n(head, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(head, next, node, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    }
+}
+
+/* Raise a flag; what it was. */
+static inline int32_t bnf_flag_raise(int32_t *flag)
+{
+    return __atomic_exchange_n(flag, 1, __ATOMIC_ACQ_REL);
+}
+
+static inline int32_t bnf_flag_read(const int32_t *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
 #endif

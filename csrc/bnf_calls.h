@@ -3,6 +3,7 @@
 #ifndef BNF_CALLS_H
 #define BNF_CALLS_H
 
+#include "bnf_adapter.h"
 #include "bnf_context.h"
 #include "bnf_forward.h"
 #include "bnf_types.h"
@@ -197,6 +198,32 @@ void bnf_attention_output(const struct bnf_step *step, int64_t t, int nth, float
 
 /* ---- grammar_tokens.pyx ---- */
 void bnf_token_order_free(void *order); /* a model's token_order; accepts NULL */
+
+/* ---- adapter.pyx ---- */
+/* A client's adapter; NULL and a sentence when the file is wrong or not for this model. It belongs to the model. */
+struct llama_adapter_lora *bnf_adapter_load(struct llama_model *model, const struct bnf_source *source);
+void bnf_adapter_release(struct llama_adapter_lora *adapter); /* drops one reference */
+void bnf_adapters_free(struct llama_model *model);            /* all of them, at the model's end */
+
+/* ---- api_adapter.pyx ---- */
+/* Take up what became part of the model since. 0, or BITNET_ERROR_MEMORY. The context is entered. */
+int bnf_lora_follow(struct llama_context *ctx);
+void bnf_lora_forget(struct llama_context *ctx); /* at the context's end */
+
+/* ---- lora.pyx: floats, in the order of F32 products; no adapter: nothing happens ---- */
+/* u = A x of one token, for the product of that number. */
+void bnf_lora_down(const struct llama_context *ctx, int64_t number, const float *x, float *u, void *scratch);
+/* Rows [row0, row1) of y[n][m] += scale * B u, for n tokens. */
+void bnf_lora_up(const struct llama_context *ctx, int64_t number, const float *u, int64_t n, float *y, int64_t m, long row0, long row1,
+                 void *scratch);
+/* x += what adapters add to the embedding of a token. */
+void bnf_lora_embed(const struct llama_context *ctx, int32_t token, float *x, void *scratch);
+/* Does any adapter change the head? */
+bool bnf_lora_on_head(const struct llama_context *ctx);
+
+/* ---- context.pyx ---- */
+/* New scratch for adapters of this rank together. 0, or BITNET_ERROR_MEMORY and the old one stays. */
+int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
 
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */

@@ -18,6 +18,7 @@ struct bnf_scratch {
     float *attn;                     /* [n][H dv] */
     float *gate, *up;                /* [n][F] */
     float *cos_sin;                  /* [n][n_rot / 2][2] */
+    float *u;                        /* [n][3][lora_rank] A x of the LoRA adapters, for up to three products of the same x */
     int8_t *act_q[BNF_N_ACT_KINDS];  /* h as each kind of operand (struct bnf_act), for n tokens */
     float *act_scale[BNF_N_ACT_KINDS];
     int16_t *act_sum16[BNF_N_ACT_KINDS];
@@ -70,6 +71,12 @@ struct llama_context {
     bool causal_attn;
     bool embeddings_ready;               /* the last decode was asked for embeddings: it left the states of all its tokens */
     float *pooled;                       /* [n_seq_max][E] embeddings of sequences; NULL until somebody asks */
+
+    struct bnf_lora_use *loras;          /* [n_loras] the model's own first (bnf_adapter.h) */
+    int32_t n_loras, n_base_loras;
+    int32_t lora_rank;                   /* of all together */
+    float *control;                      /* [n_layer][E] control vector; NULL: none */
+    int32_t control_begin, control_end;  /* layers, both inclusive */
 
     ggml_abort_callback abort_callback;
     void *abort_data;

@@ -131,6 +131,8 @@ struct llama_model {
     uint64_t n_bytes;           /* tensor bytes */
     bool vocab_only;
     int32_t refs;               /* atomic: 1 + contexts alive */
+    void *adapters;             /* atomic: list of struct llama_adapter_lora, freed with the model */
+    int32_t n_base_adapters;    /* atomic: those that every context uses */
     void *token_order;          /* atomic: struct bnf_token_order, made when a grammar first asks for it */
 };
 

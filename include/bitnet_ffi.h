@@ -1398,6 +1398,75 @@ LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
 /* ------------------------------------------------------------------------------------------------
+ * Adapters: LoRA and control vectors
+ *
+ * What they change is what comes after: keys, values and logits that were computed stay as they are.
+ * ---------------------------------------------------------------------------------------------- */
+
+struct llama_adapter_lora;
+#define llama_lora_adapter llama_adapter_lora /* its name of 2024 */
+
+/* Load a LoRA adapter: a GGUF file (general.type "adapter", adapter.type "lora") made for this architecture, whose tensors fit
+ * the model's weights: F32, F16, BF16 or block formats, all numbers finite, ranks up to the embedding's length. It may change the
+ * products of the layers, the head, and the embedding unless that is the head too; changed norms are left out with a warning.
+ * NULL + last error. The adapter belongs to the model and ends with it; free gives its memory back before, or when the last
+ * context that uses it lets go. The _file_ptr reads from the file's position and leaves the file open. lora_adapter_*: the names
+ * of 2024. */
+LLAMA_API struct llama_adapter_lora *llama_adapter_lora_init(struct llama_model *model, const char *path_lora);
+LLAMA_API struct llama_adapter_lora *llama_adapter_lora_init_from_file_ptr(struct llama_model *model, FILE *file);
+LLAMA_API void llama_adapter_lora_free(struct llama_adapter_lora *adapter);
+LLAMA_API struct llama_lora_adapter *llama_lora_adapter_init(struct llama_model *model, const char *path_lora);
+LLAMA_API void llama_lora_adapter_free(struct llama_lora_adapter *adapter);
+
+/* The adapter's metadata, as llama_model_meta_*; arrays are left out. */
+LLAMA_API int32_t llama_adapter_meta_val_str(
+    const struct llama_adapter_lora *adapter, const char *key, char *buf, size_t buf_size);
+LLAMA_API int32_t llama_adapter_meta_count(const struct llama_adapter_lora *adapter);
+LLAMA_API int32_t llama_adapter_meta_key_by_index(
+    const struct llama_adapter_lora *adapter, int32_t i, char *buf, size_t buf_size);
+LLAMA_API int32_t llama_adapter_meta_val_str_by_index(
+    const struct llama_adapter_lora *adapter, int32_t i, char *buf, size_t buf_size);
+
+/* The tokens that wake an activated LoRA: the caller finds them in the text, decodes up to there without the adapter and goes on
+ * with it. 0 and NULL: it is always on. Valid as long as the adapter. */
+LLAMA_API uint64_t llama_adapter_get_alora_n_invocation_tokens(const struct llama_adapter_lora *adapter);
+LLAMA_API const llama_token *llama_adapter_get_alora_invocation_tokens(const struct llama_adapter_lora *adapter);
+
+/* From the next decode on the context computes y = W x + scale * alpha / rank * B (A x) (alpha 0 or absent: without alpha / rank)
+ * for each adapter, where x are floats also if W takes rounded ones. set_adapters: these n_adapters in place of all others, 0: none.
+ * set_adapter: this one too, or another scale for it. rm: not this one; negative when it is not in use. clear: none. A scale of
+ * 0 means not in use. Return 0 or a negative code, and then nothing changed: an adapter of another model, one that is free
+ * already or stands twice, a scale that is not finite, no memory for A x. After an adapter that changes the head, logits that
+ * nobody has read are gone. The same bits for every batch, n_ubatch, number of threads and instruction set. */
+LLAMA_API int32_t llama_set_adapters_lora(
+    struct llama_context *ctx, struct llama_adapter_lora **adapters, size_t n_adapters, float *scales);
+LLAMA_API int32_t llama_set_adapter_lora(struct llama_context *ctx, struct llama_adapter_lora *adapter, float scale);
+LLAMA_API int32_t llama_rm_adapter_lora(struct llama_context *ctx, struct llama_adapter_lora *adapter);
+LLAMA_API void llama_clear_adapter_lora(struct llama_context *ctx);
+LLAMA_API int32_t llama_lora_adapter_set(struct llama_context *ctx, struct llama_lora_adapter *adapter, float scale);
+LLAMA_API int32_t llama_lora_adapter_remove(struct llama_context *ctx, struct llama_lora_adapter *adapter);
+LLAMA_API void llama_lora_adapter_clear(struct llama_context *ctx);
+
+/* Calls of 2023, with today's files (not the ggla files of then): the adapter becomes part of the model for all its contexts, from
+ * their next decode on, or of one context. path_base_model, n_threads: ignored, weights stay as they are. Return 0, or 1 + last
+ * error. */
+LLAMA_API int32_t llama_model_apply_lora_from_file(
+    const struct llama_model *model, const char *path_lora, float scale, const char *path_base_model, int32_t n_threads);
+LLAMA_API int32_t llama_apply_lora_from_file(
+    struct llama_context *ctx, const char *path_lora, float scale, const char *path_base_model, int32_t n_threads);
+
+/* A control vector: from the next decode on it is added to what layers il_start to il_end leave, both included. data:
+ * float[n][n_embd], finite, for the layers from 1 on (layer 0 has none), len floats together; layers beyond have none; copied.
+ * NULL: no control vector. n_embd: llama_model_n_embd. Returns 0 or a negative code, and then nothing changed. The others are
+ * older names. */
+LLAMA_API int32_t llama_set_adapter_cvec(
+    struct llama_context *ctx, const float *data, size_t len, int32_t n_embd, int32_t il_start, int32_t il_end);
+LLAMA_API int32_t llama_apply_adapter_cvec(
+    struct llama_context *ctx, const float *data, size_t len, int32_t n_embd, int32_t il_start, int32_t il_end);
+LLAMA_API int32_t llama_control_vector_apply(
+    struct llama_context *lctx, const float *data, size_t len, int32_t n_embd, int32_t il_start, int32_t il_end);
+
+/* ------------------------------------------------------------------------------------------------
  * Performance
  * ---------------------------------------------------------------------------------------------- */
 

@@ -12,7 +12,8 @@ def rmsnorm(x, w, eps):
 
 
 class Llama:
-    """weights: name -> float64 array [m][k]. loras: name without ".weight" -> [(a [rank][k], b [m][rank], scale)]; control: layer -> vector."""
+    """weights: name -> float64 array [m][k]. loras: name without ".weight" -> [(a [rank][k], b [m][rank], scale)], of the embedding a
+    [n_vocab][rank], b [n_embd][rank]. control: layer -> vector."""
 
     def __init__(self, path):
         kv, infos, data = read_gguf(path)
@@ -52,6 +53,8 @@ class Llama:
         """Normed states: [tokens][n_embd]."""
         eps = self.kv["attention.layer_norm_rms_epsilon"]
         x = self.weights["token_embd.weight"][list(tokens)]
+        for a, b, scale in self.loras.get("token_embd", []):
+            x = x + scale * a[list(tokens)] @ b.T
         for i in range(self.kv["block_count"]):
             x = x + self.attention(i, rmsnorm(x, self.weights[f"blk.{i}.attn_norm.weight"], eps), causal)
             h = rmsnorm(x, self.weights[f"blk.{i}.ffn_norm.weight"], eps)

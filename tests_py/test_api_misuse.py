@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 
 # What is not answered with an error: NULL is said to be accepted, or there is nothing to refuse.
-NULL_IS_ACCEPTED = {"llama_free", "llama_free_model", "llama_model_free", "llama_sampler_free", "llama_batch_ext_free"}
+NULL_IS_ACCEPTED = {"llama_adapter_lora_free", "llama_lora_adapter_free", "llama_free", "llama_free_model", "llama_model_free", "llama_sampler_free", "llama_batch_ext_free"}
 ENDS_ITS_HANDLE = NULL_IS_ACCEPTED
 
 

@@ -1,12 +1,14 @@
-"""Embeddings beside llama.cpp itself, where llama-cpp-python is: the same random model, F32 throughout, pooled and not, causal or not.
+"""Embeddings and adapters beside llama.cpp itself, where llama-cpp-python is: the same random model, F32 throughout, pooled and not,
+causal or not, with LoRA and a control vector.
 
-Next: test_embeddings.py, which needs no peer.
+Next: test_embeddings.py and test_adapter.py, which need no peer.
 """
 import ctypes as C
 
 import numpy as np
 import pytest
 
+from adapter_tools import adapter, all_weights, random_pairs
 from bitnet_ffi import Model
 from bitnet_ffi._ffi import ffi, lib
 from engine_abi import decode, init
@@ -25,7 +27,7 @@ def quiet(*_):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    path = tiny_model(n_layer=2, n_embd=E, n_ff=96, n_head=2, n_head_kv=1, n_vocab=280, n_ctx=512, head="f32").write(
+    path = tiny_model(n_layer=2, n_embd=E, n_ff=96, n_head=4, n_head_kv=2, n_vocab=280, n_ctx=512, head="f32").write(
         tmp_path_factory.mktemp("peer") / "tiny.gguf")
     llama_cpp.llama_log_set(quiet, None)
     theirs = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
@@ -91,4 +93,20 @@ def test_embeddings_in(both):
     assert lib.llama_decode(ours, batch[0]) == 0
     their_decode(theirs, embd=rows)
     close(lib.llama_get_embeddings(ours), llama_cpp.llama_get_embeddings(theirs), 20 * E)
+    llama_cpp.llama_free(theirs)
+
+
+def test_adapters(both, tmp_path):
+    files = [str(adapter(random_pairs(all_weights(), rank, rank), alpha).write(tmp_path / f"{rank}.gguf")).encode() for rank, alpha in ((3, 6.0), (8, None))]
+    ours, theirs = init(both[0], **FIELDS), their_context(both[1])
+    assert lib.llama_set_adapters_lora(ours, [lib.llama_adapter_lora_init(both[0], f) for f in files], 2, [0.5, -0.25]) == 0
+    handles = (llama_cpp.llama_adapter_lora_p_ctypes * 2)(*[llama_cpp.llama_adapter_lora_init(both[1], f) for f in files])
+    assert llama_cpp.llama_set_adapters_lora(theirs, handles, 2, (C.c_float * 2)(0.5, -0.25)) == 0
+    vector = np.random.default_rng(3).normal(0, 0.2, E).astype(np.float32)
+    assert lib.llama_set_adapter_cvec(ours, ffi.cast("float *", ffi.from_buffer(vector)), E, E, 1, 1) == 0
+    assert llama_cpp.llama_set_adapter_cvec(theirs, vector.ctypes.data_as(C.POINTER(C.c_float)), E, E, 1, 1) == 0
+    assert decode(ours, TEXT) == 0
+    their_decode(theirs, TEXT)
+    close(lib.llama_get_embeddings(ours), llama_cpp.llama_get_embeddings(theirs), E * len(TEXT))
+    close(lib.llama_get_logits(ours), llama_cpp.llama_get_logits(theirs), 280 * len(TEXT))
     llama_cpp.llama_free(theirs)

@@ -9,7 +9,7 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_alloc_array, bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail,
     bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_set_aside,
-    bnf_kv, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context, llama_process_type_t, llama_token,
+    bnf_kv, bnf_lora_follow, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context, llama_process_type_t, llama_token,
     BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BITNET_EVAL_ERROR, BNF_BATCH_CLIENT,
     BNF_BATCH_EXT, LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
 
@@ -70,7 +70,9 @@ cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool cau
     ctx.logits_ready = 0
     ctx.embeddings_ready = False
     ctx.screened.n = 0
-    rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)
+    rc = bnf_lora_follow(ctx)
+    if rc == 0:
+        rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)
     if rc != 0:
         return rc
     ctx.batch.causal = causal

@@ -497,6 +497,8 @@ cdef extern from "bnf_types.h" nogil:
         uint64_t n_bytes
         bool vocab_only
         int32_t refs
+        void *adapters
+        int32_t n_base_adapters
         void *token_order
     ctypedef struct bnf_seq_page "struct bnf_seq_page":
         int32_t page
@@ -580,6 +582,36 @@ cdef extern from "bnf_older.h" nogil:
         int64_t t_sample_us
         int32_t n_sample
 
+cdef extern from "bnf_adapter.h" nogil:
+    enum:
+        BNF_LAYER_LINEARS
+    ctypedef struct bnf_lora_pair "struct bnf_lora_pair":
+        bnf_matrix a
+        bnf_matrix b
+    ctypedef struct llama_adapter_lora "struct llama_adapter_lora":
+        void *next
+        llama_model *model
+        bnf_gguf *gguf
+        int32_t refs
+        int32_t is_freed
+        int32_t is_base
+        float base_scale
+        float alpha
+        int32_t rank
+        bnf_lora_pair *pairs
+        int64_t n_pairs
+        llama_token *invocation
+        uint64_t n_invocation
+    ctypedef struct bnf_lora_use "struct bnf_lora_use":
+        llama_adapter_lora *adapter
+        float scale
+        int32_t first
+    int64_t bnf_linear_number(const llama_model *model, const bnf_linear *linear)
+    int64_t bnf_head_number(const llama_model *model)
+    int64_t bnf_embd_number(const llama_model *model)
+    int64_t bnf_lora_third(int64_t number)
+    const float *bnf_control_of(const llama_context *ctx, int64_t layer)
+
 cdef extern from "bnf_context.h" nogil:
     ctypedef struct bnf_scratch "struct bnf_scratch":
         uint8_t *memory
@@ -590,6 +622,7 @@ cdef extern from "bnf_context.h" nogil:
         float *k
         float *v
         float *attn
+        float *u
         float *gate
         float *up
         float *cos_sin
@@ -640,6 +673,13 @@ cdef extern from "bnf_context.h" nogil:
         bool causal_attn
         bool embeddings_ready
         float *pooled
+        bnf_lora_use *loras
+        int32_t n_loras
+        int32_t n_base_loras
+        int32_t lora_rank
+        float *control
+        int32_t control_begin
+        int32_t control_end
         ggml_abort_callback abort_callback
         void *abort_data
         bnf_perf perf
@@ -733,4 +773,15 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)
     void bnf_attention_output(const bnf_step *step, int64_t t, int nth, float *work, float *o)
     void bnf_token_order_free(void *order)
+    llama_adapter_lora *bnf_adapter_load(llama_model *model, const bnf_source *source)
+    void bnf_adapter_release(llama_adapter_lora *adapter)
+    void bnf_adapters_free(llama_model *model)
+    int bnf_lora_follow(llama_context *ctx)
+    void bnf_lora_forget(llama_context *ctx)
+    void bnf_lora_down(const llama_context *ctx, int64_t number, const float *x, float *u, void *scratch)
+    void bnf_lora_up(const llama_context *ctx, int64_t number, const float *u, int64_t n, float *y, int64_t m, long row0, long row1,
+                     void *scratch)
+    void bnf_lora_embed(const llama_context *ctx, int32_t token, float *x, void *scratch)
+    bool bnf_lora_on_head(const llama_context *ctx)
+    int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

@@ -10,7 +10,7 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
     bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail,
     bnf_head_init, bnf_hparams, bnf_kv_free,
-    bnf_kv_init, bnf_log, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
+    bnf_kv_init, bnf_log, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
     bnf_older, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
     llama_context_params, llama_model,
     BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0,
@@ -150,13 +150,14 @@ cdef inline float *cut_f32(uint8_t *memory, uint64_t *used, uint64_t n) noexcept
     return <float *>cut(memory, used, n, sizeof(float))
 
 # The parts of s that each thread has for itself when the step is one token: n rows of each, k floats long at most.
-cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t width, uint64_t k, uint8_t *memory,
+cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t width, uint64_t k, uint64_t lora_rank, uint8_t *memory,
                        uint64_t *used) noexcept nogil:
     cdef uint64_t pad = BNF_PAD64(k)
     cdef int kind
     s.x = cut_f32(memory, used, n * n_embd)
     s.h = cut_f32(memory, used, n * k)
     s.attn = cut_f32(memory, used, n * width)
+    s.u = cut_f32(memory, used, n * 3 * lora_rank)
     for kind in range(1, BNF_N_ACT_KINDS):
         s.act_q[kind] = <int8_t *>cut(memory, used, n * pad, 1)
         s.act_scale[kind] = cut_f32(memory, used, n * (pad // 32))
@@ -164,7 +165,7 @@ cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t wid
         s.act_sum[kind] = <int32_t *>cut(memory, used, n, sizeof(int32_t))
 
 # The parts of s at `memory`, or just their sum when it is NULL. n: tokens of a ubatch.
-cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint8_t *memory) noexcept nogil:
+cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint64_t lora_rank, uint8_t *memory) noexcept nogil:
     cdef uint64_t used = 0
     cdef uint64_t n_embd = hp.n_embd
     cdef uint64_t n_ff = hp.n_ff
@@ -178,7 +179,7 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     cdef bnf_scratch view
     cdef uint64_t i
     s.memory = memory
-    lay_out_rows(s, n, n_embd, width, widest, memory, &used)
+    lay_out_rows(s, n, n_embd, width, widest, lora_rank, memory, &used)
     s.y = cut_f32(memory, &used, n * n_embd)
     s.q = cut_f32(memory, &used, n * hp.n_head * hp.dk)
     s.k = cut_f32(memory, &used, n * hp.n_head_kv * hp.dk)
@@ -199,7 +200,7 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     own = <bnf_scratch *>cut(memory, &used, n_threads, sizeof(bnf_scratch))
     for i in range(n_threads):
         view = s[0]
-        lay_out_rows(&view, 1, n_embd, width, widest, memory, &used)
+        lay_out_rows(&view, 1, n_embd, width, widest, lora_rank, memory, &used)
         if memory != NULL:
             own[i] = view
     s.own = own
@@ -215,15 +216,26 @@ cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     memset(&s, 0, sizeof(s))
     if n_threads > 1:      # one thread leaves no page for later (attention.pyx)
         s.n_partial = (ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE
-    size = lay_out(&s, hp, n, n_threads, NULL)
+    size = lay_out(&s, hp, n, n_threads, ctx.lora_rank, NULL)
     memory = <uint8_t *>bnf_alloc(size)
     if memory == NULL:
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the scratch of a context (%.1f MiB for n_ubatch = %u)",
                         <double>size / 1048576.0, ctx.params.n_ubatch)
-    lay_out(&s, hp, n, n_threads, memory)
+    lay_out(&s, hp, n, n_threads, ctx.lora_rank, memory)
     bnf_release(ctx.scratch.memory)
     ctx.scratch = s
     return 0
+
+cdef public int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank) noexcept nogil:
+    cdef int32_t before = ctx.lora_rank
+    cdef int rc
+    if rank == before:
+        return 0
+    ctx.lora_rank = rank
+    rc = make_scratch(ctx, bnf_pool_size(ctx.pool))
+    if rc != 0:
+        ctx.lora_rank = before
+    return rc
 
 # A pool of n_threads and the scratch for it, in place of what is there; on failure nothing changes.
 cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
@@ -311,6 +323,8 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.scratch.memory)
     bnf_release(ctx.hidden)
     bnf_release(ctx.pooled)
+    bnf_lora_forget(ctx)
+    bnf_release(ctx.control)
     bnf_release(ctx.screen_memory)
     bnf_release(ctx.upper)
     bnf_release(ctx.exact)

@@ -9,8 +9,8 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_dequantize, bnf_hparams, bnf_layer,
-    bnf_linear, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store,
+    bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_control_of, bnf_dequantize, bnf_hparams, bnf_layer,
+    bnf_linear, bnf_linear_number, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store,
     bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2,
     BNF_TOKEN_EMBD)
 
@@ -58,8 +58,16 @@ cdef void quantize_for(const member_t *me, const bnf_linear **products, int n, c
         if j == i:        # the first that takes this kind
             bnf_operand_row(me.ops, me.s, act_of(products[i]), x + t * k, k, t, me.step.n)
 
-# x += y (unless NULL), then norm(x), or x where the model has no such norm, as n products read it. Their rows of floats.
-cdef const float *prepare(const member_t *me, const bnf_linear **products, int n, float *x, const float *y,
+# A x of the adapters, for each product.
+cdef void lower_for(const member_t *me, const bnf_linear **products, int n, const float *x, int64_t t) noexcept nogil:
+    cdef const llama_context *ctx = me.step.ctx
+    cdef int i
+    for i in range(n):
+        bnf_lora_down(ctx, bnf_linear_number(ctx.model, products[i]), x, me.s.u + t * 3 * ctx.lora_rank, thread_memory(me))
+
+# x += y (unless NULL) and control (unless NULL), then norm(x), or x where the model has no such norm, as n products read it. Their
+# rows of floats.
+cdef const float *prepare(const member_t *me, const bnf_linear **products, int n, float *x, const float *y, const float *control,
                           const float *norm) noexcept nogil:
     cdef const float *rows = x if norm == NULL else me.s.h
     cdef int64_t k = products[0].w.k
@@ -67,16 +75,20 @@ cdef const float *prepare(const member_t *me, const bnf_linear **products, int n
     for t in range(me.t0, me.t1):
         if y != NULL:
             me.ops.add(x + t * k, y + t * k, k)
+        if control != NULL:
+            me.ops.add(x + t * k, control, k)
         if norm != NULL:
             me.ops.rmsnorm(x + t * k, norm, k, me.step.ctx.model.hp.rms_eps, me.s.h + t * k)
         quantize_for(me, products, n, rows, t)
+        if me.step.ctx.n_loras > 0:
+            lower_for(me, products, n, rows + t * k, t)
     if me.step.n > 1:
         bnf_pool_barrier(me.step.ctx.pool)
     return rows
 
 # ---- products ----
 
-# Rows [row0, row1) of y = W x for all tokens, then the companion scale and the bias.
+# Rows [row0, row1) of y = W x for all tokens, what adapters add to it, then the companion scale and the bias.
 cdef void project_rows(const member_t *me, const bnf_linear *linear, const float *x, float *y, long row0, long row1) noexcept nogil:
     cdef bnf_act act = bnf_operand(me.s, act_of(linear), x, linear.w.k, me.step.n)
     cdef int64_t m = linear.w.m
@@ -84,6 +96,8 @@ cdef void project_rows(const member_t *me, const bnf_linear *linear, const float
     if row0 >= row1:
         return
     me.ops.matmul[linear.w.layout](&linear.w, &act, y, m, row0, row1, thread_memory(me))
+    if me.step.ctx.n_loras > 0:
+        bnf_lora_up(me.step.ctx, bnf_linear_number(me.step.ctx.model, linear), me.s.u, me.step.n, y, m, row0, row1, thread_memory(me))
     for t in range(me.step.n):
         if linear.post_scale != 1.0:
             me.ops.scale(y + t * m + row0, linear.post_scale, row1 - row0)
@@ -149,6 +163,8 @@ cdef void embed(const member_t *me, int64_t t) noexcept nogil:
     else:
         bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale, batch.token[i] * n_embd, n_embd,
                        me.s.x + t * n_embd)
+        if me.step.ctx.n_loras > 0:
+            bnf_lora_embed(me.step.ctx, batch.token[i], me.s.x + t * n_embd, thread_memory(me))
 
 # cos and sin of the angles of the token's position.
 cdef void turn(const member_t *me, int64_t t) noexcept nogil:
@@ -179,7 +195,7 @@ cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
     down[0] = &layer.down
     qkv_rows[0], qkv_rows[1], qkv_rows[2] = s.q, s.k, s.v
 
-    x = prepare(me, qkv, 3, s.x, s.y if index > 0 else NULL, layer.attn_norm)
+    x = prepare(me, qkv, 3, s.x, s.y if index > 0 else NULL, bnf_control_of(ctx, index - 1), layer.attn_norm)
     project(me, qkv, 3, x, qkv_rows)
     bnf_pool_barrier(ctx.pool)
     if me.step.attention != BNF_ATTN_PAGES_ALONE:
@@ -191,14 +207,14 @@ cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
 
     for t in range(me.t0, me.t1):
         bnf_attention_output(me.step, t, me.nth, <float *>thread_memory(me), s.attn + t * layer.out.w.k)
-    x = prepare(me, out, 1, s.attn, NULL, layer.attn_sub_norm)
+    x = prepare(me, out, 1, s.attn, NULL, NULL, layer.attn_sub_norm)
     project(me, out, 1, x, &s.y)
     bnf_pool_barrier(ctx.pool)
 
-    x = prepare(me, gated, 2, s.x, s.y, layer.ffn_norm)
+    x = prepare(me, gated, 2, s.x, s.y, NULL, layer.ffn_norm)
     project_gated(me, layer, x)
     bnf_pool_barrier(ctx.pool)
-    x = prepare(me, down, 1, s.gate, NULL, layer.ffn_sub_norm)
+    x = prepare(me, down, 1, s.gate, NULL, NULL, layer.ffn_sub_norm)
     project(me, down, 1, x, &s.y)
 
 # The normed state of the token, if it asked: head.pyx makes logits or a token of it.
@@ -207,8 +223,11 @@ cdef void keep_state(const member_t *me, int64_t t) noexcept nogil:
     cdef const llama_model *model = ctx.model
     cdef int64_t n_embd = model.hp.n_embd
     cdef int64_t row = me.step.batch.out_row[me.step.begin + t]
+    cdef const float *control = bnf_control_of(ctx, model.hp.n_layer - 1)
     if row >= 0:
         me.ops.add(me.s.x + t * n_embd, me.s.y + t * n_embd, n_embd)
+        if control != NULL:
+            me.ops.add(me.s.x + t * n_embd, control, n_embd)
         me.ops.rmsnorm(me.s.x + t * n_embd, model.output_norm, n_embd, model.hp.rms_eps, ctx.hidden + row * n_embd)
 
 cdef void forward(void *arg, int ith, int nth) noexcept nogil:

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf cimport (
     bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_gumbel, bnf_gumbel_reach,
+    bnf_head_number, bnf_lora_down, bnf_lora_on_head, bnf_lora_up,
     bnf_operand, bnf_operand_row, bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand,
     bnf_time_us, bnf_type_traits, llama_context, llama_model, llama_token_data,
     BITNET_ERROR_MEMORY, BNF_ACT_F32, BNF_F12_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, LLAMA_TOKEN_NULL)
@@ -54,12 +55,15 @@ cdef void multiply(void *arg, int ith, int nth) noexcept nogil:
     bnf_pool_range(job.n, 1, ith, nth, &t0, &t1)
     for t in range(t0, t1):
         bnf_operand_row(model.ops, &ctx.scratch, kind, states + t * n_embd, n_embd, t, job.n)
+        bnf_lora_down(ctx, bnf_head_number(model), states + t * n_embd, ctx.scratch.u + t * 3 * ctx.lora_rank, thread_scratch(ctx, ith))
     bnf_pool_barrier(ctx.pool)
     act = bnf_operand(&ctx.scratch, kind, states, n_embd, job.n)
     bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     if row0 < row1:
         model.ops.matmul[model.output.layout](&model.output, &act, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab,
                                               row0, row1, thread_scratch(ctx, ith))
+        bnf_lora_up(ctx, bnf_head_number(model), ctx.scratch.u, job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab, row0, row1,
+                    thread_scratch(ctx, ith))
 
 # Room for the rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
 cdef int make_room(llama_context *ctx) noexcept nogil:
@@ -137,7 +141,8 @@ cdef void bound(void *arg, int ith, int nth) noexcept nogil:
 cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
     cdef bounds_t job
     cdef int64_t c, first
-    if ctx.model.screen.q == NULL or ctx.logits_ready:
+    # The screen bounds the file's head, not what an adapter makes of it.
+    if ctx.model.screen.q == NULL or ctx.logits_ready or bnf_lora_on_head(ctx):
         return NULL
     if row < ctx.first_screened or row >= ctx.first_screened + ctx.screened.n:
         first = row // BNF_SCREEN_COLS * BNF_SCREEN_COLS

@@ -10,7 +10,7 @@ from bitnet_ffi._core.bnf cimport (
     LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO,
     BNF_TYPE_F12_R4, llama_model, llama_model_params, bnf_f12_size, bnf_gguf_kv, bnf_layer, bnf_matrix, bnf_str, bnf_template,
     bnf_tensor_size,
-    bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
+    bnf_adapters_free, bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
     bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
     bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
@@ -238,6 +238,7 @@ cdef public void bnf_model_release(llama_model *model) noexcept nogil:
     cdef int64_t i
     if model == NULL or bnf_ref_drop(&model.refs) > 0:
         return
+    bnf_adapters_free(model)
     bnf_token_order_free(model.token_order)
     bnf_vocab_free(model.vocab)
     for i in range(model.n_owned):
