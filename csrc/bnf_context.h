@@ -42,7 +42,8 @@ struct llama_context {
     struct llama_context_params params;  /* as completed, not as given */
     struct bnf_kv kv;
     struct bnf_pool *pool;
-    int32_t n_threads, n_threads_batch;
+    int32_t n_threads, n_threads_batch;  /* at most; */
+    struct bnf_pace pace;                /* steps of few tokens take what runs */
     const double *rope_freqs;            /* the model's, or own_rope_freqs */
     double *own_rope_freqs;
 

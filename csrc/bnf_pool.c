@@ -64,17 +64,19 @@ static int spin_while(struct turnstile *turnstile, uint32_t seen, int64_t spin_n
     return 0;
 }
 
-/* Returns once the count is not `seen`; what was written before the advance is visible then. */
-static void wait_while(struct turnstile *turnstile, uint32_t seen, int64_t spin_ns)
+/* Returns once the count is not `seen`, how long it slept; what was written before the advance is visible then. */
+static int64_t wait_while(struct turnstile *turnstile, uint32_t seen, int64_t spin_ns)
 {
     if (spin_while(turnstile, seen, spin_ns))
-        return;
+        return 0;
+    const int64_t asleep = now_ns();
     /* No wake-up is lost: a waiter counts itself, then reads the count (the kernel reads it once more before it sleeps);
      * an advance changes the count, then reads the sleepers. In one total order, one of the two sees the other. */
     atomic_fetch_add(&turnstile->sleepers, 1);
     while (atomic_load(&turnstile->count) == seen)
         syscall(SYS_futex, &turnstile->count, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&turnstile->sleepers, 1);
+    return now_ns() - asleep;
 }
 
 static void advance(struct turnstile *turnstile)
@@ -133,6 +135,8 @@ struct bnf_pool {
     int size;        /* members, the caller included */
     int64_t spin_ns;
     pid_t pid;       /* the process that has the threads */
+    int64_t run_ns;  /* of all runs; the caller's */
+    _Atomic int64_t waited_ns; /* asleep in runs, of all members */
 
     struct turnstile done;    /* advanced by the last member to finish a run */
     struct turnstile passed;  /* advanced by the last member to reach the barrier */
@@ -229,7 +233,13 @@ int bnf_pool_size(const struct bnf_pool *pool)
     return has_threads(pool) ? pool->size : 1;
 }
 
-void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
+static void count_wait(struct bnf_pool *pool, int64_t ns)
+{
+    if (ns > 0)
+        atomic_fetch_add_explicit(&pool->waited_ns, ns, memory_order_relaxed);
+}
+
+static void run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
 {
     const int size = n_threads > 1 ? bnf_pool_size(pool) : 1;
     const int n = n_threads < size ? n_threads : size;
@@ -245,7 +255,19 @@ void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *ar
     for (int i = 1; i < n; i++)
         advance(&pool->members[i].start);
     call_with_ieee(fn, arg, 0, n);
-    wait_while(&pool->done, seen, pool->spin_ns);
+    count_wait(pool, wait_while(&pool->done, seen, pool->spin_ns));
+}
+
+void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
+{
+    const int64_t begin = now_ns();
+    run(pool, n_threads, fn, arg);
+    pool->run_ns += now_ns() - begin;
+}
+
+struct bnf_pool_clock bnf_pool_clock(const struct bnf_pool *pool)
+{
+    return (struct bnf_pool_clock){now_ns(), pool->run_ns, atomic_load_explicit(&pool->waited_ns, memory_order_relaxed)};
 }
 
 void bnf_pool_barrier(struct bnf_pool *pool)
@@ -259,7 +281,7 @@ void bnf_pool_barrier(struct bnf_pool *pool)
         atomic_store(&pool->n_arrived, 0); /* nobody can arrive again before the advance */
         advance(&pool->passed);
     } else {
-        wait_while(&pool->passed, seen, pool->spin_ns);
+        count_wait(pool, wait_while(&pool->passed, seen, pool->spin_ns));
     }
 }
 

@@ -3,6 +3,8 @@
 #ifndef BNF_POOL_H
 #define BNF_POOL_H
 
+#include "bnf_pace.h"
+
 struct bnf_pool;
 
 /* Runs on every member: ith is 0..nth-1. */
@@ -25,6 +27,8 @@ int bnf_pool_size(const struct bnf_pool *pool);
 void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg);
 /* Inside a run: returns when all nth members have come here; memory written before is visible after. */
 void bnf_pool_barrier(struct bnf_pool *pool);
+/* Between runs: how long they took and waited so far. */
+struct bnf_pool_clock bnf_pool_clock(const struct bnf_pool *pool);
 
 /* The ith of nth parts of [0, n), cut at multiples of `grain`: [*begin, *end). Depends on its arguments alone. */
 void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end);

@@ -495,7 +495,8 @@ struct llama_context_params {
     uint32_t n_rs_seq;                            /* ignored */
     uint32_t n_outputs_max;                       /* ignored: rows of logits grow on demand */
     uint32_t n_outputs_max_per_seq;               /* ignored */
-    int32_t n_threads;        /* for one token; <= 0: all CPUs this process may use. Never more than that */
+    int32_t n_threads;        /* for one token; <= 0: all CPUs this process may use. Never more than that, and while other
+                               * processes take some of these, a decode of few tokens uses the number that goes fastest */
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
     enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
     enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED or LINEAR; NONE: a frequency scale of 1 */

@@ -237,6 +237,17 @@ cdef extern from "bnf_platform.h" nogil:
     void bnf_release(void *memory)
     int64_t bnf_time_us()
 
+cdef extern from "bnf_pace.h" nogil:
+    ctypedef struct bnf_pool_clock_t "struct bnf_pool_clock":
+        int64_t now
+        int64_t run
+        int64_t waited
+    ctypedef struct bnf_pace "struct bnf_pace":
+        int32_t size
+    int32_t bnf_pace_begin(bnf_pace *pace, int32_t wanted, int64_t work, bnf_pool_clock_t clock)
+    void bnf_pace_leave(bnf_pace *pace, bnf_pool_clock_t clock)
+    int32_t bnf_pace_size(const bnf_pace *pace, int32_t wanted)
+
 cdef extern from "bnf_pool.h" nogil:
     ctypedef struct bnf_pool "struct bnf_pool":
         pass
@@ -247,6 +258,7 @@ cdef extern from "bnf_pool.h" nogil:
     int bnf_pool_size(const bnf_pool *pool)
     void bnf_pool_run(bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
     void bnf_pool_barrier(bnf_pool *pool)
+    bnf_pool_clock_t bnf_pool_clock(const bnf_pool *pool)
     void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end)
 
 cdef extern from "bnf_cpu.h" nogil:
@@ -648,6 +660,7 @@ cdef extern from "bnf_context.h" nogil:
         bnf_pool *pool
         int32_t n_threads
         int32_t n_threads_batch
+        bnf_pace pace
         const double *rope_freqs
         double *own_rope_freqs
         bnf_batch batch

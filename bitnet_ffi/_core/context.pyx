@@ -249,6 +249,7 @@ cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
         return rc
     bnf_pool_free(ctx.pool)
     ctx.pool = pool
+    memset(&ctx.pace, 0, sizeof(ctx.pace))      # its numbers are of the team's clock
     return 0
 
 # ---- life ----

@@ -10,9 +10,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
     bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_control_of, bnf_dequantize, bnf_hparams, bnf_layer,
-    bnf_linear, bnf_linear_number, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_rope_and_store,
-    bnf_scratch, bnf_sincos, bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2,
-    BNF_TOKEN_EMBD)
+    bnf_linear, bnf_linear_number, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pace_begin,
+    bnf_pace_leave, bnf_pool_barrier, bnf_pool_clock, bnf_pool_range, bnf_pool_run, bnf_rope_and_store, bnf_scratch, bnf_sincos,
+    bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2, BNF_TOKEN_EMBD)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -21,6 +21,8 @@ cdef enum:
     ABORTED = 2
     ROW_GRAIN = 16           # rows are cut at multiples of a cache line of output
     GATED_FLOATS = 1 << 16   # of gate, and as many of up, made at a time: 512 KiB
+    FEW_TOKENS = 32          # of a step whose phases are shorter than a time slice
+    STEP_COST = 4            # of a step without tokens, in tokens: reading the weights
 
 # A thread's part in the step.
 #
@@ -259,14 +261,24 @@ cdef void forward(void *arg, int ith, int nth) noexcept nogil:
     for t in range(me.share0, me.share1):
         keep_state(&me, t)
 
+# Threads for the step: all that are wanted, or as many as other work on the machine leaves.
+cdef int team_size(const bnf_step *step) noexcept nogil:
+    cdef llama_context *ctx = step.ctx
+    cdef int n_threads = ctx.n_threads if step.n == 1 else ctx.n_threads_batch
+    if step.n <= FEW_TOKENS:
+        return bnf_pace_begin(&ctx.pace, n_threads, STEP_COST + step.n, bnf_pool_clock(ctx.pool))
+    bnf_pace_leave(&ctx.pace, bnf_pool_clock(ctx.pool))
+    return n_threads
+
 cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end) noexcept nogil:
     cdef bnf_step step
-    cdef int n_threads = ctx.n_threads if end - begin == 1 else ctx.n_threads_batch
+    cdef int n_threads
     step.ctx = ctx
     step.batch = batch
     step.begin = begin
     step.n = end - begin
     step.aborted = 0
+    n_threads = team_size(&step)
     bnf_attention_plan(&step, n_threads)
     bnf_pool_run(ctx.pool, n_threads, forward, &step)
     return ABORTED if step.aborted else 0

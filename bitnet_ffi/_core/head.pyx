@@ -9,9 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf cimport (
     bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_gumbel, bnf_gumbel_reach,
-    bnf_head_number, bnf_lora_down, bnf_lora_on_head, bnf_lora_up,
-    bnf_operand, bnf_operand_row, bnf_output_row, bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand,
-    bnf_time_us, bnf_type_traits, llama_context, llama_model, llama_token_data,
+    bnf_head_number, bnf_lora_down, bnf_lora_on_head, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row, bnf_pace_size,
+    bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_time_us,
+    bnf_type_traits, llama_context, llama_model, llama_token_data,
     BITNET_ERROR_MEMORY, BNF_ACT_F32, BNF_F12_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, LLAMA_TOKEN_NULL)
 
 from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_shortlist
@@ -32,6 +32,10 @@ cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
         ctx.perf.t_eval_us += us
     else:
         ctx.perf.t_p_eval_us += us
+
+# Threads for a row or two of the head: those of the decode before.
+cdef inline int team_size(const llama_context *ctx) noexcept nogil:
+    return bnf_pace_size(&ctx.pace, ctx.n_threads)
 
 cdef inline void *thread_scratch(const llama_context *ctx, int ith) noexcept nogil:
     return ctx.scratch.thread + <uint64_t>ith * ctx.scratch.thread_size
@@ -98,7 +102,7 @@ cdef public int bnf_head_logits(llama_context *ctx) noexcept nogil:
     job.row = 0
     while job.row < ctx.n_outputs:    # the scratch holds operands of a ubatch
         job.n = min(<int64_t>ctx.params.n_ubatch, ctx.n_outputs - job.row)
-        bnf_pool_run(ctx.pool, ctx.n_threads if job.n == 1 else ctx.n_threads_batch, multiply, &job)
+        bnf_pool_run(ctx.pool, team_size(ctx) if job.n == 1 else ctx.n_threads_batch, multiply, &job)
         job.row += job.n
     ctx.logits_ready = 1
     count(ctx, bnf_time_us() - start)
@@ -149,7 +153,7 @@ cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
         bnf_screen_cols_init(&ctx.screened, min(<int64_t>BNF_SCREEN_COLS, ctx.n_outputs - first), ctx.model.hp.n_embd, ctx.screen_memory)
         ctx.first_screened = first
         job.ctx = ctx
-        bnf_pool_run(ctx.pool, ctx.n_threads, bound, &job)
+        bnf_pool_run(ctx.pool, team_size(ctx), bound, &job)
         for c in range(ctx.screened.n):
             if not job.usable[c]:
                 ctx.screened.n = 0
@@ -215,7 +219,7 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
 
 cdef int32_t greedy(llama_context *ctx, int64_t row) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef int n_threads = min(ctx.n_threads, MAX_THREADS)
+    cdef int n_threads = min(team_size(ctx), MAX_THREADS)
     cdef choice_t job
     cdef int i
     job.upper = bounds_of(ctx, row)
@@ -346,7 +350,7 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
 
 cdef int64_t shortlist(llama_context *ctx, int64_t row, const bnf_shortlist *wanted, llama_token_data *data) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef int n_threads = min(ctx.n_threads, MAX_THREADS)
+    cdef int n_threads = min(team_size(ctx), MAX_THREADS)
     cdef shortlist_t job
     cdef bnf_act act
     cdef int64_t i, j, n
