@@ -6,6 +6,7 @@ Next: generate.py for text; sampling.py picks tokens from a context's logits.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -215,6 +216,8 @@ class Context:
     def all_logits(self) -> np.ndarray:
         """Logits of all tokens that asked for them, in batch order: float32[n_outputs, n_vocab], a view as in logits()."""
         with self._inside() as pointer:
+            if self._n_outputs is None:
+                self._n_outputs = next(n for n in itertools.count() if not lib.llama_get_logits_ith(pointer, -1 - n))
             if self._n_outputs == 0:
                 return np.empty((0, self._n_vocab), np.float32)
             rows = check_pointer(lib.llama_get_logits(pointer))
@@ -271,6 +274,69 @@ class Context:
             first = lib.llama_memory_seq_pos_min(self._memory, seq)
             last = lib.llama_memory_seq_pos_max(self._memory, seq)
         return range(max(first, 0), last + 1)
+
+    # ---- state: what all sequences hold, or one of them. Work that goes on from it gives the same bits ----
+
+    def get_state(self, seq: int | None = None) -> bytes:
+        """All sequences and the rows of the last decode as bytes; seq: that sequence alone.
+
+        Errors: InvalidArgumentError (no such sequence), OutOfMemoryError.
+        """
+        with self._inside() as pointer:
+            size = lib.llama_state_get_size(pointer) if seq is None else lib.llama_state_seq_get_size(pointer, seq)
+            check_done()
+            room = ffi.new("uint8_t[]", size)
+            if seq is None:
+                lib.llama_state_get_data(pointer, room, size)
+            else:
+                lib.llama_state_seq_get_data(pointer, room, size, seq)
+            check_done()
+        return ffi.buffer(room)[:]
+
+    def set_state(self, state: bytes, seq: int | None = None) -> None:
+        """Take over what get_state() gave, here or in another context of the same model and kv_type; seq: as this sequence.
+
+        Errors, nothing changed: InvalidArgumentError (damaged, or of another model), ContextFullError, OutOfMemoryError.
+        """
+        with self._inside() as pointer:
+            data = ffi.from_buffer("uint8_t[]", state)
+            if seq is None:
+                lib.llama_state_set_data(pointer, data, len(data))
+            else:
+                lib.llama_state_seq_set_data(pointer, data, len(data), seq)
+            self._state_taken(seq)
+
+    def save_state(self, path: str | os.PathLike, tokens: Sequence[int] = (), seq: int | None = None) -> None:
+        """get_state() into a file, which appears when it is whole; tokens: kept with it, for load_state() to give back.
+
+        Errors: ModelLoadError (the file cannot be written), InvalidArgumentError, OutOfMemoryError.
+        """
+        ids = _ids(tokens) if len(tokens) else np.empty(0, np.int32)
+        with self._inside() as pointer:
+            data = ffi.from_buffer("int32_t[]", ids)
+            if seq is None:
+                lib.llama_state_save_file(pointer, os.fsencode(path), data, len(ids))
+            else:
+                lib.llama_state_seq_save_file(pointer, os.fsencode(path), seq, data, len(ids))
+            check_done()
+
+    def load_state(self, path: str | os.PathLike, seq: int | None = None) -> np.ndarray:
+        """set_state() from a file. The tokens that were kept with it, int32[n]. Errors: as set_state(), and no such file."""
+        room = np.empty(max(0, os.path.getsize(path)) // 4, np.int32)  # a file has no more
+        n = ffi.new("size_t *")
+        with self._inside() as pointer:
+            data = ffi.from_buffer("int32_t[]", room)
+            if seq is None:
+                lib.llama_state_load_file(pointer, os.fsencode(path), data, len(room), n)
+            else:
+                lib.llama_state_seq_load_file(pointer, os.fsencode(path), seq, data, len(room), n)
+            self._state_taken(seq)
+        return room[:n[0]].copy()
+
+    def _state_taken(self, seq: int | None) -> None:
+        check_done()
+        if seq is None:
+            self._n_outputs = None  # the state's: all_logits() counts them
 
     # ---- times ----
 

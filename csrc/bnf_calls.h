@@ -128,6 +128,10 @@ int32_t bnf_kv_table_above(struct bnf_kv *kv, int32_t table);
 void bnf_kv_settle(struct bnf_kv *kv, int32_t seq);
 int64_t bnf_kv_put(struct bnf_kv *kv, int32_t table, int32_t pos, int32_t token, int32_t *left);
 
+int32_t bnf_kv_take_page(struct bnf_kv *kv);
+int32_t bnf_kv_fill(struct bnf_kv *kv, int32_t page, int32_t slot, int32_t token);
+bool bnf_kv_reach(struct bnf_kv *kv, int32_t table, int32_t index);
+
 /* ---- kv_undo.pyx ---- */
 /* What all sequences hold, but not keys and values; NULL + last error: no memory. bnf_release frees it. */
 struct bnf_kv *bnf_kv_keep_tables(const struct bnf_kv *kv);
@@ -142,6 +146,33 @@ int bnf_kv_move(struct llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, 
  * BITNET_ERROR_MEMORY. Put back: forgets what was there in between. */
 int bnf_kv_set_aside(struct bnf_kv *kv, struct bnf_kv *kept);
 void bnf_kv_put_back(struct bnf_kv *kv, const struct bnf_kv *kept);
+
+/* ---- kv_image.pyx: what sequences hold, as a part of a state ---- */
+struct bnf_stream;
+struct bnf_state_header;
+/* Pages of the cache and their numbers in the state. Of a cache to write: page and mask by number in the cache, number by token.
+ * Of a state that is read: page and mask by number in the state. */
+struct bnf_kv_image {
+    int32_t seq; /* -1: all */
+    int32_t n_pages, n_tokens, n_tables;
+    int32_t *page;
+    uint64_t *mask;
+    int32_t *number;
+};
+/* 0, or an error and an empty image. */
+int bnf_image_of(const struct bnf_kv *kv, int32_t seq, struct bnf_kv_image *image);
+int bnf_image_read(struct bnf_kv *kv, int32_t seq, const struct bnf_state_header *header, struct bnf_stream *s,
+                   struct bnf_kv_image *image);
+void bnf_image_write(const struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
+void bnf_image_write_rows(const struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
+void bnf_image_read_rows(struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
+uint64_t bnf_image_rows_size(const struct bnf_kv *kv, const struct bnf_kv_image *image); /* of one that was read */
+void bnf_image_free(struct bnf_kv_image *image);
+
+/* ---- state.pyx; seq -1: the whole context, which is entered. Bytes that passed, 0: a last error ---- */
+uint64_t bnf_state_write(struct llama_context *ctx, int32_t seq, const int32_t *tokens, uint32_t n_tokens, struct bnf_stream *s);
+uint64_t bnf_state_read(struct llama_context *ctx, int32_t seq, int32_t *tokens, uint64_t n_tokens_max, uint64_t *n_tokens,
+                        struct bnf_stream *s);
 
 /* ---- batch.pyx ---- */
 /* Whose batch it is. Of a llama_batch_ext, pos[i] = -1 stands for "the next of its sequence", token[i] = BNF_TOKEN_EMBD for

@@ -79,6 +79,7 @@ struct llama_context {
     float *control;                      /* [n_layer][E] control vector; NULL: none */
     int32_t control_begin, control_end;  /* layers, both inclusive */
 
+    uint8_t *kv_copy;                    /* what llama_get_kv_cache of 2023 gave out last */
     ggml_abort_callback abort_callback;
     void *abort_data;
     struct bnf_perf perf;

@@ -1250,6 +1250,83 @@ LLAMA_API void llama_kv_cache_view_update(const struct llama_context *ctx, struc
 LLAMA_API void llama_kv_cache_view_free(struct llama_kv_cache_view *view);
 
 /* ------------------------------------------------------------------------------------------------
+ * State: what a context or a sequence knows, as bytes
+ *
+ * A context's state holds its sequences, what they share, and the rows of the last decode, so that sampling goes on too (not its
+ * embeddings); a sequence's state holds that sequence. Work that goes on from a state gives the same bits as work that never
+ * stopped. It fits contexts of the same model, rope settings and type_k; n_ctx, n_batch and n_threads may differ if there is room.
+ * It is of this library and machine, not of llama.cpp. Checksums and every number are checked: a state that is cut off, damaged or
+ * of another model is refused with a sentence, and the context is as it was. All functions return 0 or false + last error on
+ * failure. Samplers, adapters and control vectors have no part in it: set the same ones.
+ * ---------------------------------------------------------------------------------------------- */
+
+#define LLAMA_SESSION_MAGIC     0x6767736eu /* llama.cpp's: not what these states begin with */
+#define LLAMA_SESSION_VERSION   10
+#define LLAMA_STATE_SEQ_MAGIC   0x67677371u
+#define LLAMA_STATE_SEQ_VERSION 3
+
+/* Bytes of the state at this moment: just what get_data writes. */
+LLAMA_API size_t llama_state_get_size(struct llama_context *ctx);
+
+/* Write it to dst, of size bytes. The number written; 0 when it does not fit. */
+LLAMA_API size_t llama_state_get_data(struct llama_context *ctx, uint8_t *dst, size_t size);
+
+/* Take a state over, in place of all that the context holds. The number of bytes read: size may be more. */
+LLAMA_API size_t llama_state_set_data(struct llama_context *ctx, const uint8_t *src, size_t size);
+
+/* The same with a file, which also keeps n_token_count tokens of the caller (NULL when that is 0). It is written beside its
+ * place and then takes it: what was there stays when the disk is full. A path is bytes: no encoding is assumed. load wants room
+ * for all tokens (n_token_count_out may be NULL). A file that fails, or changes, in the middle of being read costs what the
+ * context held. */
+LLAMA_API bool llama_state_save_file(
+    struct llama_context *ctx, const char *path_session, const llama_token *tokens, size_t n_token_count);
+LLAMA_API bool llama_state_load_file(
+    struct llama_context *ctx, const char *path_session, llama_token *tokens_out, size_t n_token_capacity,
+    size_t *n_token_count_out);
+
+/* The same of one sequence; it may become any other, and replaces what that one held. */
+LLAMA_API size_t llama_state_seq_get_size(struct llama_context *ctx, llama_seq_id seq_id);
+LLAMA_API size_t llama_state_seq_get_data(struct llama_context *ctx, uint8_t *dst, size_t size, llama_seq_id seq_id);
+LLAMA_API size_t llama_state_seq_set_data(
+    struct llama_context *ctx, const uint8_t *src, size_t size, llama_seq_id dest_seq_id);
+LLAMA_API size_t llama_state_seq_save_file(
+    struct llama_context *ctx, const char *filepath, llama_seq_id seq_id, const llama_token *tokens, size_t n_token_count);
+LLAMA_API size_t llama_state_seq_load_file(
+    struct llama_context *ctx, const char *filepath, llama_seq_id dest_seq_id, llama_token *tokens_out,
+    size_t n_token_capacity, size_t *n_token_count_out);
+
+/* With flags, which change nothing here: there is no partial cache, and no device but the CPU. */
+typedef uint32_t llama_state_seq_flags;
+#define LLAMA_STATE_SEQ_FLAGS_NONE         0
+#define LLAMA_STATE_SEQ_FLAGS_SWA_ONLY     1
+#define LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY 1
+#define LLAMA_STATE_SEQ_FLAGS_ON_DEVICE    2
+LLAMA_API size_t llama_state_seq_get_size_ext(struct llama_context *ctx, llama_seq_id seq_id, llama_state_seq_flags flags);
+LLAMA_API size_t llama_state_seq_get_data_ext(
+    struct llama_context *ctx, uint8_t *dst, size_t size, llama_seq_id seq_id, llama_state_seq_flags flags);
+LLAMA_API size_t llama_state_seq_set_data_ext(
+    struct llama_context *ctx, const uint8_t *src, size_t size, llama_seq_id dest_seq_id, llama_state_seq_flags flags);
+
+/* Older names, and what the calls for a sequence are without a size (bitnet_ffi_older.h). copy, set and put know none: dst must have
+ * the bytes of get_size, and src those that its header says, so give them only what was written and kept whole. */
+LLAMA_API size_t llama_get_state_size(struct llama_context *ctx);
+LLAMA_API size_t llama_copy_state_data(struct llama_context *ctx, uint8_t *dst);
+LLAMA_API size_t llama_set_state_data(struct llama_context *ctx, const uint8_t *src);
+BITNET_API size_t bitnet_state_seq_copy_data(struct llama_context *ctx, uint8_t *dst, llama_seq_id seq_id);
+BITNET_API size_t bitnet_state_seq_put_data(struct llama_context *ctx, const uint8_t *src, llama_seq_id dest_seq_id);
+LLAMA_API bool llama_save_session_file(
+    struct llama_context *ctx, const char *path_session, const llama_token *tokens, size_t n_token_count);
+LLAMA_API bool llama_load_session_file(
+    struct llama_context *ctx, const char *path_session, llama_token *tokens_out, size_t n_token_capacity,
+    size_t *n_token_count_out);
+
+/* The calls of April 2023: the state of sequence 0 as bytes of llama_get_kv_cache_size, valid until the next call of get or the end of
+ * the context; NULL + last error: no memory. set keeps the first n_token_count positions. */
+LLAMA_API const uint8_t *llama_get_kv_cache(struct llama_context *ctx);
+LLAMA_API size_t llama_get_kv_cache_size(struct llama_context *ctx);
+LLAMA_API void llama_set_kv_cache(struct llama_context *ctx, const uint8_t *kv_cache, size_t n_size, int n_token_count);
+
+/* ------------------------------------------------------------------------------------------------
  * Sampling
  *
  * A sampler narrows down and selects candidates; a chain runs several in turn. The same seed and logits give the same

@@ -69,6 +69,23 @@ static inline const char *llama_token_to_str_with_model(const struct llama_model
 {
     return bitnet_token_text(model, token);
 }
+/* Of the spring of 2024: states without a size. */
+static inline size_t llama_state_get_data(struct llama_context *ctx, uint8_t *dst)
+{
+    return llama_copy_state_data(ctx, dst);
+}
+static inline size_t llama_state_set_data(struct llama_context *ctx, const uint8_t *src)
+{
+    return llama_set_state_data(ctx, src);
+}
+static inline size_t llama_state_seq_get_data(struct llama_context *ctx, uint8_t *dst, llama_seq_id seq_id)
+{
+    return bitnet_state_seq_copy_data(ctx, dst, seq_id);
+}
+static inline size_t llama_state_seq_set_data(struct llama_context *ctx, const uint8_t *src, llama_seq_id dest_seq_id)
+{
+    return bitnet_state_seq_put_data(ctx, src, dest_seq_id);
+}
 static inline int llama_eval(struct llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads)
 {
     return bitnet_eval_n_threads(ctx, tokens, n_tokens, n_past, n_threads);
@@ -166,6 +183,19 @@ static inline const struct llama_model *bitnet_the_model(const struct llama_mode
 #define BITNET_MODEL_STR_4(model, token, buf, n) llama_token_to_str_with_model(model, token, buf, n)
 #define BITNET_MODEL_STR_2(model, token) bitnet_token_text(model, token)
 #define llama_token_to_str_with_model(...) BITNET_CALL(BITNET_MODEL_STR_, __VA_ARGS__)
+
+#define BITNET_STATE_GET_3(ctx, dst, size) llama_state_get_data(ctx, dst, size)
+#define BITNET_STATE_GET_2(ctx, dst) llama_copy_state_data(ctx, dst)
+#define llama_state_get_data(...) BITNET_CALL(BITNET_STATE_GET_, __VA_ARGS__)
+#define BITNET_STATE_SET_3(ctx, src, size) llama_state_set_data(ctx, src, size)
+#define BITNET_STATE_SET_2(ctx, src) llama_set_state_data(ctx, src)
+#define llama_state_set_data(...) BITNET_CALL(BITNET_STATE_SET_, __VA_ARGS__)
+#define BITNET_STATE_SEQ_GET_4(ctx, dst, size, seq) llama_state_seq_get_data(ctx, dst, size, seq)
+#define BITNET_STATE_SEQ_GET_3(ctx, dst, seq) bitnet_state_seq_copy_data(ctx, dst, seq)
+#define llama_state_seq_get_data(...) BITNET_CALL(BITNET_STATE_SEQ_GET_, __VA_ARGS__)
+#define BITNET_STATE_SEQ_SET_4(ctx, src, size, seq) llama_state_seq_set_data(ctx, src, size, seq)
+#define BITNET_STATE_SEQ_SET_3(ctx, src, seq) bitnet_state_seq_put_data(ctx, src, seq)
+#define llama_state_seq_set_data(...) BITNET_CALL(BITNET_STATE_SEQ_SET_, __VA_ARGS__)
 
 #define BITNET_EVAL_5(ctx, tokens, n, n_past, n_threads) bitnet_eval_n_threads(ctx, tokens, n, n_past, n_threads)
 #define BITNET_EVAL_4(ctx, tokens, n, n_past) llama_eval(ctx, tokens, n, n_past)

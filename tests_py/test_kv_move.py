@@ -201,7 +201,8 @@ class Moves(RuleBasedStateMachine):
 def test_moves_behave_as_their_model(model, exact):
     Moves.weights, Moves.exact = model, exact
     machine = Moves.TestCase()
-    machine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    machine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True,
+                                suppress_health_check=list(HealthCheck))
     machine.runTest()
 
 

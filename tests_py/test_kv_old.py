@@ -68,12 +68,14 @@ def test_null_is_an_error(name, arguments):
 
 
 def test_positions_and_counts(ctx):
-    assert [lib.llama_kv_cache_seq_pos_max(ctx, 0), lib.llama_kv_self_seq_pos_max(ctx, 1), lib.llama_kv_self_seq_pos_min(ctx, 2)] == [9, 3, -1]
+    assert (lib.llama_kv_cache_seq_pos_max(ctx, 0), lib.llama_kv_self_seq_pos_max(ctx, 1)) == (9, 3)
+    assert lib.llama_kv_self_seq_pos_min(ctx, 2) == -1
     assert lib.llama_get_kv_cache_token_count(ctx) == lib.llama_kv_self_n_tokens(ctx) == 14
     assert lib.llama_get_kv_cache_used_cells(ctx) == lib.llama_kv_self_used_cells(ctx) == 10
     assert lib.llama_kv_cache_can_shift(ctx) and lib.llama_kv_self_can_shift(ctx)
     assert lib.llama_get_kv_self(ctx) != NULL
-    for count in (lib.llama_get_kv_cache_token_count, lib.llama_kv_self_n_tokens, lib.llama_get_kv_cache_used_cells, lib.llama_kv_self_used_cells):
+    for count in (lib.llama_get_kv_cache_token_count, lib.llama_kv_self_n_tokens, lib.llama_get_kv_cache_used_cells,
+                  lib.llama_kv_self_used_cells):
         assert count(NULL) == 0 and last_error()[0] == ERROR
 
 

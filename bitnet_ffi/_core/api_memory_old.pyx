@@ -64,10 +64,12 @@ cdef public bool llama_kv_self_seq_rm(llama_context *ctx, llama_seq_id seq_id, l
 cdef public void llama_kv_cache_tokens_rm(llama_context *ctx, int32_t c0, int32_t c1) noexcept nogil:
     llama_memory_seq_rm(memory_of(ctx), -1, c0, c1)
 
-cdef public void llama_kv_cache_seq_cp(llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) noexcept nogil:
+cdef public void llama_kv_cache_seq_cp(llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0,
+                                       llama_pos p1) noexcept nogil:
     llama_memory_seq_cp(memory_of(ctx), seq_id_src, seq_id_dst, p0, p1)
 
-cdef public void llama_kv_self_seq_cp(llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) noexcept nogil:
+cdef public void llama_kv_self_seq_cp(llama_context *ctx, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0,
+                                      llama_pos p1) noexcept nogil:
     llama_memory_seq_cp(memory_of(ctx), seq_id_src, seq_id_dst, p0, p1)
 
 cdef public void llama_kv_cache_seq_keep(llama_context *ctx, llama_seq_id seq_id) noexcept nogil:
@@ -76,10 +78,12 @@ cdef public void llama_kv_cache_seq_keep(llama_context *ctx, llama_seq_id seq_id
 cdef public void llama_kv_self_seq_keep(llama_context *ctx, llama_seq_id seq_id) noexcept nogil:
     llama_memory_seq_keep(memory_of(ctx), seq_id)
 
-cdef public void llama_kv_cache_seq_add(llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta) noexcept nogil:
+cdef public void llama_kv_cache_seq_add(llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1,
+                                        llama_pos delta) noexcept nogil:
     llama_memory_seq_add(memory_of(ctx), seq_id, p0, p1, delta)
 
-cdef public void llama_kv_cache_seq_shift(llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta) noexcept nogil:
+cdef public void llama_kv_cache_seq_shift(llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1,
+                                          llama_pos delta) noexcept nogil:
     llama_memory_seq_add(memory_of(ctx), seq_id, p0, p1, delta)
 
 cdef public void llama_kv_self_seq_add(llama_context *ctx, llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos delta) noexcept nogil:
@@ -156,7 +160,8 @@ cdef int32_t visit(const bnf_kv *kv, const int32_t *cell_of, llama_kv_cache_view
                     rest &= rest - 1
                     n += 1
                     if cell_of != NULL:
-                        add_to_cell(view, cell_of[kv.token[<int64_t>s.pages[index].page * BNF_KV_PAGE + slot]], index * BNF_KV_PAGE + slot, seq)
+                        add_to_cell(view, cell_of[kv.token[<int64_t>s.pages[index].page * BNF_KV_PAGE + slot]],
+                                    index * BNF_KV_PAGE + slot, seq)
             table = s.above
     return n
 

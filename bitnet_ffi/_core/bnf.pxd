@@ -693,6 +693,7 @@ cdef extern from "bnf_context.h" nogil:
         float *control
         int32_t control_begin
         int32_t control_end
+        uint8_t *kv_copy
         ggml_abort_callback abort_callback
         void *abort_data
         bnf_perf perf

@@ -396,6 +396,21 @@ cdef public int64_t bnf_kv_put(bnf_kv *kv, int32_t table, int32_t pos, int32_t t
     entry.mask |= <uint64_t>1 << slot
     return <int64_t>entry.page * BNF_KV_PAGE + slot
 
+# ---- pieces of a state (kv_image.pyx) ----
+
+cdef public int32_t bnf_kv_take_page(bnf_kv *kv) noexcept nogil:
+    return take_page(kv)
+
+# token: -1 for a new one. Its number.
+cdef public int32_t bnf_kv_fill(bnf_kv *kv, int32_t page, int32_t slot, int32_t token) noexcept nogil:
+    if token < 0:
+        token = new_token(kv)
+    fill_slot(kv, page, slot, token)
+    return token
+
+cdef public bool bnf_kv_reach(bnf_kv *kv, int32_t table, int32_t index) noexcept nogil:
+    return reach(&kv.seqs[table], index)
+
 # ---- sequences ----
 
 cdef public bool bnf_kv_holds(const bnf_kv *kv, int32_t seq, int32_t pos) noexcept nogil:

@@ -165,7 +165,8 @@ cdef void make_turns(job_t *job, int32_t delta, int32_t divisor) noexcept nogil:
             make_turn(job.ctx, distance, job.turns + i * n_rot)
 
 # The keys of a run of moves from one page, rotated, into rows.
-cdef void turn_keys(const job_t *job, const uint8_t *page, int64_t begin, int64_t end, uint64_t row_size, uint8_t *rows, float *floats) noexcept nogil:
+cdef void turn_keys(const job_t *job, const uint8_t *page, int64_t begin, int64_t end, uint64_t row_size, uint8_t *rows,
+                    float *floats) noexcept nogil:
     cdef const bnf_hparams *hp = &job.ctx.model.hp
     cdef const bnf_ops_t *ops = job.ctx.model.ops
     cdef const move_t *moves = job.moves
@@ -188,7 +189,8 @@ cdef void turn_keys(const job_t *job, const uint8_t *page, int64_t begin, int64_
         ops.store_kv[job.ctx.kv.type_k](key, hp.dk, rows + <uint64_t>i * row_size)
 
 # All keys or values of one layer and head: first from where they were into rows, then to where they will be.
-cdef void move_rows(const job_t *job, uint8_t *base, uint64_t head_stride, int64_t head, bint keys, uint8_t *rows, float *floats) noexcept nogil:
+cdef void move_rows(const job_t *job, uint8_t *base, uint64_t head_stride, int64_t head, bint keys, uint8_t *rows,
+                    float *floats) noexcept nogil:
     cdef const move_t *moves = job.moves
     cdef int64_t n_head_kv = job.ctx.kv.n_head_kv
     cdef uint64_t row_size = head_stride // BNF_KV_PAGE
@@ -263,7 +265,8 @@ cdef public int bnf_kv_move(llama_context *ctx, int32_t seq, int32_t p0, int32_t
     if (delta == 0 and divisor == 1) or p0 >= p1 or last < p0 or last < 0:
         return 0
     if <int64_t>last + delta >= MAX_POS:
-        return bnf_fail(BITNET_ERROR, b"position %d of sequence %d cannot move by %d: expected to end before %d", last, seq, delta, <int>MAX_POS)
+        return bnf_fail(BITNET_ERROR, b"position %d of sequence %d cannot move by %d: expected to end before %d", last, seq, delta,
+                        <int>MAX_POS)
     job.ctx = ctx
     rc = make_job(&job, count_tokens(&ctx.kv, seq), seq, divisor, n_threads)
     if rc == 0:

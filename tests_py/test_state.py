@@ -1,0 +1,519 @@
+"""States of contexts and sequences: work that goes on from one gives the same bits, and anything wrong with one changes nothing.
+
+Next: csrc/bnf_state.h draws the format.
+"""
+import os
+import resource
+import struct
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bnf_build
+from bitnet_ffi import Model
+from bitnet_ffi._ffi import ffi, lib
+from bitnet_ffi.errors import InvalidArgumentError
+from engine_abi import ERROR, decode, forget_error, init, last_error, row, span
+from gguf_writer import tiny_model
+
+NULL = ffi.NULL
+SMALL = dict(n_layer=2, n_embd=32, n_ff=32, n_head=2, n_head_kv=1, n_vocab=280, n_ctx=256)
+HEADER = 112
+
+
+def write(folder, name, **fields):
+    return tiny_model(**{**SMALL, **fields}).write(folder / f"{name}.gguf")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    with Model(write(folder, "own")) as model:
+        yield model._pointer
+
+
+def get(ctx, seq=None) -> bytes:
+    """The state, which is just as long as was said."""
+    n = lib.llama_state_get_size(ctx) if seq is None else lib.llama_state_seq_get_size(ctx, seq)
+    buffer = ffi.new("uint8_t[]", n + 64)
+    ffi.memmove(buffer, b"\xa5" * (n + 64), n + 64)
+    wrote = lib.llama_state_get_data(ctx, buffer, n) if seq is None else lib.llama_state_seq_get_data(ctx, buffer, n, seq)
+    assert wrote == n > 0, last_error()
+    assert bytes(ffi.buffer(buffer))[n:] == b"\xa5" * 64
+    return bytes(ffi.buffer(buffer))[:n]
+
+
+def put(ctx, data: bytes, seq=None) -> int:
+    if seq is None:
+        return lib.llama_state_set_data(ctx, ffi.from_buffer("uint8_t[]", data), len(data))
+    return lib.llama_state_seq_set_data(ctx, ffi.from_buffer("uint8_t[]", data), len(data), seq)
+
+
+def forked(model, **fields):
+    """Three sequences: 0 and 1 share a prefix across a page and part, 2 holds positions twice."""
+    ctx = init(model, **{"n_ctx": 400, "n_seq_max": 4, **fields})
+    memory = lib.llama_get_memory(ctx)
+    assert decode(ctx, range(70)) == 0
+    lib.llama_memory_seq_cp(memory, 0, 1, -1, -1)
+    assert decode(ctx, [1, 2, 3], seq=[[0]] * 3) == 0 and decode(ctx, [4, 5], seq=[[1]] * 2) == 0
+    assert decode(ctx, range(20), seq=[[2]] * 20) == 0
+    lib.llama_memory_seq_div(memory, 2, 4, -1, 3)
+    assert decode(ctx, [7, 8, 9], seq=[[0], [1], [2]], logits=[1, 0, 1]) == 0
+    return ctx
+
+
+def spans(ctx):
+    return [span(ctx, s) for s in range(lib.llama_n_seq_max(ctx))]
+
+
+def go_on(ctx) -> list[bytes]:
+    """Bits of the rows that are there, and of what comes next in three sequences."""
+    rows = [row(ctx, -1)]
+    for i in range(3):
+        assert decode(ctx, [11 + i, 12, 13], seq=[[0], [1], [2]], logits=[1, 1, 1]) == 0, last_error()
+        rows += [row(ctx, j) for j in range(3)]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def saved(model):
+    """(state, what comes next, spans) of the forked context; the state of its sequence 2."""
+    ctx = forked(model)
+    data, one, where = get(ctx), get(ctx, 2), spans(ctx)
+    return data, go_on(ctx), where, one
+
+
+# ---- going on ----
+
+@pytest.mark.parametrize("fields", [
+    {}, {"n_ctx": 200}, {"n_ctx": 2000, "n_seq_max": 9}, {"n_threads": 2, "n_threads_batch": 2}, {"n_batch": 8, "n_ubatch": 4}])
+def test_work_goes_on_as_if_it_had_never_stopped(model, saved, fields):
+    data, after, where, _ = saved
+    ctx = init(model, **{"n_ctx": 400, "n_seq_max": 4, **fields})
+    decode(ctx, [5] * 30, seq=[[3]] * 30)             # what was there goes
+    assert put(ctx, data) == len(data), last_error()
+    assert last_error() == (0, "") and spans(ctx)[:4] == where
+    assert get(ctx) == data
+    assert row(ctx, 0) and row(ctx, 2) and not row(ctx, 1)
+    assert go_on(ctx) == after
+
+
+@pytest.mark.parametrize("type_", ["GGML_TYPE_F32", "GGML_TYPE_F16", "GGML_TYPE_Q8_0"])
+def test_types_of_the_cache(folder, type_):
+    with Model(write(folder, type_, n_embd=64, n_ff=64)) as owner:
+        fields = {"type_k": getattr(lib, type_), "type_v": getattr(lib, type_)}
+        ctx, other = forked(owner._pointer, **fields), init(owner._pointer, n_ctx=400, n_seq_max=4, **fields)
+        data = get(ctx)
+        assert put(other, data) == len(data)
+        assert go_on(other) == go_on(ctx)
+
+
+def test_what_is_shared_stays_shared(model, saved):
+    """73 + 1 tokens of sequence 0, 3 of sequence 1 that are its own, 21 of sequence 2: no copy counts."""
+    ctx = init(model, n_ctx=98, n_seq_max=4)
+    assert put(ctx, saved[0]) == len(saved[0]), last_error()
+    assert lib.llama_kv_self_used_cells(ctx) == 98
+    small = init(model, n_ctx=97, n_seq_max=4)
+    forget_error()
+    assert put(small, saved[0]) == 0
+    assert last_error()[0] == -10 and "the state holds 98 tokens" in last_error()[1]
+
+
+def test_an_empty_context_has_a_state(model):
+    ctx, other = init(model, n_ctx=64), forked(model)
+    data = get(ctx)
+    assert len(data) == HEADER + 8
+    assert put(other, data) == len(data)
+    assert spans(other) == [(-1, -1)] * 4 and not row(other)
+
+
+def test_a_sequence_can_become_another(model, saved):
+    one = saved[3]
+    ctx = forked(model)
+    assert decode(ctx, range(40), seq=[[3]] * 40) == 0
+    before = spans(ctx)
+    last = row(ctx)
+    assert put(ctx, one, 3) == len(one), last_error()
+    assert spans(ctx) == before[:3] + [before[2]]
+    assert row(ctx) == last                            # rows of the last decode are the context's
+    assert decode(ctx, [50, 50], seq=[[2], [3]], logits=[1, 1]) == 0
+    assert row(ctx, 0) == row(ctx, 1)
+    assert get(ctx, 2) == get(ctx, 3)
+
+
+def test_a_sequence_that_shares_pages_is_saved_alone(model):
+    ctx = forked(model)
+    data = get(ctx, 1)
+    fresh = init(model, n_ctx=100)
+    assert put(fresh, data, 0) == len(data), last_error()
+    assert spans(fresh) == [(0, 72)] and lib.llama_kv_self_used_cells(fresh) == 73
+    assert decode(ctx, [9], seq=[[1]]) == decode(fresh, [9]) == 0
+    assert row(ctx) == row(fresh)
+
+
+def test_a_key_turns_as_in_float64(model):
+    """Keys of a state before and after a shift: the one rounding to F16 that kv_move.pyx promises."""
+    ctx = init(model, n_ctx=128)
+    assert decode(ctx, range(100)) == 0
+
+    def keys(data, n, layers=2, d=16):
+        rows = np.frombuffer(data[:-8], np.float16)[-2 * layers * n * d:]
+        return rows[:layers * n * d].astype(np.float64).reshape(layers, n, d // 2, 2)
+
+    before = keys(get(ctx, 0), 100)
+    lib.llama_memory_seq_add(lib.llama_get_memory(ctx), 0, -1, -1, -37)
+    after = keys(get(ctx, 0), 63)
+    turn = np.exp(-37j * 10000.0 ** (-2.0 * np.arange(8) / 16))
+    want = (before[:, 37:, :, 0] + 1j * before[:, 37:, :, 1]) * turn
+    got = after[..., 0] + 1j * after[..., 1]
+    for part in (np.real, np.imag):
+        # Half a unit of F16 (2^-11 of the value, 2^-25 for subnormals); float32 products add less than 2^-22 of the length.
+        bound = np.abs(part(want)) * 2.0**-11 + 2.0**-25 + np.abs(want) * 2.0**-21
+        assert (np.abs(part(got) - part(want)) <= bound).all()
+
+
+# ---- what is refused ----
+
+def untouched(ctx, before):
+    assert get(ctx) == before
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_one_flipped_bit_anywhere_is_found(model, saved, data):
+    state, where = (saved[0], None) if data.draw(st.booleans(), "whole") else (saved[3], 1)
+    # The header, the tables and the ends more often than the rows.
+    at = data.draw(st.one_of(st.integers(0, HEADER - 1), st.integers(0, 2000), st.integers(0, len(state) - 1), st.just(len(state) - 1)),
+                   "at")
+    bad = bytearray(state)
+    bad[at] ^= 1 << data.draw(st.integers(0, 7), "bit")
+    refused(model, bytes(bad), where)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_a_state_cut_anywhere_is_found(model, saved, data):
+    state, where = (saved[0], None) if data.draw(st.booleans(), "whole") else (saved[3], 1)
+    refused(model, state[:data.draw(st.one_of(st.integers(0, HEADER + 8), st.integers(0, len(state) - 1)), "length")], where)
+
+
+CONTEXTS = {}
+
+
+def refused(model, state, where):
+    """By one context again and again, so that a change would stay."""
+    if model not in CONTEXTS:
+        ctx = forked(model)
+        CONTEXTS[model] = ctx, get(ctx)
+    ctx, before = CONTEXTS[model]
+    forget_error()
+    assert put(ctx, state, where) == 0
+    code, sentence = last_error()
+    assert code in (ERROR, -10) and "state" in sentence, sentence
+    untouched(ctx, before)
+
+
+def resealed(data: bytes) -> bytes:
+    """Both checksums set right, as somebody would who writes states by hand: csrc/bnf_checksum.h in Python."""
+    def checksum(text):
+        mask, rot = 2**64 - 1, lambda x, n: (x << n | x >> (64 - n)) & (2**64 - 1)
+        lanes = [0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xd6e8feb86659fd93]
+        padded = text + bytes(32 - len(text) % 32)
+        for i, word in enumerate(struct.unpack(f"<{len(padded) // 8}Q", padded)):
+            lanes[i % 4] = rot(lanes[i % 4] ^ word * 0x9fb21c651e98df25 & mask, 29) * 0xff51afd7ed558ccd & mask
+        h = len(text)
+        for lane in lanes:
+            h = (rot(h, 17) + lane) & mask
+        h = (h ^ h >> 32) * 0xd6e8feb86659fd93 & mask
+        return struct.pack("<Q", h ^ h >> 29)
+    data = data[:HEADER - 8] + checksum(data[:HEADER - 8]) + data[HEADER:]
+    return data[:-8] + checksum(data[:-8])
+
+
+def test_resealing_is_right(saved):
+    assert resealed(saved[0]) == saved[0] and resealed(saved[3]) == saved[3]
+
+
+@given(data=st.data())
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_a_lie_with_right_checksums_harms_nothing(model, saved, data):
+    """Any number of the header's counts, pages, tables and outputs, replaced: refused, or taken as the harmless state that it is."""
+    state, where = (saved[0], None) if data.draw(st.booleans(), "whole") else (saved[3], 1)
+    bad = bytearray(state)
+    for _ in range(data.draw(st.integers(1, 2), "lies")):
+        at = 4 * data.draw(st.one_of(st.integers(10, HEADER // 4 - 3), st.integers(HEADER // 4, 260)), "word")
+        value = data.draw(st.one_of(st.sampled_from([0, 1, 2, 3, 63, 64, 2**31 - 1, 2**31, 2**32 - 1]), st.integers(0, 2**32 - 1)), "value")
+        bad[at:at + 4] = struct.pack("<I", value)
+    ctx = forked(model)
+    before = get(ctx)
+    if put(ctx, resealed(bytes(bad)), where) == 0:
+        untouched(ctx, before)
+    else:
+        get(ctx)
+        for s in range(4):
+            assert decode(ctx, [3], seq=[[s]]) in (0, 1)
+            lib.llama_memory_seq_rm(lib.llama_get_memory(ctx), s, -1, -1)
+        assert lib.llama_kv_self_used_cells(ctx) == 0
+
+
+@pytest.mark.parametrize("what, sentence", [
+    ({"seed": 1}, "of another model: shapes are equal, weights or their types are not"),
+    ({"n_layer": 3}, "of another model: 2 layers, 1 kv heads of width 16, 280 tokens, expected 3, 1, 16, 280"),
+    ({"weights": "f16"}, "shapes are equal, weights or their types are not"),
+])
+def test_a_state_of_another_model_is_refused(folder, saved, what, sentence):
+    with Model(write(folder, "other", **what)) as other:
+        ctx = init(other._pointer, n_ctx=400, n_seq_max=4)
+        assert put(ctx, saved[0]) == 0
+        assert sentence in last_error()[1]
+
+
+@pytest.mark.parametrize("fields, sentence", [
+    ({"rope_freq_base": 5000.0}, "other rope_freq_base"), ({"rope_freq_scale": 0.5}, "other rope_freq_base, rope_freq_scale"),
+    ({"type_k": 0, "type_v": 0}, "another type"), ({"n_seq_max": 2}, "the state holds sequence 2, and the context's are 0 to 1"),
+    ({"n_ctx": 64}, "the state holds 98 tokens")])
+def test_a_context_that_does_not_fit_says_so(model, saved, fields, sentence):
+    ctx = init(model, **{"n_ctx": 400, "n_seq_max": 4, **fields})
+    assert decode(ctx, [1, 2, 3]) == 0
+    before = get(ctx)
+    assert put(ctx, saved[0]) == 0
+    assert sentence in last_error()[1]
+    untouched(ctx, before)
+
+
+def test_kinds_are_not_confused(model, saved):
+    ctx = init(model, n_ctx=400, n_seq_max=4)
+    assert put(ctx, saved[3]) == 0 and last_error()[1] == "this is the state of one sequence, expected that of a context"
+    assert put(ctx, saved[0], 1) == 0 and last_error()[1] == "this is the state of a context, expected that of one sequence"
+
+
+def test_a_sequence_without_room_changes_nothing(model, saved):
+    ctx = init(model, n_ctx=40, n_seq_max=2)
+    assert decode(ctx, range(20)) == 0 and decode(ctx, range(9), seq=[[1]] * 9) == 0
+    before = get(ctx)
+    assert put(ctx, saved[3], 1) == 0 and last_error()[0] == -10       # 21 tokens where 20 are free
+    untouched(ctx, before)
+
+
+def test_absurd_calls(model):
+    ctx = forked(model)
+    n = lib.llama_state_get_size(ctx)
+    buffer = ffi.new("uint8_t[]", n)
+    calls = [
+        lambda: lib.llama_state_get_data(ctx, buffer, n - 1), lambda: lib.llama_state_get_data(ctx, NULL, n),
+        lambda: lib.llama_state_set_data(ctx, NULL, n), lambda: lib.llama_state_set_data(ctx, buffer, 0),
+        lambda: lib.llama_state_seq_get_size(ctx, 4), lambda: lib.llama_state_seq_get_size(ctx, -1),
+        lambda: lib.llama_state_seq_get_data(ctx, buffer, n, 4), lambda: lib.llama_state_seq_set_data(ctx, buffer, n, -1),
+        lambda: lib.llama_state_seq_get_size_ext(ctx, 0, 4), lambda: lib.llama_state_seq_get_data_ext(ctx, buffer, n, 0, 8),
+        lambda: lib.llama_state_seq_set_data_ext(ctx, buffer, n, 0, 16),
+        lambda: lib.llama_state_save_file(ctx, NULL, NULL, 0), lambda: lib.llama_state_save_file(ctx, b"/tmp/none", NULL, 1),
+        lambda: lib.llama_state_load_file(ctx, NULL, NULL, 0, NULL),
+        lambda: lib.llama_state_load_file(ctx, b"/no/such/file", NULL, 0, NULL),
+        lambda: lib.llama_state_save_file(ctx, b"/no/such/folder/file", NULL, 0),
+        lambda: lib.llama_state_load_file(ctx, b"/tmp", NULL, 0, NULL),
+        lambda: lib.llama_state_save_file(ctx, b"/dev/null", NULL, 0), lambda: lib.llama_state_load_file(ctx, b"/dev/zero", NULL, 0, NULL),
+        lambda: lib.llama_state_seq_save_file(ctx, b"/tmp/none", 4, NULL, 0),
+        lambda: lib.llama_state_seq_load_file(ctx, b"/tmp/none", -1, NULL, 0, NULL),
+    ]
+    for i, call in enumerate(calls):
+        forget_error()
+        before = last_error()
+        assert not call(), i
+        assert last_error() != before and last_error()[0] < 0, i
+
+
+def test_a_second_thread_is_turned_away(model):
+    ctx = init(model, n_ctx=64)
+    seen = []
+
+    @ffi.callback("ggml_abort_callback")
+    def inside(_):
+        seen.append((lib.llama_state_get_size(ctx), last_error()[0]))
+        return False
+
+    lib.llama_set_abort_callback(ctx, inside, NULL)
+    thread = threading.Thread(target=lambda: decode(ctx, [1, 2]))
+    thread.start()
+    thread.join()
+    assert seen and set(seen) == {(0, -8)}
+
+
+# ---- files ----
+
+TOKENS = [5, 6, 7]
+
+
+def load(call, *arguments, room=16):
+    """(result, tokens)"""
+    tokens, n = ffi.new("llama_token[]", room), ffi.new("size_t *", 99)
+    result = call(*arguments, tokens, room, n)
+    return result, list(tokens[0:n[0]]) if result else None
+
+
+@pytest.mark.parametrize("name", [b"state.bin", b"\xff\xfe not utf-8 \x80.bin", "Zustand \u00e4\u20ac".encode()])
+def test_files(model, saved, tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    ctx = forked(model)
+    assert lib.llama_state_save_file(ctx, path, TOKENS, 3), last_error()
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    other = init(model, n_ctx=400, n_seq_max=4)
+    assert load(lib.llama_state_load_file, other, path) == (True, TOKENS)
+    assert get(other) == saved[0] and go_on(other) == saved[1]
+    n = lib.llama_state_seq_save_file(other, path, 1, TOKENS, 2)
+    assert n == os.path.getsize(path)
+    assert load(lib.llama_state_seq_load_file, other, path, 3) == (n, TOKENS[:2])
+    assert get(other, 1) == get(other, 3)
+
+
+def test_a_file_without_room_for_its_tokens_changes_nothing(model, tmp_path):
+    path = os.fsencode(tmp_path / "state")
+    ctx = forked(model)
+    assert lib.llama_state_save_file(ctx, path, TOKENS, 3)
+    other = init(model, n_ctx=400, n_seq_max=4)
+    before = get(other)
+    assert load(lib.llama_state_load_file, other, path, room=2) == (False, None)
+    assert last_error()[1] == "the state comes with 3 tokens, and there is room for 2"
+    untouched(other, before)
+    assert lib.llama_state_load_file(other, path, NULL, 99, NULL) is False and "room for 0" in last_error()[1]
+    assert load(lib.llama_state_load_file, other, path, room=3) == (True, TOKENS)
+
+
+@pytest.mark.parametrize("length", [0, 50, HEADER, 300, -9, -1])
+def test_a_damaged_file_changes_nothing(model, tmp_path, length):
+    path = tmp_path / "state"
+    ctx = forked(model)
+    assert lib.llama_state_save_file(ctx, os.fsencode(path), NULL, 0)
+    whole = path.read_bytes()
+    before = get(ctx)
+    path.write_bytes(whole[:length])
+    assert load(lib.llama_state_load_file, ctx, os.fsencode(path)) == (False, None) and "state" in last_error()[1]
+    if length:
+        flipped = bytearray(whole)
+        flipped[length] ^= 8
+        path.write_bytes(flipped)
+        assert load(lib.llama_state_load_file, ctx, os.fsencode(path)) == (False, None) and "state" in last_error()[1]
+    untouched(ctx, before)
+
+
+def test_a_link_is_followed(model, tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    assert lib.llama_state_save_file(forked(model), os.fsencode(tmp_path / "link"), NULL, 0)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").stat().st_size > HEADER
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def full_disk(path):
+    """In a child: files end at 4 KiB, as on a full disk."""
+    import signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with Model(os.environ["STATE_MODEL"]) as model:
+        ctx = forked(model._pointer)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        done = lib.llama_state_save_file(ctx, os.fsencode(path), NULL, 0)
+        print(done, *last_error(), sep="|")
+
+
+def test_a_full_disk_is_reported_and_leaves_the_old_file(folder, tmp_path):
+    path = tmp_path / "state"
+    path.write_bytes(b"the old one")
+    done = subprocess.run([sys.executable, __file__, path], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "STATE_MODEL": str(write(folder, "full")), "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.startswith(f"False|-5|cannot write '{path}': "), done.stdout + done.stderr
+    assert path.read_bytes() == b"the old one" and os.listdir(tmp_path) == ["state"]
+
+
+# ---- Python ----
+
+def test_contexts_of_the_python_api(folder, tmp_path):
+    with Model(write(folder, "api")) as model, model.context(n_ctx=100, n_seq_max=2) as ctx, model.context(n_ctx=120, n_seq_max=2) as other:
+        ctx.decode(range(30), logits="all")
+        rows = ctx.all_logits().copy()
+        other.set_state(ctx.get_state())
+        assert other.seq_range(0) == range(30) and (other.all_logits() == rows).all() and (other.logits(3) == rows[3]).all()
+        other.set_state(other.get_state(0), 1)
+        assert other.seq_range(1) == range(30) and (other.all_logits() == rows).all()
+        path = tmp_path / "state"
+        ctx.save_state(path, [1, 2, 3])
+        other.clear()
+        assert other.load_state(path).tolist() == [1, 2, 3] and other.seq_range(0) == range(30)
+        ctx.save_state(path, seq=0)
+        assert other.load_state(path, seq=1).size == 0 and other.seq_range(1) == range(30)
+        with pytest.raises(InvalidArgumentError, match="cut off"):
+            other.set_state(ctx.get_state()[:-1])
+        with pytest.raises(InvalidArgumentError, match="sequence 2, expected 0 to 1"):
+            other.get_state(2)
+        with pytest.raises(FileNotFoundError):
+            other.load_state(tmp_path / "none")
+        with pytest.raises(OSError):
+            other.save_state(tmp_path / "none" / "file")
+
+
+# ---- older names ----
+
+def test_older_names(model, saved, tmp_path):
+    ctx, other = forked(model), init(model, n_ctx=400, n_seq_max=4)
+    n = lib.llama_get_state_size(ctx)
+    buffer = ffi.new("uint8_t[]", n)
+    assert lib.llama_copy_state_data(ctx, buffer) == n and bytes(ffi.buffer(buffer)) == saved[0]
+    assert lib.llama_set_state_data(other, buffer) == n and get(other) == saved[0]
+    n = lib.llama_state_seq_get_size_ext(ctx, 2, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+    assert lib.bitnet_state_seq_copy_data(ctx, buffer, 2) == n == len(saved[3])
+    assert lib.bitnet_state_seq_put_data(other, buffer, 3) == n and get(other, 3) == saved[3]
+    assert lib.llama_state_seq_get_data_ext(ctx, buffer, n, 2, 2) == n
+    assert lib.llama_state_seq_set_data_ext(other, buffer, n, 3, 3) == n
+    path = os.fsencode(tmp_path / "session")
+    assert lib.llama_save_session_file(ctx, path, TOKENS, 3)
+    assert load(lib.llama_load_session_file, other, path) == (True, TOKENS)
+    assert go_on(other) == saved[1]
+
+
+@pytest.mark.parametrize("standard", ["c11", "c++11", "c++20"])
+def test_calls_with_and_without_a_size_compile(standard):
+    """Of the spring of 2024 and of today, and the functions' addresses."""
+    tools = bnf_build.Toolchain()
+    text = """
+        size_t (*get)(struct llama_context *, uint8_t *, size_t) = llama_state_get_data;
+        size_t both(struct llama_context *c, uint8_t *p) {
+            return get(c, p, 9) + llama_state_get_data(c, p) + llama_state_get_data(c, p, 9)
+                + llama_state_set_data(c, p) + llama_state_set_data(c, p, 9)
+                + llama_state_seq_get_data(c, p, 0) + llama_state_seq_get_data(c, p, 9, 0)
+                + llama_state_seq_set_data(c, p, 0) + llama_state_seq_set_data(c, p, 9, 0);
+        }"""
+    language = "c++" if "++" in standard else "c"
+    compiler = tools.cxx if "++" in standard else tools.cc
+    done = subprocess.run([*compiler, "-x", language, f"-std={standard}", "-Wall", "-Wextra", "-pedantic", "-Werror", "-Iinclude",
+                          "-fsyntax-only", "-"],
+                          cwd=bnf_build.ROOT, input='#include "bitnet_ffi.h"\n' + text, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_cache_of_2023(model):
+    ctx, other = init(model, n_ctx=128), init(model, n_ctx=128)
+    assert decode(ctx, range(20)) == 0
+    n = lib.llama_get_kv_cache_size(ctx)
+    kept = bytes(ffi.buffer(lib.llama_get_kv_cache(ctx), n))
+    lib.llama_set_kv_cache(other, kept, n, 15)
+    assert last_error() == (0, "") and span(other) == (0, 14)
+    lib.llama_memory_seq_rm(lib.llama_get_memory(ctx), 0, 15, -1)
+    assert decode(ctx, [3]) == decode(other, [3]) == 0
+    assert row(ctx) == row(other)
+    lib.llama_set_kv_cache(other, kept, n, -1)
+    assert last_error()[0] == ERROR and span(other) == (0, 15)
+    lib.llama_set_kv_cache(other, kept, n - 1, 5)
+    assert last_error()[0] == ERROR and span(other) == (0, 15)
+    for call in (lib.llama_get_kv_cache, lib.llama_get_kv_cache_size):
+        assert not call(NULL) and last_error()[0] == ERROR
+
+
+if __name__ == "__main__":
+    full_disk(sys.argv[1])
