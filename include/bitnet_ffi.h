@@ -1559,7 +1559,8 @@ LLAMA_API void llama_perf_sampler_print(const struct llama_sampler *chain);
 LLAMA_API void llama_perf_sampler_reset(struct llama_sampler *chain);
 
 /* The same of older programs: of a context, with the times of llama_sample_*. yaml: a few lines to a stream that the caller
- * opened. llama_perf_print and _reset: of a context or a chain, as type says. What prints without a stream writes to the log at level INFO. */
+ * opened. llama_perf_print and _reset: of a context or a chain, as type says. What prints without a stream writes to the log
+ * at level INFO. */
 LLAMA_API struct llama_timings llama_get_timings(struct llama_context *ctx);
 LLAMA_API void llama_print_timings(struct llama_context *ctx);
 LLAMA_API void llama_reset_timings(struct llama_context *ctx);

@@ -35,6 +35,9 @@ extern "C++" { /* said aloud, for programs that include this header inside an ex
 #ifndef GGML_ASSERT /* of ggml.h, which llama.h included: the program's own check */
 #define GGML_ASSERT(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x), abort()))
 #endif
+#ifndef GGML_UNREACHABLE
+#define GGML_UNREACHABLE() abort()
+#endif
 typedef ggml_log_callback llama_log_callback;
 
 /* ------------------------------------------------------------------------------------------------

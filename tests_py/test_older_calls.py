@@ -1,4 +1,4 @@
-"""The calls of 2023 and 2024 through cffi: sampling, grammars, texts, timings. Each against today's call that does the same work, and misused.
+"""The calls of 2023 and 2024 through cffi: sampling, grammars, texts, timings; each against today's call of the same work, and misused.
 
 Next: test_eras.py, whole programs of those years; test_api_misuse.py, every call with nonsense.
 """
@@ -86,8 +86,9 @@ def test_narrowing_is_that_of_the_sampler(call, arguments, sampler):
 
 
 @pytest.mark.parametrize("call, arguments", [
-    (lib.llama_sample_softmax, ()), (lib.llama_sample_top_k, (5, 1)), (lib.llama_sample_top_p, (0.5, 1)), (lib.llama_sample_min_p, (0.5, 1)),
-    (lib.llama_sample_tail_free, (0.5, 1)), (lib.llama_sample_typical, (0.5, 1)), (lib.llama_sample_temp, (0.5,)),
+    (lib.llama_sample_softmax, ()), (lib.llama_sample_top_k, (5, 1)), (lib.llama_sample_top_p, (0.5, 1)),
+    (lib.llama_sample_min_p, (0.5, 1)), (lib.llama_sample_tail_free, (0.5, 1)), (lib.llama_sample_typical, (0.5, 1)),
+    (lib.llama_sample_temp, (0.5,)),
     (lib.llama_sample_temperature, (0.5,)), (lib.llama_sample_entropy, (0.5, 1.5, 1.0)), (lib.llama_sample_token_greedy, ()),
     (lib.llama_sample_token, ()), (lib.llama_sample_repetition_penalty, (NULL, 0, 1.1)),
     (lib.llama_sample_frequency_and_presence_penalties, (NULL, 0, 0.5, 0.5)),
@@ -183,7 +184,8 @@ def test_greedy_takes_the_largest(ctx):
 def test_mirostat_is_that_of_the_sampler(ctx, n_vocab, version):
     lib.llama_set_rng_seed(ctx, 5)
     mu = ffi.new("float *", 2 * 3.0)
-    sampler = (lib.llama_sampler_init_mirostat(n_vocab, 5, 3.0, 0.1, 100) if version == 1 else lib.llama_sampler_init_mirostat_v2(5, 3.0, 0.1))
+    first, second = lib.llama_sampler_init_mirostat, lib.llama_sampler_init_mirostat_v2
+    sampler = first(n_vocab, 5, 3.0, 0.1, 100) if version == 1 else second(5, 3.0, 0.1)
     sampler = ffi.gc(sampler, lib.llama_sampler_free)
     for _ in range(10):
         new, old = Cur(VALUES), Cur(VALUES)
@@ -360,7 +362,8 @@ def test_decode_at_places_tokens(pointer):
     assert span(ctx, 1) == (0, 4) and span(ctx, 0) == (-1, -1)
 
 
-@pytest.mark.parametrize("pos_0, pos_1, seq", [(-1, 1, 0), (2**31 - 2, 1, 0), (0, -1, 0), (0, 2**31 - 1, 0), (9, 1, 0), (0, 1, 5), (0, 1, -1)])
+@pytest.mark.parametrize("pos_0, pos_1, seq", [
+    (-1, 1, 0), (2**31 - 2, 1, 0), (0, -1, 0), (0, 2**31 - 1, 0), (9, 1, 0), (0, 1, 5), (0, 1, -1)])
 def test_decode_at_refuses_absurd_places(ctx, pos_0, pos_1, seq):
     assert at(ctx, PROMPT, pos_0, pos_1, seq) < 0
     assert last_error()[0] == ERROR and span(ctx) == (0, 4)
@@ -441,7 +444,8 @@ def test_whole_vocabulary_at_once(pointer, ctx, n_vocab):
 
 
 def test_names_of_special_tokens(pointer):
-    for old, new in [("prefix", "pre"), ("middle", "mid"), ("suffix", "suf"), *((f"fim_{x}", x) for x in ("pre", "suf", "mid", "pad", "rep", "sep"))]:
+    same = [(f"fim_{x}", x) for x in ("pre", "suf", "mid", "pad", "rep", "sep")]
+    for old, new in [("prefix", "pre"), ("middle", "mid"), ("suffix", "suf"), *same]:
         assert getattr(lib, f"llama_token_{old}")(pointer) == getattr(lib, f"llama_vocab_fim_{new}")(pointer)
     assert lib.llama_vocab_cls(pointer) == lib.llama_vocab_bos(pointer)
 

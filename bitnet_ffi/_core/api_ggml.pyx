@@ -3,10 +3,11 @@
 # devices, which is the CPU alone. There is no ggml behind them. Next: bitnet_ffi.h, "From ggml".
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport strcmp
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, bnf_cpu_features_text, bnf_clear_error, bnf_fail, bnf_time_us, bool, ggml_type)
+    BITNET_ERROR, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, bnf_cpu_features_text, bnf_clear_error, bnf_fail, bnf_time_us, bool,
+    ggml_type)
 
 cdef extern from "bnf_layout.h" nogil:
     const char *bnf_type_name(int32_t type)

@@ -107,7 +107,8 @@ cdef bint bind(llama_grammar *grammar, const llama_context *ctx) noexcept nogil:
     return True
 
 
-cdef public void llama_grammar_sample(const llama_grammar *grammar, const llama_context *ctx, llama_token_data_array *candidates) noexcept nogil:
+cdef public void llama_grammar_sample(const llama_grammar *grammar, const llama_context *ctx,
+                                      llama_token_data_array *candidates) noexcept nogil:
     bnf_clear_error()
     if (is_null(grammar, "llama_grammar_sample", "grammar") or is_null(ctx, "llama_grammar_sample", "ctx")
             or is_null(candidates, "llama_grammar_sample", "candidates")

@@ -20,7 +20,6 @@ cdef extern from "bnf_sampler.h" nogil:
     pass
 
 cdef extern from "bitnet_ffi.h" nogil:
-    float *llama_get_logits(llama_context *ctx)
     float *llama_get_logits_ith(llama_context *ctx, int32_t i)
     llama_sampler *llama_sampler_init_penalties(int32_t n_vocab, int32_t penalty_last_n, float penalty_repeat, float penalty_freq,
                                                 float penalty_present)
@@ -212,18 +211,13 @@ cdef bint guide(float *x, float *other, int64_t n, float scale, float smooth) no
 
 cdef public void llama_sample_apply_guidance(llama_context *ctx, float *logits, float *logits_guidance, float scale) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef int64_t i, n
     bnf_clear_error()
     if ctx == NULL or logits == NULL or logits_guidance == NULL:
         bnf_fail(BITNET_ERROR, "llama_sample_apply_guidance: %s is NULL",
                  "ctx" if ctx == NULL else "logits" if logits == NULL else "logits_guidance")
         return
-    n = ctx.model.hp.n_vocab
-    if not log_softmax(logits, n) or not log_softmax(logits_guidance, n):
-        return
-    for i in range(n):
-        logits[i] = scale * (logits[i] - logits_guidance[i]) + logits_guidance[i]
-    count_time(ctx, start)
+    if guide(logits, logits_guidance, ctx.model.hp.n_vocab, scale, 1):
+        count_time(ctx, start)
 
 
 cdef public void bitnet_sample_guidance(llama_context *ctx, llama_token_data_array *candidates, llama_context *guidance_ctx, float scale,
@@ -239,7 +233,8 @@ cdef public void bitnet_sample_guidance(llama_context *ctx, llama_token_data_arr
         return
     n = guidance_ctx.model.hp.n_vocab
     if candidates.size != <size_t>n:
-        bnf_fail(BITNET_ERROR, "bitnet_sample_guidance: %zu candidates, expected all %d tokens in order of their ids", candidates.size, <int>n)
+        bnf_fail(BITNET_ERROR, "bitnet_sample_guidance: %zu candidates, expected all %d tokens in order of their ids", candidates.size,
+                 <int>n)
         return
     for i in range(n):
         if candidates.data[i].id != i:
@@ -377,7 +372,8 @@ cdef public llama_token llama_sample_top_p_top_k(llama_context *ctx, const llama
     cdef int32_t i, n
     bnf_clear_error()
     if ctx == NULL or last_n_tokens_size < 0 or (last_n_tokens_data == NULL and last_n_tokens_size > 0):
-        bnf_fail(BITNET_ERROR, "llama_sample_top_p_top_k: ctx or last_n_tokens_data is NULL, or its size %d is negative", last_n_tokens_size)
+        bnf_fail(BITNET_ERROR, "llama_sample_top_p_top_k: ctx or last_n_tokens_data is NULL, or its size %d is negative",
+                 last_n_tokens_size)
         return LLAMA_TOKEN_NULL
     logits = llama_get_logits_ith(ctx, -1)
     if logits == NULL:

@@ -49,7 +49,8 @@ cdef public int llama_tokenize_with_model(const llama_model *model, const char *
     return llama_tokenize(model, text, text_len, tokens, n_max_tokens, add_bos, False)
 
 
-cdef public int llama_tokenize_bpe(llama_context *ctx, const char *text, llama_token *tokens, int n_max_tokens, bool add_bos) noexcept nogil:
+cdef public int llama_tokenize_bpe(llama_context *ctx, const char *text, llama_token *tokens, int n_max_tokens,
+                                   bool add_bos) noexcept nogil:
     return llama_tokenize(llama_get_model(ctx), text, -1, tokens, n_max_tokens, add_bos, False)
 
 
