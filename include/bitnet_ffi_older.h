@@ -130,6 +130,23 @@ static inline void llama_beam_search(struct llama_context *ctx, llama_beam_searc
 {
     llama_beam_search(ctx, callback, callback_data, n_beams, n_past, n_predict);
 }
+static inline int32_t llama_model_apply_lora_from_file(const struct llama_model *model, const char *path_lora,
+                                                       const char *path_base_model, int32_t n_threads)
+{
+    return llama_model_apply_lora_from_file(model, path_lora, 1.0f, path_base_model, n_threads);
+}
+static inline int32_t llama_apply_lora_from_file(struct llama_context *ctx, const char *path_lora, const char *path_base_model,
+                                                 int32_t n_threads)
+{
+    return llama_apply_lora_from_file(ctx, path_lora, 1.0f, path_base_model, n_threads);
+}
+static inline uint32_t llama_model_quantize(const char *fname_inp, const char *fname_out, enum llama_ftype ftype, int32_t n_threads = 0)
+{
+    llama_model_quantize_params params = llama_model_quantize_default_params();
+    params.ftype = ftype;
+    params.nthread = n_threads;
+    return llama_model_quantize(fname_inp, fname_out, &params);
+}
 
 } /* C++ */
 #else /* C */
@@ -245,6 +262,30 @@ static inline void bitnet_accept_in_context(struct llama_context *ctx, struct ll
 #define BITNET_BEAMS_7(ctx, callback, data, n, past, predict, threads) llama_beam_search(ctx, callback, data, n, past, predict)
 #define BITNET_BEAMS_6(ctx, callback, data, n, past, predict) llama_beam_search(ctx, callback, data, n, past, predict)
 #define llama_beam_search(...) BITNET_CALL(BITNET_BEAMS_, __VA_ARGS__)
+
+#define BITNET_MODEL_LORA_5(model, path, scale, base, n_threads) llama_model_apply_lora_from_file(model, path, scale, base, n_threads)
+#define BITNET_MODEL_LORA_4(model, path, base, n_threads) llama_model_apply_lora_from_file(model, path, 1.0f, base, n_threads)
+#define llama_model_apply_lora_from_file(...) BITNET_CALL(BITNET_MODEL_LORA_, __VA_ARGS__)
+#define BITNET_LORA_5(ctx, path, scale, base, n_threads) llama_apply_lora_from_file(ctx, path, scale, base, n_threads)
+#define BITNET_LORA_4(ctx, path, base, n_threads) llama_apply_lora_from_file(ctx, path, 1.0f, base, n_threads)
+#define llama_apply_lora_from_file(...) BITNET_CALL(BITNET_LORA_, __VA_ARGS__)
+
+/* The type of weights by itself, and the number of threads, where a pointer to parameters stands today. */
+static inline uint32_t bitnet_quantize_as(const char *fname_inp, const char *fname_out, enum llama_ftype ftype, int32_t n_threads)
+{
+    llama_model_quantize_params params = llama_model_quantize_default_params();
+    params.ftype = ftype;
+    params.nthread = n_threads;
+    return llama_model_quantize(fname_inp, fname_out, &params);
+}
+static inline uint32_t bitnet_quantize_as_3(const char *fname_inp, const char *fname_out, enum llama_ftype ftype)
+{
+    return bitnet_quantize_as(fname_inp, fname_out, ftype, 0);
+}
+#define BITNET_QUANTIZE_4(in, out, ftype, n_threads) bitnet_quantize_as(in, out, ftype, n_threads)
+#define BITNET_QUANTIZE_3(in, out, how) \
+    _Generic((how), int: bitnet_quantize_as_3, unsigned: bitnet_quantize_as_3, default: llama_model_quantize)(in, out, how)
+#define llama_model_quantize(...) BITNET_CALL(BITNET_QUANTIZE_, __VA_ARGS__)
 
 #endif /* C */
 

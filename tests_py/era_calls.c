@@ -66,6 +66,8 @@ static void samplers_and_templates(struct llama_context *ctx, struct llama_model
 {
     const char *breakers[] = {"\n"};
     const struct llama_chat_message message = {"user", "x"};
+    const llama_model_quantize_params quantize = llama_model_quantize_default_params();
+    const enum llama_ftype ftype = LLAMA_FTYPE_MOSTLY_Q8_0;
     struct llama_sampler *sampler = llama_sampler_init_penalties(320, 8, 1.5f, 0, 0);
     char a[256], b[256];
     int n;
@@ -81,6 +83,13 @@ static void samplers_and_templates(struct llama_context *ctx, struct llama_model
     llama_sampler_free(sampler);
     n = llama_chat_apply_template("chatml", &message, 1, true, a, sizeof a);
     CHECK(n > 0 && llama_chat_apply_template(model, "chatml", &message, 1, true, b, sizeof b) == n && strcmp(a, b) == 0);
+    CHECK(llama_apply_lora_from_file(ctx, "/no/such/file", 1.0f, NULL, 1) != 0);
+    CHECK(llama_apply_lora_from_file(ctx, "/no/such/file", NULL, 1) != 0);
+    CHECK(llama_model_apply_lora_from_file(model, "/no/such/file", 1.0f, NULL, 1) != 0);
+    CHECK(llama_model_apply_lora_from_file(model, "/no/such/file", NULL, 1) != 0);
+    CHECK(llama_model_quantize("/no/such/file", "/no/such/out", &quantize) != 0);
+    CHECK(llama_model_quantize("/no/such/file", "/no/such/out", ftype) != 0);
+    CHECK(llama_model_quantize("/no/such/file", "/no/such/out", LLAMA_FTYPE_MOSTLY_Q8_0, 1) != 0);
     llama_beam_search(ctx, NULL, NULL, 2, 0, 1);
     llama_beam_search(ctx, NULL, NULL, 2, 0, 1, 1);
 }
