@@ -3,6 +3,7 @@
 examples/era_*.c are whole programs in the style of their years; era_calls.c has every call whose arguments have changed since, in each of
 its shapes. Next: include/bitnet_ffi_older.h and bitnet_ffi_eras.h, which make them compile; test_older_calls.py for what the calls do.
 """
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,4 +84,4 @@ def test_unknown_era_is_refused():
 def test_2026_has_no_macro_of_an_older_call():
     done = subprocess.run(["cc", "-DBITNET_FFI_API=2026", "-E", "-dM", "-x", "c", "-", *config.cflags()], input='#include "bitnet_ffi.h"\n',
                           capture_output=True, text=True, check=True)
-    assert [line for line in done.stdout.splitlines() if line.startswith("#define llama_") and "llama_vocab llama_model" not in line] == []
+    assert [line for line in done.stdout.splitlines() if re.match(r"#define llama_\w+\(", line)] == []
