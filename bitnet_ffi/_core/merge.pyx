@@ -16,7 +16,7 @@ from bitnet_ffi._core.bnf_vocab cimport (
 cdef enum:
     SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap
     LEAST_WORDS = 64    # remembered: 4 KiB
-    MOST_WORDS = 8192   # 512 KiB, half of the second-level cache
+    MOST_WORDS = 32768  # 2 MiB; with a quarter of it mixed alphabets go 9 % slower, English 4 %
 
 
 # ---- working memory ----
