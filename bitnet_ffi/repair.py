@@ -25,6 +25,7 @@ from .vocab_sources.vocabulary import KEY, UNUSED
 AUDIT_SUFFIX = ".compat.json"
 AUDIT_VERSION = "1.0.0"
 _TOKENS, _TYPES, _SCORES, _MERGES = (KEY + name for name in ("tokens", "token_type", "scores", "merges"))
+_STRICT = ("BITNET_STRICT_TOKENIZERS", "BITNET_STRICT_MODE")
 _EMBEDDING = "token_embd.weight"
 NO_TOKENIZER = "the file has no tokenizer; pass --tokenizer with its tokenizer.json or tokenizer.model"
 
@@ -74,12 +75,13 @@ def _shown(item: Value | None) -> str | None:
 
 @contextmanager
 def _warnings_of_library():
-    """A list that gets the library's warnings; strict tokenizers are off meanwhile, else the first repair were the last."""
+    """A list that gets the library's warnings; strict modes are off meanwhile, else the first repair were the last."""
     lines: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage()) if record.levelno == logging.WARNING else None
     logger = logging.getLogger("bitnet_ffi")
-    level, propagate, strict = logger.level, logger.propagate, os.environ.pop("BITNET_STRICT_TOKENIZERS", None)
+    level, propagate = logger.level, logger.propagate
+    strict = {name: os.environ.pop(name) for name in _STRICT if name in os.environ}
     logger.addHandler(handler)
     logger.setLevel(min(level, logging.WARNING) if level else logging.WARNING)
     logger.propagate = False
@@ -89,8 +91,7 @@ def _warnings_of_library():
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-        if strict is not None:
-            os.environ["BITNET_STRICT_TOKENIZERS"] = strict
+        os.environ.update(strict)
 
 
 def _set_pre(plan: Plan, _model, name: str, why: str) -> None:
@@ -240,6 +241,16 @@ def load_vocabulary(path: str | os.PathLike, tokenizer: str | os.PathLike):
     with tempfile.TemporaryDirectory() as folder:   # nothing of a mapped file is needed once its vocabulary is loaded
         file = Path(folder) / "vocabulary.gguf"
         file.write_bytes(container.encode(replace(filled.head, tensors=[])))
+        return Model(file, vocab_only=True)
+
+
+def standalone_vocabulary(tokenizer: str | os.PathLike):
+    """A vocab_only Model of a tokenizer alone: it tokenizes as a model would that has it."""
+    from .model import Model
+    kv = {"general.architecture": value(STRING, "llama"), **vocab_sources.read(tokenizer).metadata()}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vocabulary.gguf"
+        file.write_bytes(container.encode(Head(str(file), kv)))
         return Model(file, vocab_only=True)
 
 

@@ -1,27 +1,6 @@
-/* The parts of a vocabulary that need C: how repairs are told, and blocks of strings. Look-ups are inline in bnf_vocab.h.
+/* The parts of a vocabulary that need C: blocks of strings, masks, names of bytes. Look-ups are inline in bnf_vocab.h.
  * Knows no GGUF; vocab.pyx reads the files. */
 #include "bnf_vocab.h"
-
-#include "bnf_error.h"
-#include "bnf_log.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-int bnf_vocab_repair(const char *format, ...)
-{
-    char text[BNF_ERROR_TEXT_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    const char *strict = getenv("BITNET_STRICT_TOKENIZERS");
-    if (strict != NULL && strict[0] == '1' && strict[1] == '\0')
-        return bnf_fail(BITNET_ERROR_MODEL, "%s (BITNET_STRICT_TOKENIZERS=1 forbids this repair)", text);
-    bnf_log(GGML_LOG_LEVEL_WARN, "vocabulary: %s\n", text);
-    return 0;
-}
 
 int bnf_strings_new(struct bnf_strings *strings, uint32_t n, size_t size)
 {

@@ -4,6 +4,7 @@
 #ifndef BNF_VOCAB_H
 #define BNF_VOCAB_H
 
+#include "bnf_repair.h"
 #include "bnf_split.h"
 #include "bnf_trie.h"
 #include "bnf_types.h"
@@ -451,8 +452,5 @@ struct bnf_fragment { /* a stretch of the text, or the token that replaces it */
     size_t begin, len;
     uint32_t token;       /* BNF_NO_TOKEN: text */
 };
-
-/* Log a repair as a warning; under BITNET_STRICT_TOKENIZERS=1 refuse it: BITNET_ERROR_MODEL with the same sentence. */
-int bnf_vocab_repair(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

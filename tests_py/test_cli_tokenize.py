@@ -100,3 +100,39 @@ def test_pieces_have_colours_on_a_terminal_only(vocabulary):
             shown += os.read(master, 4096)
     os.close(master)
     assert b"\x1b[3" in shown and b"'" not in shown
+
+
+# ---- another tokenizer ----
+
+@pytest.fixture(scope="module")
+def tokenizer_json(tmp_path_factory):
+    """The same words, numbered from the end, so that the file's own ids would be seen."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from vocab_tools import MERGES, bpe_tokens
+    tokens = bpe_tokens()[::-1]
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in MERGES]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path, tokenizer
+
+
+def test_tokenizer_option_takes_the_place_of_the_models_own(bitnet, vocabulary, tokenizer_json):
+    path, oracle = tokenizer_json
+    for model in (("-m", vocabulary), ()):   # it needs no model
+        done = bitnet("tokenize", *model, "--tokenizer", str(path), "--json", "--offsets", TEXT)
+        assert (done.returncode, done.stderr) == (0, "")
+        items = json.loads(done.stdout)
+        assert [token for token, _, _ in items] == oracle.encode(TEXT).ids
+        assert b"".join(TEXT.encode()[a:b] for _, a, b in items) == TEXT.encode()
+    done = bitnet("tokenize", "--tokenizer", str(path.parent), "--count", TEXT)   # a folder that has one
+    assert int(done.stdout) == len(oracle.encode(TEXT).ids)
+
+
+def test_tokenizer_option_with_a_wrong_file(bitnet, vocabulary, tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    done = bitnet("tokenize", "--tokenizer", str(tmp_path / "tokenizer.json"), "--json", "a")
+    assert done.returncode == 1 and "tokenizer.json" in one_line(done)
+    done = bitnet("tokenize", "--tokenizer", str(tmp_path / "none"), "--json", "a")
+    assert done.returncode == 1 and "no such file" in one_line(done)

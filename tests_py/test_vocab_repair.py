@@ -13,7 +13,7 @@ from vocab_tools import ROLES, bpe_gguf, bpe_tokens, detokenize, lib, piece, id_
 
 TOKENS, TYPES, SCORES, MERGES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores", "merges"))
 PIECES = {"\u2581": -1.0, "a": -2.0, "b": -3.0, "\u2581a": -0.5, "ab": -0.6}
-STRICT = "BITNET_STRICT_TOKENIZERS"
+STRICT, STRICT_MODE = "BITNET_STRICT_TOKENIZERS", "BITNET_STRICT_MODE"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "vocab"
 
 
@@ -27,12 +27,13 @@ def value(gguf: Gguf, key: str):
 
 
 def repaired(gguf, file, monkeypatch, sentence):
-    """A model that loads with exactly such a warning; under strict repairs the same file must be refused with it."""
+    """A model that loads with exactly such a warning; in both strict modes the same file must be refused with it."""
     gguf.write(file)
-    monkeypatch.setenv(STRICT, "1")
-    code, text = model_abi.error_of(file, vocab_only=True)
-    assert code == MODEL and sentence in text
-    monkeypatch.delenv(STRICT)
+    for name in (STRICT, STRICT_MODE):
+        monkeypatch.setenv(name, "1")
+        code, text = model_abi.error_of(file, vocab_only=True)
+        assert code == MODEL and sentence in text and f"{name}=1 forbids this repair" in text
+        monkeypatch.delenv(name)
     with model_abi.warnings() as warned:
         model = model_abi.load(file, vocab_only=True)
     assert model, model_abi.last_error()
@@ -49,6 +50,7 @@ def refused(gguf, file, sentence):
 
 def test_complete_vocabularies_load_without_a_word_even_when_strict(file, monkeypatch):
     monkeypatch.setenv(STRICT, "1")
+    monkeypatch.setenv(STRICT_MODE, "1")
     for gguf in (bpe_gguf("gpt-2"), spm_gguf(PIECES)):
         with model_abi.warnings() as warned, model_abi.loaded(gguf.write(file), vocab_only=True):
             assert warned == []

@@ -202,6 +202,9 @@ cdef extern from "bnf_error.h" nogil:
     int bnf_error_code()
     const char *bnf_error_text()
 
+cdef extern from "bnf_repair.h" nogil:
+    int bnf_model_repair(const char *format, ...)
+
 cdef extern from "bnf_log.h" nogil:
     void bnf_log(ggml_log_level level, const char *format, ...)
     void bnf_log_set(ggml_log_callback callback, void *user_data)

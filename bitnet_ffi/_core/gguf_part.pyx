@@ -8,11 +8,11 @@ from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t, INT64_MA
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memcmp
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_I2_S,
+    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_TYPE_I2_S,
     BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL,
     BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_N_GGUF_TYPES,
     bnf_str, bnf_gguf_kv, bnf_tensor, bnf_type_traits_t,
-    bnf_fail, bnf_log, bnf_map_file, bnf_map_stream, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name, bnf_tensor_size,
+    bnf_fail, bnf_model_repair, bnf_map_file, bnf_map_stream, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name, bnf_tensor_size,
     BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
 from bitnet_ffi._core.bnf_gguf cimport (
     BNF_GGUF_MAX_KV, BNF_GGUF_MAX_TENSORS, BNF_GGUF_MAX_KEY, BNF_GGUF_MAX_NAME, BNF_GGUF_MAX_STRING, BNF_GGUF_MAX_ALIGNMENT,
@@ -113,13 +113,14 @@ cdef bint key_stands_at(const bnf_gguf_part *p, uint64_t pos) noexcept nogil:
 
 # Some third-party writers put u32 alignment and u64 data offset after the counts (BitNet-rs does). No GGUF version has
 # those; they are recognised by the first key, which stands at byte 36 instead of 24.
-cdef void skip_extra_header(bnf_gguf_part *p) noexcept nogil:
+cdef int skip_extra_header(bnf_gguf_part *p) noexcept nogil:
+    cdef int code
     if p.n_kv == 0 or key_stands_at(p, 24) or not key_stands_at(p, 36):
-        return
-    p.alignment = usable_alignment(p, take_u32(p))
+        return 0
+    code = use_alignment(p, take_u32(p))
     p.data_start = take_u64(p)
-    bnf_log(GGML_LOG_LEVEL_WARN, "%s: the header has 12 extra bytes (alignment and data offset) that no GGUF version defines\n",
-            path_of(p))
+    return code if code < 0 else bnf_model_repair(
+        "%s: the header has 12 extra bytes (alignment and data offset) that no GGUF version defines", path_of(p))
 
 cdef int read_header(bnf_gguf_part *p) noexcept nogil:
     cdef int code
@@ -156,8 +157,7 @@ cdef int read_header(bnf_gguf_part *p) noexcept nogil:
                         <unsigned long long>p.map.size)
     p.n_tensors = <int64_t>n_tensors
     p.n_kv = <int64_t>n_kv
-    skip_extra_header(p)
-    return 0
+    return skip_extra_header(p)
 
 cdef uint64_t most(uint64_t a, uint64_t b) noexcept nogil:
     return a if a < b else b
@@ -174,12 +174,13 @@ cdef uint64_t value_size(int32_t type) noexcept nogil:
         return 4
     return 8
 
-cdef uint32_t usable_alignment(const bnf_gguf_part *p, int64_t found) noexcept nogil:
+cdef int use_alignment(bnf_gguf_part *p, int64_t found) noexcept nogil:
     if found > 0 and (found & (found - 1)) == 0 and found <= BNF_GGUF_MAX_ALIGNMENT:
-        return <uint32_t>found
-    bnf_log(GGML_LOG_LEVEL_WARN, "%s: general.alignment is %lld, expected a power of two; %d is used\n",
-            path_of(p), <long long>found, <int>BNF_GGUF_ALIGNMENT)
-    return BNF_GGUF_ALIGNMENT
+        p.alignment = <uint32_t>found
+        return 0
+    p.alignment = BNF_GGUF_ALIGNMENT
+    return bnf_model_repair("%s: general.alignment is %lld, expected a power of two; %d is used", path_of(p), <long long>found,
+                            <int>BNF_GGUF_ALIGNMENT)
 
 cdef int read_alignment(bnf_gguf_part *p, const bnf_gguf_kv *kv) noexcept nogil:
     cdef int64_t found = 0
@@ -189,8 +190,7 @@ cdef int read_alignment(bnf_gguf_part *p, const bnf_gguf_kv *kv) noexcept nogil:
     if found > BNF_GGUF_MAX_ALIGNMENT:
         return bnf_fail(BITNET_ERROR_MODEL, "%s: key 'general.alignment' is %lld, expected a power of two of at most %d",
                         path_of(p), <long long>found, <int>BNF_GGUF_MAX_ALIGNMENT)
-    p.alignment = usable_alignment(p, found)
-    return 0
+    return use_alignment(p, found)
 
 # Step over at most n strings, up to the first that does not fit; returns how many. A vocabulary has half a million.
 cdef uint64_t skip_strings(bnf_gguf_part *p, uint64_t n) noexcept nogil:

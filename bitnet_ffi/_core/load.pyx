@@ -10,7 +10,8 @@ from bitnet_ffi._core.bnf cimport (
     LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO,
     BNF_TYPE_F12_R4, llama_model, llama_model_params, bnf_f12_size, bnf_gguf_kv, bnf_layer, bnf_matrix, bnf_str, bnf_template,
     bnf_tensor_size,
-    bnf_adapters_free, bnf_fail, bnf_fail_within, bnf_log, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_time_us, bnf_path_tail, bnf_ops,
+    bnf_adapters_free, bnf_fail, bnf_fail_within, bnf_log, bnf_model_repair, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release,
+    bnf_time_us, bnf_path_tail, bnf_ops,
     bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
     bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
@@ -115,11 +116,12 @@ cdef int load_vocabulary(bnf_loader *loader) noexcept nogil:
 
 # The rows of the embedding are what the model can take and give, whatever the tokenizer says. A file without a tokenizer
 # has no tokens at all.
-cdef void compare_vocabularies(const bnf_loader *loader) noexcept nogil:
+cdef int compare_vocabularies(const bnf_loader *loader) noexcept nogil:
     cdef int32_t n_tokens = bnf_vocab_n_tokens(loader.model.vocab)
     if n_tokens != 0 and n_tokens != loader.model.hp.n_vocab:
-        bnf_log(GGML_LOG_LEVEL_WARN, "the tokenizer has %d tokens but the embedding %d rows; the model's vocabulary is %d\n",
-                n_tokens, loader.model.hp.n_vocab, loader.model.hp.n_vocab)
+        return bnf_model_repair("the tokenizer has %d tokens but the embedding %d rows; the model's vocabulary is %d", n_tokens,
+                                loader.model.hp.n_vocab, loader.model.hp.n_vocab)
+    return 0
 
 cdef int load_weights(bnf_loader *loader) noexcept nogil:
     cdef llama_model *model = loader.model
@@ -138,7 +140,8 @@ cdef int load_weights(bnf_loader *loader) noexcept nogil:
     if code == 0:
         code = bnf_load_head(loader)
     if code == 0:
-        compare_vocabularies(loader)
+        code = compare_vocabularies(loader)
+    if code == 0:
         honour_load_mode(loader)
         code = bnf_load_step(loader)
     return code

@@ -10,7 +10,7 @@ from bitnet_ffi._core.bnf cimport (
     BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN,
     GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I2_S, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_SHOWN_SIZE,
     bnf_tensor, bnf_matrix, bnf_linear, bnf_layer, bnf_hparams, bnf_sink, bnf_type_traits_t, llama_model,
-    bnf_fail, bnf_log, bnf_show, bnf_alloc, bnf_alloc_array, bnf_type_traits, bnf_type_name, bnf_pow, bnf_f16_to_f32, bnf_bf16_to_f32,
+    bnf_fail, bnf_log, bnf_model_repair, bnf_show, bnf_alloc, bnf_alloc_array, bnf_type_traits, bnf_type_name, bnf_pow, bnf_f16_to_f32, bnf_bf16_to_f32,
     bnf_sink_str, bnf_sink_i64, bnf_sink_end, bnf_gguf_tensor)
 from bitnet_ffi._core.bnf_load cimport BNF_MAX_VOCAB, bnf_loader, bnf_load_own, bnf_load_step
 
@@ -290,7 +290,7 @@ cdef int load_rope_freqs(bnf_loader *loader) noexcept nogil:
 # ---- the whole ----
 
 # A tensor that nothing used may mean that the model computes something we do not: say so.
-cdef void count_tensors(const bnf_loader *loader) noexcept nogil:
+cdef int count_tensors(const bnf_loader *loader) noexcept nogil:
     cdef char shown[BNF_SHOWN_SIZE]
     cdef llama_model *model = loader.model
     cdef const bnf_tensor *t
@@ -305,8 +305,9 @@ cdef void count_tensors(const bnf_loader *loader) noexcept nogil:
             unused = t if unused == NULL else unused
             n_unused += 1
     if unused != NULL:
-        bnf_log(GGML_LOG_LEVEL_WARN, "%lld of %lld tensors are not used by architecture %s; the first is '%s'\n", <long long>n_unused,
-                <long long>model.gguf.n_tensors, loader.arch, bnf_show(unused.name.data, unused.name.len, shown))
+        return bnf_model_repair("%lld of %lld tensors are not used by architecture %s; the first is '%s'", <long long>n_unused,
+                                <long long>model.gguf.n_tensors, loader.arch, bnf_show(unused.name.data, unused.name.len, shown))
+    return 0
 
 cdef public int bnf_load_tensors(bnf_loader *loader) noexcept nogil:
     cdef llama_model *model = loader.model
@@ -325,6 +326,4 @@ cdef public int bnf_load_tensors(bnf_loader *loader) noexcept nogil:
             code = load_layer(loader, i, &model.layers[i])
         if code == 0:
             code = bnf_load_step(loader)
-    if code == 0:
-        count_tensors(loader)
-    return code
+    return count_tensors(loader) if code == 0 else code

@@ -5,6 +5,7 @@ A flag wins over its BITNET_* variable, a variable over the default. Next: run.p
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,22 @@ INTERFACE_VERSION = "1.0.0"  # of the flags and exit codes; its first number cha
 model = click.option(
     "-m", "--model", "source", envvar="BITNET_GGUF", metavar="FILE_OR_NAME", show_envvar=True,
     help="GGUF file, or a name that `bitnet models` lists (fetched on first use).")
+
+tokenizer = click.option(
+    "--tokenizer", metavar="PATH", help="tokenizer.json, tokenizer.model, a tiktoken rank file, or a folder with one of them, "
+                                        "instead of the model's own tokenizer.")
+
+
+def strict(command):
+    """Adds --strict."""
+    def set_mode(ctx, _parameter, wanted):
+        if wanted and os.environ.get("BITNET_STRICT_MODE") != "1":
+            before = os.environ.copy()
+            os.environ["BITNET_STRICT_MODE"] = "1"
+            ctx.call_on_close(lambda: os.environ.pop("BITNET_STRICT_MODE") if "BITNET_STRICT_MODE" not in before else
+                              os.environ.update(BITNET_STRICT_MODE=before["BITNET_STRICT_MODE"]))
+    return click.option("--strict", is_flag=True, is_eager=True, expose_value=False, callback=set_mode,
+                        help="Refuse a model that must be repaired while loading, as BITNET_STRICT_MODE=1 does.")(command)
 
 
 def interface_version(command):
@@ -61,3 +78,11 @@ def open_model(source: str | None, **options):
     with tqdm(desc="loading", total=1.0, disable=None, delay=1, leave=False, file=sys.stderr,
               bar_format="{desc}: {percentage:3.0f}%|{bar}|") as bar:
         return Model(path, progress=lambda fraction: bar.update(fraction - bar.n) is not False, **options)
+
+
+def open_tokenizer(source: str | None, tokenizer: str | None):
+    """The vocabulary of the model that -m means, or of --tokenizer, which needs no model."""
+    if source is None and tokenizer is not None:
+        from ..repair import standalone_vocabulary
+        return standalone_vocabulary(tokenizer)
+    return open_model(source, vocab_only=True, tokenizer=tokenizer)

@@ -24,6 +24,8 @@ KV_TYPES = ["f16", "f32", "q8_0"]
 @click.command()
 @click.argument("text", required=False, metavar="[PROMPT]")
 @options.model
+@options.tokenizer
+@options.strict
 @click.option("-p", "--prompt", help="The prompt; or give it as the argument, or on stdin.")
 @click.option("-n", "--max-tokens", "--n-predict", "--max-new-tokens", type=click.IntRange(0), default=256,
               show_default=True, help="Most tokens to generate.")
@@ -55,7 +57,7 @@ KV_TYPES = ["f16", "f32", "q8_0"]
               help="Also write text, tokens and figures as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No figures on stderr.")
 @options.interface_version
-def run(text, source, prompt, max_tokens, stop, prompt_template, system_prompt, temperature, top_k, top_p, min_p,
+def run(text, source, tokenizer, prompt, max_tokens, stop, prompt_template, system_prompt, temperature, top_k, top_p, min_p,
         repetition_penalty, greedy, seed, deterministic, threads, ctx_size, batch_size,
         cache_type_k, cache_type_v, json_out, quiet) -> int:
     """Continue a PROMPT and stream the text.
@@ -76,7 +78,7 @@ def run(text, source, prompt, max_tokens, stop, prompt_template, system_prompt, 
     from ..sampling import Sampling
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy,
                         repetition_penalty=repetition_penalty, seed=0 if deterministic and seed is None else seed)
-    with options.open_model(source) as model:
+    with options.open_model(source, tokenizer=tokenizer) as model:
         generation = generate(
             model, apply_template(model, template, prompt, system_prompt), max_tokens=max_tokens, sampling=sampling,
             stop=stop, n_ctx=ctx_size, n_threads=threads, n_batch=batch_size, kv_type=cache_type_k)

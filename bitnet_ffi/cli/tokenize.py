@@ -23,6 +23,8 @@ COLOURS = ("blue", "green", "magenta", "cyan", "yellow")  # of tokens beside eac
 @click.command()
 @click.argument("text", required=False)
 @options.model
+@options.tokenizer
+@options.strict
 @click.option("-f", "--file", "path", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
               help="Read the text from FILE; it need not be UTF-8.")
 @click.option("--no-special", is_flag=True, help="Do not add BOS or EOS, even where the vocabulary asks for it.")
@@ -32,12 +34,13 @@ COLOURS = ("blue", "green", "magenta", "cyan", "yellow")  # of tokens beside eac
 @click.option("--count", "form", flag_value="count", help="The number of tokens alone.")
 @click.option("--json", "form", flag_value="json", help="A JSON list of ids; with --offsets, a list of [id, begin, end].")
 @click.option("--offsets", is_flag=True, help="Also where each token stands in the text, in bytes.")
-def tokenize(text, source, path, no_special, parse_special, form, offsets) -> None:
+def tokenize(text, source, tokenizer, path, no_special, parse_special, form, offsets) -> None:
     """Print id and text of each token of TEXT (or of --file, or of stdin), one a line.
 
     \b
     bitnet tokenize -m smollm2 "Hello world"
     bitnet tokenize -m smollm2 --count < README.md
+    bitnet tokenize --tokenizer tokenizer.json --offsets "Hello world"
     """
     if text is not None and path is not None:
         raise click.UsageError("the text was given twice, as an argument and with --file")
@@ -45,7 +48,7 @@ def tokenize(text, source, path, no_special, parse_special, form, offsets) -> No
         raise click.UsageError(f"--offsets has no place in --{form}; use it alone or with --json")
     if text is None and path is None and sys.stdin.isatty():
         raise click.UsageError("no text: give it as an argument, with --file, or on stdin")
-    with options.open_model(source, vocab_only=True) as model:
+    with options.open_tokenizer(source, tokenizer) as model:
         parts = model.encode_stream(_blocks(text, path), add_special=not no_special, parse_special=parse_special,
                                     return_offsets=True)
         if form == "count":
