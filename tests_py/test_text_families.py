@@ -141,6 +141,14 @@ def test_dna_tags_need_all_three_tokens(tmp_path):
         assert tokens.index("<dna>") not in tokenize(model, b"<dna>ACGTAC")
 
 
+def test_an_overlong_space_is_no_space(models):
+    """llama.cpp escapes spaces first and shortens overlong characters then."""
+    ids = tokenize(models["gpt2-gemma4"], b"\xe0\x80\xa0a \xc0\xa0")
+    assert b"".join(piece(models["gpt2-gemma4"], token) for token in ids) == b" a  "
+    texts = [lib.llama_vocab_get_text(models["gpt2-gemma4"], token) for token in ids]
+    assert texts.count(b"<0x20>") == 2 and SPACE.encode() in b"".join(texts)
+
+
 def test_gemma4_adds_bos_whatever_the_file_says(models):
     assert lib.llama_vocab_get_add_bos(models["gemma4"])
     assert tokenize(models["gemma4"], b"a", special=True)[0] == 1

@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf cimport BITNET_ERROR_TOKENIZE, bnf_fail
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_split_t, bnf_split_start, bnf_split_next, bnf_merge_reserve,
     bnf_merge_word, bnf_key_find_bytes, bnf_joins, bnf_join_bytes, bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_decode,
-    bnf_utf8_encode, bnf_category_set, bnf_ranges_spaces, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_IN_S, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE)
+    bnf_utf8_encode, bnf_category_set, bnf_ranges_spaces, bnf_ranges_repaired, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_IN_S, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE)
 from bitnet_ffi._core.bnf_trie cimport bnf_lower_char
 
 cdef enum:
@@ -28,7 +28,7 @@ cdef size_t lower(const uint8_t *text, size_t length, uint8_t *out) noexcept nog
     return written
 
 
-cdef size_t escape(const uint8_t *text, size_t length, uint8_t *out) noexcept nogil:
+cdef void escape(const uint8_t *text, size_t length, uint8_t *out) noexcept nogil:
     cdef size_t at, written = 0
     for at in range(length):
         if text[at] == c' ':
@@ -37,7 +37,6 @@ cdef size_t escape(const uint8_t *text, size_t length, uint8_t *out) noexcept no
         else:
             out[written] = text[at]
             written += 1
-    return written
 
 
 cdef int merge_line(const bnf_vocab_t *v, const uint8_t *line, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
@@ -80,38 +79,52 @@ cdef inline bool is_white(const uint8_t *text, size_t length) noexcept nogil:
     return bnf_category_set(c) & BNF_IN_S != 0
 
 
+# Places in the text that was merged, from `first` on, as places in the one that was given: broken bytes were replaced after
+# spaces were escaped, as in llama.cpp, so an overlong space is none.
+cdef void place(const uint8_t *text, const uint8_t *escaped, size_t n_escaped, bool clean, bnf_ids *ids, int64_t first) noexcept nogil:
+    cdef int64_t n = (ids.n if ids.n < ids.cap else ids.cap) - first
+    ids.base = text
+    if ids.ranges == NULL or n <= 0:
+        return
+    if not clean:
+        bnf_ranges_repaired(escaped, n_escaped, False, 0, ids.ranges + 2 * first, n)
+    bnf_ranges_spaces(text, False, 0, ids.ranges + 2 * first, n)
+
+
 cdef public int bnf_tokenize_raw(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_merge_scratch *scratch,
                                  bnf_ids *ids) noexcept nogil:
     cdef bool clean = bnf_utf8_is_clean(text, length), escapes = vocab.pre != BNF_PRE_WHITESPACE
-    cdef size_t n_repaired = length if clean else 3 * length, n_spaces = 0, i
+    cdef size_t n_escaped = length, n, i
     cdef int64_t first = ids.n
+    cdef const uint8_t *escaped = text
+    cdef const uint8_t *last = text
     cdef uint8_t *out
     cdef int status
-    for i in range(length):
-        n_spaces += escapes and text[i] == c' '
-    if length + 2 * n_spaces > LONGEST or n_repaired > LONGEST:
+    for i in range(length if escapes else 0):
+        n_escaped += 2 if text[i] == c' ' else 0
+    n = n_escaped if clean else 3 * n_escaped
+    if n > LONGEST:
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647 when escaped", length)
-    # Room for the text with its broken bytes replaced, and behind it for what is merged.
-    status = bnf_merge_reserve(scratch, 2 * n_repaired + (n_repaired >> 1) + 2 * n_spaces + BNF_SHORT_WORD)
+    status = bnf_merge_reserve(scratch, n_escaped + 2 * n + (n >> 1) + BNF_SHORT_WORD)   # three texts, the last in small letters
     if status < 0:
         return status
     out = scratch.bytes
-    scratch.end = out + scratch.cap_bytes
-    if not clean:
-        length = bnf_utf8_repair(text, length, out)
-        text = out
-        out += length
-    ids.base = out
     if escapes:
-        n_repaired = escape(text, length, out)
-    elif vocab.match.lowercase:
-        n_repaired = lower(text, length, out)
-    else:
-        memcpy(out, text, length)
-        n_repaired = length
-    status = merge_lines(vocab, out, n_repaired, scratch, ids)
-    if escapes and ids.ranges != NULL and first < ids.cap:
-        bnf_ranges_spaces(text, False, 0, ids.ranges + 2 * first, (ids.n if ids.n < ids.cap else ids.cap) - first)
-    if not vocab.match.lowercase:
-        ids.base = text   # ranges are those of this text now
+        escape(text, length, out)
+        escaped = out
+        last = out
+        out += n_escaped
+    n = n_escaped
+    if not clean:
+        n = bnf_utf8_repair(escaped, n_escaped, out)
+        last = out
+        out += n
+    if vocab.match.lowercase:
+        n = lower(last, n, out)
+        last = out
+    scratch.end = last + n
+    ids.base = last
+    status = merge_lines(vocab, last, n, scratch, ids)
+    if escapes:
+        place(text, escaped, n_escaped, clean, ids, first)
     return status
