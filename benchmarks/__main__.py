@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from bitnet_ffi import BitnetError, Model
 
 from . import BenchError, cells, gates, loads, maker, plot, report
+from .installed import is_installed
 from .reads import KV_BYTES
 from .shapes import SHAPES, Shape, shape_of
 from .worker import Worker, worker_name
@@ -67,7 +67,7 @@ def make_model(shape: Shape, weights: str, seed: int) -> Path:
 
 
 def has_peer() -> bool:
-    if find_spec("llama_cpp") is None:
+    if not is_installed("llama_cpp"):
         say("llama.cpp: not installed, so no ratios to it; pip install 'bitnet-ffi[bench]' brings it")
         return False
     return True

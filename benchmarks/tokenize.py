@@ -13,10 +13,11 @@ import platform
 import random
 import statistics
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
+
+from .installed import is_installed
 
 ENGINES = ("bitnet_ffi", "llama.cpp", "tiktoken")
 MODULES = {"llama.cpp": "llama_cpp", "tiktoken": "tiktoken"}
@@ -161,7 +162,7 @@ def main(vocabularies, files, size, repeats, peer) -> None:
     n = int(size * 1e6)
     texts = {path.name: path.read_bytes() for path in files} or {
         "english": english(n).encode(), "mixed": mixed(n).encode()[:n].decode(errors="ignore").encode()}
-    engines = [name for name in ENGINES if name == "bitnet_ffi" or (peer and find_spec(MODULES[name]))]
+    engines = [name for name in ENGINES if name == "bitnet_ffi" or (peer and is_installed(MODULES[name]))]
     click.echo(f"{platform.machine()}, Python {platform.python_version()}, one thread, median of {repeats}; "
                + ", ".join(f"{name} {len(data) / 1e6:.1f} MB" for name, data in texts.items()))
     for path in vocabularies:

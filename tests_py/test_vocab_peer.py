@@ -10,9 +10,13 @@ import pytest
 
 import model_abi
 import vocab_tools
+from peer_tools import llama_cpp_python
 from vocab_tools import lib
 
-llama_cpp = pytest.importorskip("llama_cpp")
+if llama_cpp_python() != "peer":
+    pytest.skip("no llama-cpp-python with llama.cpp in it", allow_module_level=True)
+import llama_cpp  # noqa: E402
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "vocab"
 FILES = sorted(SHARED.glob("*.gguf"))
 WORDS = ["the", " The", "'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "1", "1234", ",", "...", " (", "\u00e9", " \u00e9", "\u4e2d\u6587",
