@@ -2,13 +2,15 @@
 
 Each engine loads a vocabulary in a process of its own, which gives its loading time and memory, then tokenizes the same
 texts: this library, llama.cpp (llama-cpp-python) and tiktoken where they are installed and know the vocabulary. The ids are
-compared; a ratio between different ids is not printed. Medians of --repeats; no speed is asserted anywhere.
+compared; a ratio between different ids is not printed. encode_batch is timed with one thread and with all CPUs. Medians of
+--repeats; no speed is asserted anywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import platform
 import random
 import statistics
@@ -65,7 +67,11 @@ def load_bitnet_ffi(path: str):
     from bitnet_ffi import Model
     def load():
         model = Model(path, vocab_only=True)
-        return lambda data: model.encode(data, add_special=False)
+
+        def encode(data):
+            return model.encode(data, add_special=False)
+        encode.batch = model.encode_batch
+        return encode
     return load
 
 
@@ -122,7 +128,23 @@ def measure(engine: str, path: str, texts: dict[str, bytes], repeats: int, answe
             seconds.append(time.perf_counter() - start)
         found["texts"][name] = {"mb_per_s": len(data) / 1e6 / statistics.median(seconds), "n_tokens": len(ids),
                                 "spread": max(seconds) / min(seconds) - 1, "ids": hashlib.sha256(ids.tobytes()).hexdigest()}
+    if engine == "bitnet_ffi":
+        found["threads"] = {name: scaling(encode.batch, data, repeats) for name, data in texts.items()}
     answers.put(found)
+
+
+def scaling(batch, data: bytes, repeats: int) -> tuple[int, float]:
+    """(threads, how many times as fast encode_batch is with them as with one), on the text in 64 parts; the least times count."""
+    size = 1 + len(data) // 64
+    parts = [data[i:i + size] for i in range(0, len(data), size)]
+    threads = len(os.sched_getaffinity(0))
+    least = {1: float("inf"), threads: float("inf")}
+    for _ in range(max(repeats, 3)):
+        for n in least:
+            start = time.perf_counter()
+            batch(parts, n_threads=n, add_special=False)
+            least[n] = min(least[n], time.perf_counter() - start)
+    return threads, least[1] / least[threads]
 
 
 def in_process(*arguments):
@@ -147,6 +169,8 @@ def lines(path: str, found: dict[str, dict]) -> list[str]:
                 f"  {ours['mb_per_s'] / cell['mb_per_s']:5.1f} times as long"
             out.append(f"  {text:<10} {engine:<11} {cell['mb_per_s']:7.2f} MB/s (spread {cell['spread']:4.0%}) "
                        f"{cell['n_tokens']:>9} tokens{beside}")
+        threads, ratio = found["bitnet_ffi"]["threads"][text]
+        out.append(f"  {text:<10} {'encode_batch':<11} with {threads} threads {ratio:.2f} times as fast as with one")
     return out
 
 
