@@ -9,6 +9,9 @@
 #define ANSWER(text) .assistant = text, .other = text
 
 #define CHATML "<|im_start|>{role}\n{content}<|im_end|>\n"
+#define GRANITE "<|start_of_role|>{role}<|end_of_role|>{content}<|end_of_text|>\n"
+#define GRANITE_CALL(role) "<|start_of_role|>" role "<|end_of_role|><|tool_call|>{content}<|end_of_text|>\n"
+#define GRANITE_ASK "<|start_of_role|>assistant<|end_of_role|>"
 
 static const struct bnf_chat_format formats[] = {
     {.name = "chatml", EVERY_ROLE(CHATML), .ask = "<|im_start|>assistant\n"},
@@ -64,6 +67,7 @@ static const struct bnf_chat_format formats[] = {
      .assistant = "Assistant: {content}<｜end▁of▁sentence｜>", .ask = "Assistant:"},
     {.name = "deepseek3", .system = "{content}\n\n", .user = "<｜User｜>{content}",
      .assistant = "<｜Assistant｜>{content}<｜end▁of▁sentence｜>", .ask = "<｜Assistant｜>"},
+    {.name = "deepseek-ocr", EVERY_ROLE("{content}")},
     {.name = "command-r", .system = "<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>{trim}<|END_OF_TURN_TOKEN|>",
      .user = "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>{trim}<|END_OF_TURN_TOKEN|>",
      .assistant = "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>{trim}<|END_OF_TURN_TOKEN|>",
@@ -77,11 +81,14 @@ static const struct bnf_chat_format formats[] = {
     {.name = "exaone4", .system = "[|system|]{trim}[|endofturn|]\n", .user = "[|user|]{trim}\n",
      .assistant = "[|assistant|]{trim}[|endofturn|]\n", .extra = {{"tool", "[|tool|]{trim}[|endofturn|]\n"}},
      .ask = "[|assistant|]"},
+    {.name = "exaone-moe", .system = "<|system|>\n{trim}<|endofturn|>\n", .user = "<|user|>\n{trim}<|endofturn|>\n",
+     .assistant = "<|assistant|>\n{trim}<|endofturn|>\n", .extra = {{"tool", "<|tool|>\n{trim}<|endofturn|>\n"}},
+     .ask = "<|assistant|>\n"},
     {.name = "rwkv-world", .system = "System: {trim}\n\n", .user = "User: {trim}\n\n", .assistant = "Assistant: {trim}\n\n",
      .ask = "Assistant:", .flags = BNF_CHAT_ASK_AFTER_USER},
-    {.name = "granite", EVERY_ROLE("<|start_of_role|>{role}<|end_of_role|>{content}<|end_of_text|>\n"),
-     .extra = {{"assistant_tool_call", "<|start_of_role|>{role}<|end_of_role|><|tool_call|>{content}<|end_of_text|>\n"}},
-     .ask = "<|start_of_role|>assistant<|end_of_role|>"},
+    {.name = "granite", EVERY_ROLE(GRANITE), .extra = {{"assistant_tool_call", GRANITE_CALL("{role}")}}, .ask = GRANITE_ASK},
+    {.name = "granite-4.0", EVERY_ROLE(GRANITE), .extra = {{"assistant_tool_call", GRANITE_CALL("assistant")}}, .ask = GRANITE_ASK},
+    {.name = "granite-4.1", EVERY_ROLE(GRANITE), .extra = {{"assistant_tool_call", GRANITE_CALL("assistant")}}, .ask = GRANITE_ASK},
     {.name = "gigachat", .begin = "<s>", .system = "{content}<|message_sep|>",
      .user = "user<|role_sep|>{content}<|message_sep|>available functions<|role_sep|>[]<|message_sep|>",
      .assistant = "assistant<|role_sep|>{content}<|message_sep|>", .ask = "assistant<|role_sep|>",
@@ -106,6 +113,8 @@ static const struct bnf_chat_format formats[] = {
     {.name = "hunyuan-dense", .system = "{content}<｜hy_place▁holder▁no▁3｜>",
      .user = "<｜hy_User｜>{content}<｜hy_Assistant｜>", .assistant = "<｜hy_Assistant｜>{content}<｜hy_place▁holder▁no▁2｜>",
      .flags = BNF_CHAT_SYSTEM_FIRST},
+    {.name = "hunyuan-vl", .begin = "<｜hy_begin▁of▁sentence｜>", .system = "{content}<｜hy_place▁holder▁no▁3｜>",
+     .user = "{content}<｜hy_User｜>", .assistant = "{content}<｜hy_Assistant｜>", .flags = BNF_CHAT_SYSTEM_FIRST},
     {.name = "gpt-oss", .system = "<|start|>{role}<|message|>{content}<|end|>",
      .user = "<|start|>{role}<|message|>{content}<|end|>", .assistant = "<|start|>{role}<|message|>{content}<|return|>",
      .other = "<|start|>{role}<|message|>{content}<|end|>", .ask = "<|start|>assistant"},
@@ -123,6 +132,7 @@ static const struct bnf_chat_format formats[] = {
      .user = "[unused9]用户：{content}[unused10]", .assistant = "[unused9]助手：{content}[unused10]",
      .extra = {{"tool", "[unused9]工具：{content}[unused10]"}, {"function", "[unused9]方法：{content}[unused10]"}},
      .ask = "[unused9]助手："},
+    {.name = "solar-open", EVERY_ROLE("<|begin|>{role}<|content|>{content}<|end|>"), .ask = "<|begin|>assistant"},
 };
 
 /* A text that has all the marks is of that format. More marks first, where one format's marks are part of another's. */
@@ -147,6 +157,7 @@ static const struct {
     {"llama2", {"[INST]"}},
     {"phi3", {"<|assistant|>", "<|end|>"}},
     {"chatglm4", {"[gMASK]<sop>"}},
+    {"exaone-moe", {"<|assistant|>", "<|user|>", "<|tool_declare|>"}},
     {"falcon3", {"<|assistant|>", "<|user|>", "</s>"}},
     {"glmedge", {"<|assistant|>", "<|user|>"}},
     {"glmedge", {"<|{{ item['role'] }}|>", "<|begin_of_image|>"}},
@@ -169,6 +180,8 @@ static const struct {
     {"exaone3", {"[|system|]", "[|assistant|]", "[|endofturn|]"}},
     {"rwkv-world", {"rwkv-world"}},
     {"rwkv-world", {"{{- 'User: ' + message['content']|trim + '\\n\\n' -}}"}},
+    {"granite-4.1", {"<|start_of_role|>", "<tool_call>"}},
+    {"granite-4.1", {"<|start_of_role|>", "<tools>"}},
     {"granite", {"<|start_of_role|>"}},
     {"gigachat", {"message['role'] + additional_special_tokens[0] + message['content'] + additional_special_tokens[1]"}},
     {"megrez", {"<|role_start|>"}},
@@ -180,11 +193,14 @@ static const struct {
     {"dots1", {"<|endofuserprompt|>"}},
     {"hunyuan-moe", {"<|extra_0|>", "<|extra_4|>"}},
     {"gpt-oss", {"<|start|>", "<|channel|>"}},
+    {"hunyuan-vl", {"<｜hy_begin▁of▁sentence｜>", "<｜hy_Assistant｜>"}},
     {"hunyuan-dense", {"<｜hy_Assistant｜>", "<｜hy_place▁holder▁no▁3｜>"}},
     {"kimi-k2", {"<|im_assistant|>assistant<|im_middle|>"}},
     {"seed_oss", {"<seed:bos>"}},
     {"grok-2", {"'Assistant: '  + message['content'] + '<|separator|>"}},
     {"pangu-embedded", {"[unused9]系统：[unused10]"}},
+    {"solar-open", {"<|begin|>", "<|content|>", "<|end|>"}},
+    {"solar-open", {"solar-open"}},
 };
 
 #define LEN(array) (sizeof(array) / sizeof(array)[0])

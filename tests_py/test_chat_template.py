@@ -82,6 +82,8 @@ def test_template_of_a_model_gives_what_jinja_gives(model, talk, ask):
     ("<｜User｜><｜Assistant｜><｜end▁of▁sentence｜>", "deepseek3"), ("<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", "command-r"),
     ("[gMASK]sop", "chatglm3"), ("[gMASK]<sop>", "chatglm4"), ("<用户>", "minicpm"),
     ("[|system|][|assistant|][|endofturn|]", "exaone3"), ("[|system|][|assistant|][|endofturn|][|tool|]", "exaone4"),
+    ("<|user|><|assistant|><|tool_declare|>", "exaone-moe"), ("<|start_of_role|><tools>", "granite-4.1"),
+    ("<｜hy_begin▁of▁sentence｜><｜hy_Assistant｜>", "hunyuan-vl"), ("<|begin|><|content|><|end|>", "solar-open"),
     ("rwkv-world", "rwkv-world"), ("<|start_of_role|>", "granite"), ("<|role_start|>", "megrez"),
     ("<|header_start|><|header_end|>", "llama4"), ("<|start|><|channel|>", "gpt-oss"), ("<seed:bos>", "seed_oss")])
 def test_template_text_is_recognised_by_its_marks(template, name):
@@ -136,6 +138,12 @@ EXPECTED = {
     "chatglm4": "[gMASK]<sop><|system|>\nS<|user|>\nU1<|assistant|>\nA<|user|>\nU2<|assistant|>\n",
     "minicpm": "S<用户>U1<AI>A<用户>U2<AI>",
     "exaone3": "[|system|]S[|endofturn|]\n[|user|]U1\n[|assistant|]A[|endofturn|]\n[|user|]U2\n[|assistant|]",
+    "exaone-moe": "<|system|>\nS<|endofturn|>\n<|user|>\nU1<|endofturn|>\n<|assistant|>\nA<|endofturn|>\n<|user|>\nU2<|endofturn|>\n"
+                  "<|assistant|>\n",
+    "deepseek-ocr": "SU1AU2",
+    "hunyuan-vl": "<｜hy_begin▁of▁sentence｜>S<｜hy_place▁holder▁no▁3｜>U1<｜hy_User｜>A<｜hy_Assistant｜>U2<｜hy_User｜>",
+    "solar-open": "<|begin|>system<|content|>S<|end|><|begin|>user<|content|>U1<|end|><|begin|>assistant<|content|>A<|end|>"
+                  "<|begin|>user<|content|>U2<|end|><|begin|>assistant",
     "rwkv-world": "System: S\n\nUser: U1\n\nAssistant: A\n\nUser: U2\n\nAssistant:",
     "granite": "<|start_of_role|>system<|end_of_role|>S<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>U1<|end_of_text|>\n"
                "<|start_of_role|>assistant<|end_of_role|>A<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>U2"
@@ -177,6 +185,9 @@ def test_several_system_messages_are_merged_into_the_next_turn():
 def test_roles_of_their_own():
     assert apply("granite", [("assistant_tool_call", "f()")], False) == (
         "<|start_of_role|>assistant_tool_call<|end_of_role|><|tool_call|>f()<|end_of_text|>\n")
+    assert apply("granite-4.0", [("assistant_tool_call", "f()")], False) == apply("granite-4.1", [("assistant_tool_call", "f()")], False) == (
+        "<|start_of_role|>assistant<|end_of_role|><|tool_call|>f()<|end_of_text|>\n")
+    assert apply("exaone-moe", [("tool", " 4"), ("nobody", "x")], False) == "<|tool|>\n4<|endofturn|>\n"
     assert apply("exaone4", [("tool", "4")], False) == "[|tool|]4[|endofturn|]\n"
     assert apply("bailing2", [("user", "u")]) == (
         "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>u<|role_end|><role>ASSISTANT</role>")
