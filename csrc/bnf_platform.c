@@ -80,7 +80,8 @@ static int map_copy(int fd, off_t offset, size_t size, struct bnf_map *out)
             continue;
         if (n <= 0) {
             munmap(data, size);
-            return bnf_fail(BITNET_ERROR_LOAD, "the open file: it cannot be read at byte %zu: %s", done, n < 0 ? strerror(errno) : "it ends there");
+            return bnf_fail(BITNET_ERROR_LOAD, "the open file: it cannot be read at byte %zu: %s", done,
+                            n < 0 ? strerror(errno) : "it ends there");
         }
         done += (size_t)n;
     }
@@ -99,7 +100,8 @@ int bnf_map_stream(FILE *stream, struct bnf_map *out)
     if (fd < 0 || offset < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         return bnf_fail(BITNET_ERROR_LOAD, "the open file: it is not a regular file");
     if (offset >= info.st_size)
-        return bnf_fail(BITNET_ERROR_LOAD, "the open file: it stands at byte %lld and ends at %lld", (long long)offset, (long long)info.st_size);
+        return bnf_fail(BITNET_ERROR_LOAD, "the open file: it stands at byte %lld and ends at %lld", (long long)offset,
+                        (long long)info.st_size);
     const size_t size = (size_t)(info.st_size - offset);
     if (offset % 64 != 0)
         return map_copy(fd, offset, size, out);

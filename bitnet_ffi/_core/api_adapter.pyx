@@ -9,7 +9,8 @@ from libc.stdio cimport FILE
 from libc.string cimport memcpy, memset, strlen
 from bitnet_ffi._core.bnf cimport (
     bnf_adapter_load, bnf_adapter_release, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave,
-    bnf_context_set_lora_rank, bnf_fail, bnf_gguf_find, bnf_gguf_format, bnf_gguf_kv, bnf_lora_on_head, bnf_lora_use, bnf_release, bnf_show, bnf_sink,
+    bnf_context_set_lora_rank, bnf_fail, bnf_gguf_find, bnf_gguf_format, bnf_gguf_kv, bnf_lora_on_head, bnf_lora_use, bnf_release,
+    bnf_show, bnf_sink,
     bnf_sink_end, bnf_sink_put, bnf_source, llama_adapter_lora, llama_context, llama_model, llama_token, BITNET_ERROR,
     BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_GGUF_ARRAY, BNF_SHOWN_SIZE)
 
@@ -125,7 +126,8 @@ cdef public int32_t llama_adapter_meta_key_by_index(const llama_adapter_lora *ad
     bnf_sink_put(&sink, kv.key.data, kv.key.len)
     return bnf_sink_end(&sink)
 
-cdef public int32_t llama_adapter_meta_val_str_by_index(const llama_adapter_lora *adapter, int32_t i, char *buf, size_t buf_size) noexcept nogil:
+cdef public int32_t llama_adapter_meta_val_str_by_index(const llama_adapter_lora *adapter, int32_t i, char *buf,
+                                                        size_t buf_size) noexcept nogil:
     cdef const bnf_gguf_kv *kv = NULL
     if not is_wrong(adapter, buf, buf_size, b"llama_adapter_meta_val_str_by_index"):
         kv = scalar_at(adapter, i)
@@ -261,7 +263,8 @@ cdef int set_all(llama_context *ctx, llama_adapter_lora **adapters, size_t n_ada
     bnf_release(own)
     return rc
 
-cdef public int32_t llama_set_adapters_lora(llama_context *ctx, llama_adapter_lora **adapters, size_t n_adapters, float *scales) noexcept nogil:
+cdef public int32_t llama_set_adapters_lora(llama_context *ctx, llama_adapter_lora **adapters, size_t n_adapters,
+                                            float *scales) noexcept nogil:
     cdef int rc
     if not enter(ctx, b"llama_set_adapters_lora"):
         return BITNET_ERROR if ctx == NULL else BITNET_ERROR_THREAD
@@ -348,7 +351,8 @@ cdef public void llama_lora_adapter_clear(llama_context *ctx) noexcept nogil:
 # ---- calls of 2023 ----
 
 # Until then contexts of the model went on without it: each takes it up when it decodes next.
-cdef public int32_t llama_model_apply_lora_from_file(const llama_model *model, const char *path_lora, float scale, const char *path_base_model,
+cdef public int32_t llama_model_apply_lora_from_file(const llama_model *model, const char *path_lora, float scale,
+                                                     const char *path_base_model,
                                                      int32_t n_threads) noexcept nogil:
     cdef llama_adapter_lora *adapter
     if not isfinite(scale):

@@ -78,7 +78,8 @@ cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool cau
     ctx.batch.causal = causal
     # A token that sees the ones behind it has to be computed with them.
     if not causal and ctx.batch.n_tokens > <int32_t>ctx.params.n_ubatch:
-        return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected at most n_ubatch = %u where attention is not causal", ctx.batch.n_tokens,
+        return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected at most n_ubatch = %u where attention is not causal",
+                        ctx.batch.n_tokens,
                         ctx.params.n_ubatch)
     rc = bnf_kv_reserve(&ctx.kv, &ctx.batch)
     if rc == BITNET_EVAL_ERROR:
@@ -186,7 +187,8 @@ cdef public int llama_eval_embd(llama_context *ctx, float *embd, int32_t n_token
     bnf_context_leave(ctx)
     return rc
 
-cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past, int32_t n_threads) noexcept nogil:
+cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past,
+                                      int32_t n_threads) noexcept nogil:
     if ctx != NULL and n_threads > 0 and (ctx.n_threads != n_threads or ctx.n_threads_batch != n_threads):
         llama_set_n_threads(ctx, n_threads, n_threads)
     return llama_eval(ctx, tokens, n_tokens, n_past)

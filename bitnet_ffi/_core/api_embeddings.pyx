@@ -57,13 +57,16 @@ cdef public llama_pooling_type_t llama_pooling_type(const llama_context *ctx) no
 # Did the last decode leave embeddings of the kind that the function gives?
 cdef bint has_embeddings(const llama_context *ctx, const char *function, bint pooled) noexcept nogil:
     if not ctx.embeddings_ready:
-        bnf_fail(BITNET_ERROR, b"%s: no embeddings (nothing decoded since, or not asked for: llama_set_embeddings, params.embeddings)", function)
+        bnf_fail(BITNET_ERROR, b"%s: no embeddings (nothing decoded since, or not asked for: llama_set_embeddings, params.embeddings)",
+                 function)
         return False
     if pooled and ctx.params.pooling_type == LLAMA_POOLING_TYPE_NONE:
-        bnf_fail(BITNET_ERROR, b"%s: the context does not pool (params.pooling_type); llama_get_embeddings_ith has one embedding a token", function)
+        bnf_fail(BITNET_ERROR, b"%s: the context does not pool (params.pooling_type); llama_get_embeddings_ith has one embedding a token",
+                 function)
         return False
     if not pooled and ctx.params.pooling_type != LLAMA_POOLING_TYPE_NONE:
-        bnf_fail(BITNET_ERROR, b"%s: the context pools (params.pooling_type); llama_get_embeddings_seq has one embedding a sequence", function)
+        bnf_fail(BITNET_ERROR, b"%s: the context pools (params.pooling_type); llama_get_embeddings_seq has one embedding a sequence",
+                 function)
         return False
     return True
 

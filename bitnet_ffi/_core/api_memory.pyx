@@ -6,7 +6,8 @@
 
 from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm,
+    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep,
+    bnf_kv_seq_rm,
     llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_THREAD)
 
 cdef extern from "bnf_calls.h":
@@ -66,7 +67,8 @@ cdef public bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, ll
     bnf_context_leave(ctx)
     return ok
 
-cdef public void llama_memory_seq_cp(llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) noexcept nogil:
+cdef public void llama_memory_seq_cp(llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0,
+                                     llama_pos p1) noexcept nogil:
     cdef llama_context *ctx = enter(mem, b"llama_memory_seq_cp")
     if ctx == NULL:
         return

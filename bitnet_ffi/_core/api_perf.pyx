@@ -40,7 +40,8 @@ cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nog
     bnf_log(GGML_LOG_LEVEL_INFO, b"load time   = %10.2f ms\n", d.t_load_ms)
     bnf_log(GGML_LOG_LEVEL_INFO, b"prompt eval = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_p_eval_ms,
             d.n_p_eval, rate(d.n_p_eval, d.t_p_eval_ms))
-    bnf_log(GGML_LOG_LEVEL_INFO, b"eval        = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_eval_ms, d.n_eval, rate(d.n_eval, d.t_eval_ms))
+    bnf_log(GGML_LOG_LEVEL_INFO, b"eval        = %10.2f ms / %5d tokens (%8.2f tokens per second)\n", d.t_eval_ms, d.n_eval,
+            rate(d.n_eval, d.t_eval_ms))
     bnf_log(GGML_LOG_LEVEL_INFO, b"total time  = %10.2f ms\n", bnf_time_us() / 1000.0 - d.t_start_ms)
 
 cdef public void llama_perf_context_reset(llama_context *ctx) noexcept nogil:

@@ -12,7 +12,8 @@ from bitnet_ffi._core.bnf cimport (
 from bitnet_ffi._core.bnf_sampler cimport (
     INFINITY, bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i,
     bnf_greedy_i, bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i,
-    bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain,
+    bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties,
+    bnf_sampler_plain,
     bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i,
     bnf_typical_i, bnf_xtc_i)
 

@@ -165,7 +165,8 @@ cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t wid
         s.act_sum[kind] = <int32_t *>cut(memory, used, n, sizeof(int32_t))
 
 # The parts of s at `memory`, or just their sum when it is NULL. n: tokens of a ubatch.
-cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint64_t lora_rank, uint8_t *memory) noexcept nogil:
+cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_t n_threads, uint64_t lora_rank,
+                      uint8_t *memory) noexcept nogil:
     cdef uint64_t used = 0
     cdef uint64_t n_embd = hp.n_embd
     cdef uint64_t n_ff = hp.n_ff

@@ -12,7 +12,8 @@ from bitnet_ffi._core.bnf cimport (
     BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL,
     BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_N_GGUF_TYPES,
     bnf_str, bnf_gguf_kv, bnf_tensor, bnf_type_traits_t,
-    bnf_fail, bnf_model_repair, bnf_map_file, bnf_map_stream, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name, bnf_tensor_size,
+    bnf_fail, bnf_model_repair, bnf_map_file, bnf_map_stream, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name,
+    bnf_tensor_size,
     BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
 from bitnet_ffi._core.bnf_gguf cimport (
     BNF_GGUF_MAX_KV, BNF_GGUF_MAX_TENSORS, BNF_GGUF_MAX_KEY, BNF_GGUF_MAX_NAME, BNF_GGUF_MAX_STRING, BNF_GGUF_MAX_ALIGNMENT,

@@ -21,7 +21,8 @@ cdef extern from "bnf_calls.h":
 # from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread over sequences that grow
 # and shrink at their ends and fork. (Gaps can leave one token in each page: then pages may run out before n_ctx does.)
 # The memory is touched only as pages come into use.
-cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k, int32_t type_v) noexcept nogil:
+cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k,
+                            int32_t type_v) noexcept nogil:
     cdef int32_t i
     memset(kv, 0, sizeof(bnf_kv))
     kv.n_layer = hp.n_layer

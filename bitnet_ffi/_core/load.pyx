@@ -12,7 +12,8 @@ from bitnet_ffi._core.bnf cimport (
     bnf_tensor_size,
     bnf_adapters_free, bnf_fail, bnf_fail_within, bnf_log, bnf_model_repair, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release,
     bnf_time_us, bnf_path_tail, bnf_ops,
-    bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free, bnf_vocab_n_tokens)
+    bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free,
+    bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
     bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
 

@@ -9,7 +9,8 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 from bitnet_ffi._core.bnf cimport (
     bool, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, BNF_GGUF_ARRAY, BNF_GGUF_U32, BNF_GGUF_I32,
     BNF_MAX_LAYERS, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_FFN_SILU, BNF_FFN_RELU2,
-    BNF_SHOWN_SIZE, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, bnf_str, bnf_gguf_kv, bnf_hparams, llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
+    BNF_SHOWN_SIZE, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, bnf_str, bnf_gguf_kv, bnf_hparams,
+    llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
     bnf_gguf_find, bnf_gguf_u32, bnf_gguf_f32, bnf_gguf_bool, bnf_gguf_str)
 from bitnet_ffi._core.bnf_load cimport (
     BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH, bnf_loader)

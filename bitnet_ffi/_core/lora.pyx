@@ -31,7 +31,8 @@ cdef inline float scale_of(const bnf_lora_use *use, const bnf_lora_pair *pair) n
     return use.scale * use.adapter.alpha / <float>pair.b.k if use.adapter.alpha != 0 else use.scale
 
 # Rows [row0, row1) of y += s * B u, of one token.
-cdef void add_rows(const bnf_ops_t *ops, const bnf_matrix *b, const float *u, float s, float *y, long row0, long row1, void *scratch) noexcept nogil:
+cdef void add_rows(const bnf_ops_t *ops, const bnf_matrix *b, const float *u, float s, float *y, long row0, long row1,
+                   void *scratch) noexcept nogil:
     cdef bnf_act act = one_row(u, b.k)
     cdef bnf_matrix part = b[0]
     cdef float z[CHUNK]

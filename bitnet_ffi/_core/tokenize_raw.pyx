@@ -11,7 +11,8 @@ from bitnet_ffi._core.bnf cimport BITNET_ERROR_TOKENIZE, bnf_fail
 from bitnet_ffi._core.bnf_vocab cimport (
     bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_split_t, bnf_split_start, bnf_split_next, bnf_merge_reserve,
     bnf_merge_word, bnf_key_find_bytes, bnf_joins, bnf_join_bytes, bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_decode,
-    bnf_utf8_encode, bnf_category_set, bnf_ranges_spaces, bnf_ranges_repaired, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_IN_S, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE)
+    bnf_utf8_encode, bnf_category_set, bnf_ranges_spaces, bnf_ranges_repaired, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_IN_S, BNF_PRE_GEMMA4,
+    BNF_PRE_WHITESPACE)
 from bitnet_ffi._core.bnf_trie cimport bnf_lower_char
 
 cdef enum:
