@@ -389,6 +389,7 @@ static inline struct llama_model *bitnet_era_load_any(const char *path_model, st
 #define llama_load_model_from_file(path_model, params) \
     _Generic((params), struct llama_context_params: bitnet_era_load_by_context, default: bitnet_era_load)(path_model, params)
 #endif
+#define llama_get_embeddings(ctx) llama_get_embeddings_ith(ctx, -1) /* there was one, of the last token */
 #endif
 
 #ifdef __cplusplus

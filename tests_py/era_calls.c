@@ -181,7 +181,7 @@ static void parameters_of_2023(const char *path)
     struct llama_model_params params = llama_model_default_params();
     struct llama_context *ctx;
     struct llama_model *model;
-    llama_token a, b;
+    llama_token a, b, two[2];
     CHECK(llama_token_bos() == 1 && llama_token_eos() == 2 && llama_token_nl() == 13);
     llama_init_backend(true);
     llama_init_backend();
@@ -202,6 +202,15 @@ static void parameters_of_2023(const char *path)
     llama_set_rng_seed(ctx, 7);
     CHECK(llama_sample_top_p_top_k(ctx, &a, 1, 0, 1.0f, 1.0f, 1.0f) == b); /* the seed of the parameters */
     llama_free(ctx);
+    old.embedding = true;
+    ctx = llama_init_from_file(path, old);
+    CHECK(ctx != NULL);
+    two[0] = 5;
+    two[1] = 6;
+    CHECK(llama_eval(ctx, two, 2, 0, 1) == 0);
+    CHECK(llama_get_embeddings(ctx) == llama_get_embeddings_ith(ctx, 1) && llama_get_embeddings_ith(ctx, 0) != NULL);
+    llama_free(ctx);
+    old.embedding = false;
     params.progress_callback = progress;
     params.progress_callback_user_data = &calls;
     params.use_mlock = false;
