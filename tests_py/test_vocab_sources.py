@@ -190,11 +190,11 @@ def message(fields) -> bytes:
     return out
 
 
-def spm_model(kind: int = 2, normalizer=((1, "identity"), (4, 0)), trainer=()) -> bytes:
+def spm_model(kind: int = 2, normalizer=((1, "identity"), (4, 0)), trainer=((35, 1),)) -> bytes:
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)] + [(f"<0x{b:02X}>", 0.0, 6) for b in range(256)]
     pieces += [(text, score, 1) for text, score in PIECES.items()]
     return message([(1, message([(1, t), (2, s)] + ([(3, k)] if k != 1 else []))) for t, s, k in pieces]
-                   + [(2, message([(3, kind), (35, 1), (43, -1), *trainer])), (3, message(normalizer))])
+                   + [(2, message([(3, kind), (43, -1), *trainer])), (3, message(normalizer))])
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +294,7 @@ def test_rank_file_of_another_size_is_refused(tmp_path):
         vocab_sources.read(tmp_path / "x.tiktoken")
 
 
-# ---- Unigram and WordPiece: as metadata ----
+# ---- Unigram and WordPiece: as metadata; test_hf_parity.py has their ids ----
 
 def test_unigram(tmp_path):
     tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.5), ("b", -2.0)], unk_id=0))
@@ -302,10 +302,10 @@ def test_unigram(tmp_path):
     vocabulary = vocab_sources.read(save(tokenizer, tmp_path / "tokenizer.json"))
     assert (vocabulary.model, vocabulary.tokens, vocabulary.scores) == ("t5", ["<unk>", "\u2581a", "b"], [0.0, -1.5, -2.0])
     assert vocabulary.types == [2, 1, 1] and vocabulary.roles == {"unk": 0} and vocabulary.flags["add_space_prefix"]
-    (tmp_path / "tokenizer.model").write_bytes(spm_model(kind=1, normalizer=((2, b"\x01\x02"),)))
+    (tmp_path / "tokenizer.model").write_bytes(spm_model(kind=1, normalizer=((2, b"\x01\x02"),), trainer=()))
     vocabulary = vocab_sources.read(tmp_path / "tokenizer.model")
     assert (vocabulary.model, vocabulary.charsmap) == ("t5", b"\x01\x02") and vocabulary.flags["remove_extra_whitespaces"]
-    assert vocabulary.metadata()[KEY + "precompiled_charsmap"].get() == [1, 2]
+    assert vocabulary.metadata()[KEY + "precompiled_charsmap"].get() == [1, 2] and KEY + "escape_whitespaces" not in vocabulary.metadata()
 
 
 def test_wordpiece(tmp_path):
@@ -316,7 +316,83 @@ def test_wordpiece(tmp_path):
     vocabulary = vocab_sources.read(save(tokenizer, tmp_path / "tokenizer.json"))
     assert (vocabulary.model, vocabulary.tokens) == ("bert", ["[UNK]", "[CLS]", "[SEP]", "\u2581ab", "c"])
     assert vocabulary.types == [2, 3, 3, 1, 1] and vocabulary.roles == {"unk": 0, "bos": 1, "sep": 2}
-    assert vocabulary.flags["add_sep_token"]
+    assert all(vocabulary.flags[flag] for flag in ("normalizer.lowercase", "normalizer.strip_accents", "add_bos_token", "add_sep_token"))
+
+
+def bert(path, change=lambda content: None):
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "ab": 3, "##c": 4, "##\u2581": 5}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    return vocab_sources.read(save(tokenizer, path / "tokenizer.json", change))
+
+
+@pytest.mark.parametrize("steps, lower, strips", [
+    ([{"type": "BertNormalizer", "lowercase": True, "strip_accents": None}], True, True),
+    ([{"type": "BertNormalizer", "lowercase": False, "strip_accents": None}], False, False),
+    ([{"type": "BertNormalizer", "lowercase": True, "strip_accents": False}], True, False),
+    ([{"type": "BertNormalizer", "lowercase": False, "strip_accents": True}], False, True),
+    ([{"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}], True, True),
+    ([{"type": "NFC"}, {"type": "Lowercase"}], True, False), ([], False, False)])
+def test_wordpiece_letters(tmp_path, steps, lower, strips):
+    vocabulary = bert(tmp_path, lambda c: c.update(normalizer={"type": "Sequence", "normalizers": steps}))
+    assert [vocabulary.flags["normalizer." + rule] for rule in ("lowercase", "strip_accents")] == [lower, strips]
+    assert any("NFC" in note for note in vocabulary.notes) == ({"type": "NFC"} in steps)
+
+
+def test_wordpiece_continuation_that_looks_like_a_beginning(tmp_path):
+    assert bert(tmp_path).tokens[-2:] == ["c", "##\u2581"]
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (lambda c: c["normalizer"].update(clean_text=False), "without clean_text"),
+    (lambda c: c["normalizer"].update(handle_chinese_chars=False), "without handle_chinese_chars"),
+    (lambda c: c.update(normalizer={"type": "StripAccents"}), "accents are parted"),
+    (lambda c: c.update(normalizer={"type": "Replace", "pattern": {"String": "a"}, "content": "b"}), "normalizer 'Replace' with WordPiece"),
+    (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "pre-tokenizer Whitespace with WordPiece"),
+    (lambda c: c.update(pre_tokenizer=None), "pre-tokenizer None with WordPiece"),
+    (lambda c: c["model"].update(continuing_subword_prefix=""), "nothing marks the tokens"),
+    (lambda c: c["model"].update(unk_token="?"), "the unknown token '\\?' is no token"),
+])
+def test_wordpiece_is_refused(tmp_path, change, sentence):
+    with pytest.raises(InvalidModelError, match=sentence):
+        bert(tmp_path, change)
+
+
+def steps_of(*steps):
+    return {"type": "Sequence", "normalizers": list(steps)}
+
+
+MANY = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (lambda c: c["model"].update(byte_fallback=True), "bytes for unknown characters"),
+    (lambda c: c.update(normalizer={"type": "Lowercase"}), "normalizer 'Lowercase'"),
+    (lambda c: c.update(normalizer={"type": "NFKD"}), "normalizer 'NFKD'"),
+    (lambda c: c.update(normalizer=steps_of({"type": "Replace", "pattern": {"String": "``"}, "content": '"'})), "replaces .*``"),
+    (lambda c: c.update(normalizer={"type": "Strip", "strip_left": True, "strip_right": True}), "spaces around a text are dropped"),
+    (lambda c: (c.update(normalizer=MANY), c["pre_tokenizer"].update(prepend_scheme="never")), "none is put before a text"),
+    (lambda c: c.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, c["pre_tokenizer"]]}),
+     "cut at all white space"),
+    (lambda c: c["model"]["vocab"].append(["a\u2581b", -1.0]), "has a space inside"),
+    (lambda c: c["model"]["vocab"].append(["\u2581\u2581", -1.0]), "has a space inside"),
+    (lambda c: c["model"]["vocab"].append(["x", float("nan")]), "not finite"),
+    (lambda c: c["model"]["vocab"].append(["b", -1.0]), "a piece stands there twice"),
+    (lambda c: c.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "?"}), "not base64"),
+])
+def test_unigram_is_refused(tmp_path, change, sentence):
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.5), ("b", -2.0)], unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    with pytest.raises(InvalidModelError, match=sentence):
+        vocab_sources.read(save(tokenizer, tmp_path / "tokenizer.json", change))
+
+
+@pytest.mark.parametrize("settings, sentence", [
+    (dict(trainer=((35, 1),)), "bytes for unknown characters"), (dict(trainer=((24, 1),)), "spaces end words"),
+    (dict(normalizer=((5, 0),)), "spaces stay spaces"), (dict(normalizer=((3, 0),)), "none is put before a text")])
+def test_unigram_model_is_refused(tmp_path, settings, sentence):
+    (tmp_path / "tokenizer.model").write_bytes(spm_model(kind=1, **{"trainer": ()} | settings))
+    with pytest.raises(InvalidModelError, match=sentence):
+        vocab_sources.read(tmp_path)
 
 
 # ---- what is wrong ----

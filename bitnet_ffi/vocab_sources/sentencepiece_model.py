@@ -75,7 +75,7 @@ def _piece(data: bytes) -> tuple[str, float, int]:
 def parse(data: bytes, source: str) -> Vocabulary:
     """The vocabulary in the bytes of a tokenizer.model. Errors: InvalidModelError."""
     pieces: list[tuple[str, float, int]] = []
-    trainer = {3: _UNIGRAM, 40: 0, 41: 1, 42: 2, 43: -1}   # the .proto's defaults
+    trainer = {3: _UNIGRAM, 24: 0, 35: 0, 40: 0, 41: 1, 42: 2, 43: -1}   # the .proto's defaults
     normalizer: dict[int, int | bytes] = {2: b"", 3: 1, 4: 1, 5: 1}
     try:
         for number, item in _fields(data):
@@ -93,6 +93,8 @@ def parse(data: bytes, source: str) -> Vocabulary:
     kind = trainer[3]
     if kind not in (_UNIGRAM, _BPE):
         raise InvalidModelError(f"{source}: SentencePiece model of type {kind}, expected 1 (Unigram) or 2 (BPE)")
+    if trainer[24] or not normalizer[5]:
+        raise InvalidModelError(f"{source}: spaces {'end words' if trainer[24] else 'stay spaces'}, expected U+2581 in front of words")
     vocabulary = Vocabulary(
         source, "llama" if kind == _BPE else "t5", [p[0] for p in pieces], [p[2] for p in pieces], scores=[p[1] for p in pieces],
         flags={"add_space_prefix": bool(normalizer[3]), "remove_extra_whitespaces": bool(normalizer[4])})
@@ -103,9 +105,14 @@ def parse(data: bytes, source: str) -> Vocabulary:
     if kind == _UNIGRAM:
         vocabulary.charsmap = normalizer[2]
         vocabulary.flags |= {"add_bos_token": False, "add_eos_token": True}
-        vocabulary.flags["escape_whitespaces"] = bool(normalizer[5])
+        if trainer[35]:
+            raise InvalidModelError(f"{source}: bytes for unknown characters: GGUF's Unigram has no byte tokens")
+        if normalizer[4] and not normalizer[3]:
+            raise InvalidModelError(f"{source}: spaces are made one and none is put before a text, which GGUF cannot say")
     else:
         vocabulary.flags |= {"add_bos_token": True, "add_eos_token": False}
         if normalizer[2]:
             vocabulary.notes.append("the text normalization of this SentencePiece model is not applied to BPE, as in llama.cpp")
+        if normalizer[4]:
+            vocabulary.notes.append("stretches of spaces are kept, not made one, as in llama.cpp")
     return vocabulary

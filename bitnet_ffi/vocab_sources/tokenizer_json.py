@@ -11,6 +11,7 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Iterable
 
 from ..errors import InvalidModelError
 from .pre_names import pre_name
@@ -128,9 +129,24 @@ def _read_template(source: _Source, vocabulary: Vocabulary) -> None:
     if behind is not None:
         vocabulary.roles["sep" if vocabulary.model == "bert" else "eos"] = behind
     if vocabulary.model == "bert":
-        vocabulary.flags |= {"add_bos_token": before is not None, "add_sep_token": behind is not None}
+        vocabulary.flags |= {"add_bos_token": True, "add_sep_token": True}
+        if before is None or behind is None:
+            vocabulary.notes.append("GGUF's WordPiece begins and ends every text with [CLS] and [SEP]; this tokenizer does not")
     else:
         vocabulary.flags |= {"add_bos_token": before is not None, "add_eos_token": behind is not None}
+
+
+def _note_forms(source: _Source, vocabulary: Vocabulary) -> None:
+    """Unicode's normal forms; BERT's accents are a rule of its own."""
+    decomposed = () if vocabulary.model == "bert" else ("NFD", "NFKD")
+    for step in source.steps("normalizer", "normalizers"):
+        if step.get("type") in ("NFC", "NFKC", *decomposed):
+            vocabulary.notes.append(f"{step['type']} is not applied to texts, as in llama.cpp")
+
+
+def _check_bpe(source: _Source) -> None:
+    if source.model.get("dropout") or source.model.get("continuing_subword_prefix") or source.model.get("end_of_word_suffix"):
+        source.fail("dropout, prefixes and suffixes of words have no place in GGUF")
 
 
 # ---- byte-level BPE ----
@@ -141,9 +157,8 @@ def _byte_level(source: _Source) -> Vocabulary:
     for step in source.steps("normalizer", "normalizers"):
         if step.get("type") not in _NORMALIZERS:
             source.fail(f"normalizer {step.get('type')!r} with byte-level BPE has no place in GGUF")
-        vocabulary.notes.append(f"{step['type']} is not applied to texts, as in llama.cpp")
-    if source.model.get("dropout") or source.model.get("continuing_subword_prefix") or source.model.get("end_of_word_suffix"):
-        source.fail("dropout, prefixes and suffixes of words have no place in GGUF")
+    _note_forms(source, vocabulary)
+    _check_bpe(source)
     vocabulary.merges = []
     for no, (left, right) in enumerate(source.merges()):
         if " " in left or " " in right:
@@ -155,8 +170,10 @@ def _byte_level(source: _Source) -> Vocabulary:
 
 # ---- SentencePiece-like BPE ----
 
-def _prepends(source: _Source, *, may_split: bool) -> bool:
-    """Does a text get a space in front? Also checks that spaces become U+2581, and that nothing else happens to a text."""
+def _prepends(source: _Source, tokens: Iterable[str], squeezes: bool) -> bool:
+    """Does a text get a space in front? Also checks that spaces become U+2581, and that nothing else happens to a text but what
+    _squeezes reads."""
+    unigram = isinstance(source.model.get("vocab"), list)
     prepends = replaces = False
     for step in source.steps("normalizer", "normalizers"):
         kind = step.get("type")
@@ -164,23 +181,23 @@ def _prepends(source: _Source, *, may_split: bool) -> bool:
             prepends = True
         elif kind == "Replace" and step.get("content") == _SPACE and (step.get("pattern") or {}).get("String") == " ":
             replaces = True
-        elif kind not in ("Precompiled", *_NORMALIZERS) and not (kind == "Replace" and may_split) and not (kind == "Strip" and may_split):
+        elif kind not in ("Precompiled", "NFC", "NFKC") and not (unigram and kind in ("Replace", "Strip")):
             source.fail(f"normalizer {kind!r} in this form has no place in GGUF")
     for step in source.steps("pre_tokenizer", "pretokenizers"):
         kind = step.get("type")
-        if kind == "Metaspace":
+        if kind == "Metaspace" and step.get("replacement", _SPACE) == _SPACE:
             scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
             prepends, replaces = prepends or scheme != "never", True
-            if step.get("split", True) and not may_split:
-                crossing = next((text for text in source.vocab() if _SPACE in text[1:]), None)
+            if step.get("split", True):
+                crossing = next((text for text in tokens if _SPACE in (text.lstrip(_SPACE) if squeezes else text[1:])), None)
                 if crossing is not None:
                     source.fail(f"words are cut at spaces, yet token {crossing!r} has a space inside")
         elif kind == "Split" and (step.get("pattern") or {}).get("String") == " " and step.get("behavior") == "MergedWithPrevious":
             pass  # behind a normalizer that leaves no space this cuts nothing
-        elif not (kind == "WhitespaceSplit" and may_split):
+        elif not (kind == "WhitespaceSplit" and unigram):
             source.fail(f"pre-tokenizer {kind!r} in this form has no place in GGUF")
     if not replaces:
-        source.fail("neither byte-level nor with U+2581 for spaces: this BPE has no place in GGUF")
+        source.fail("neither byte-level nor with U+2581 for spaces: this tokenizer has no place in GGUF")
     return prepends
 
 
@@ -208,7 +225,8 @@ def _scores_of(source: _Source, vocab: dict[str, int], merges: list[tuple[str, s
 
 def _sentencepiece_bpe(source: _Source) -> Vocabulary:
     vocab, model = source.vocab(), source.model
-    prepends = _prepends(source, may_split=False)
+    _check_bpe(source)
+    prepends = _prepends(source, vocab, False)
     scores = _scores_of(source, vocab, source.merges())
     types = {i: BYTE for text, i in vocab.items() if model.get("byte_fallback") and _BYTE.fullmatch(text)}
     if model.get("unk_token") in vocab:
@@ -219,50 +237,117 @@ def _sentencepiece_bpe(source: _Source) -> Vocabulary:
                             flags={"add_space_prefix": prepends})
     if UNKNOWN in types_list:
         vocabulary.roles["unk"] = types_list.index(UNKNOWN)
+    _note_forms(source, vocabulary)
     return vocabulary
 
 
-# ---- Unigram and WordPiece ----
+# ---- Unigram ----
+
+_MANY_SPACES = (" {2,}", " +", "  +")
+
+
+def _squeezes(source: _Source, has_charsmap: bool) -> bool:
+    """Does a stretch of spaces count as one? Says of every step what GGUF cannot say."""
+    squeezes = strips = False
+    for step in source.steps("normalizer", "normalizers"):
+        pattern, content = step.get("pattern") or {}, step.get("content")
+        if step.get("type") == "Strip":
+            strips = True
+        elif step.get("type") == "Replace" and pattern.get("Regex") in _MANY_SPACES and content in (" ", _SPACE):
+            squeezes = True
+        elif step.get("type") == "Replace" and (pattern.get("String"), content) != (" ", _SPACE):
+            source.fail(f"a normalizer that replaces {pattern!r} by {content!r} has no place in GGUF")
+    if any(step.get("type") == "WhitespaceSplit" for step in source.steps("pre_tokenizer", "pretokenizers")):
+        if not has_charsmap:
+            source.fail("words are cut at all white space, and no precompiled_charsmap makes spaces of it")
+        squeezes = True
+    if strips and not squeezes:
+        source.fail("spaces around a text are dropped, yet those between words are kept, which GGUF cannot say")
+    return squeezes
+
 
 def _unigram(source: _Source) -> Vocabulary:
     pieces = source.model.get("vocab")
     if not isinstance(pieces, list) or not all(
             isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) and isinstance(p[1], (int, float)) for p in pieces):
         source.fail("'model.vocab' is no list of pieces and scores")
+    if len({text for text, _ in pieces}) != len(pieces):
+        source.fail("a piece stands there twice")
+    if source.model.get("byte_fallback"):
+        source.fail("bytes for unknown characters: GGUF's Unigram has no byte tokens")
     unknown = source.model.get("unk_id")
-    types = {i: BYTE for i, (text, _) in enumerate(pieces) if source.model.get("byte_fallback") and _BYTE.fullmatch(text)}
-    if type(unknown) is int:
-        types[unknown] = UNKNOWN
-    prepends = _prepends(source, may_split=True)
+    types = {unknown: UNKNOWN} if type(unknown) is int else {}
+    normalizers = source.steps("normalizer", "normalizers")
+    charsmap = next((step.get("precompiled_charsmap") for step in normalizers if step.get("type") == "Precompiled"), None)
+    squeezes = _squeezes(source, bool(charsmap))
+    prepends = _prepends(source, {text for text, _ in pieces}, squeezes)
+    if squeezes and not prepends:
+        source.fail("spaces are made one and none is put before a text, which GGUF cannot say")
     tokens, types_list = _placed(source, {text: i for i, (text, _) in enumerate(pieces)}, types)
     scores = [float(score) for _, score in pieces] + [0.0] * (len(tokens) - len(pieces))
     if not all(map(math.isfinite, scores)):
         source.fail("a score is not finite")
-    vocabulary = Vocabulary(source.name, "t5", tokens, types_list, scores=scores, roles={"unk": unknown} if type(unknown) is int else {})
-    normalizers = source.steps("normalizer", "normalizers")
-    charsmap = next((step.get("precompiled_charsmap") for step in normalizers if step.get("type") == "Precompiled"), None)
+    vocabulary = Vocabulary(source.name, "t5", tokens, types_list, scores=scores, roles={"unk": unknown} if type(unknown) is int else {},
+                            flags={"add_space_prefix": prepends, "remove_extra_whitespaces": squeezes})
     try:
         vocabulary.charsmap = base64.b64decode(charsmap, validate=True) if charsmap else None
     except (binascii.Error, TypeError):
         source.fail("its precompiled_charsmap is not base64")
-    squeezes = any(step.get("type") in ("Strip", "Replace") for step in normalizers) or any(
-        step.get("type") == "WhitespaceSplit" for step in source.steps("pre_tokenizer", "pretokenizers"))
-    vocabulary.flags = {"add_space_prefix": prepends, "remove_extra_whitespaces": squeezes}
+    _note_forms(source, vocabulary)
     return vocabulary
+
+
+# ---- WordPiece ----
+
+def _bert_rules(source: _Source) -> dict[str, bool]:
+    """Are letters made small, do they lose accents? Also checks that texts become words as BERT makes them."""
+    lower = strips = decomposes = False
+    for step in source.steps("normalizer", "normalizers"):
+        kind = step.get("type")
+        if kind == "BertNormalizer":
+            for rule in ("clean_text", "handle_chinese_chars"):
+                if step.get(rule) is False:
+                    source.fail(f"BertNormalizer without {rule}, which GGUF's WordPiece always does")
+            lower = step.get("lowercase", True)
+            strips = decomposes = lower if step.get("strip_accents") is None else step["strip_accents"]
+        elif kind == "Lowercase":
+            lower = True
+        elif kind == "StripAccents":
+            strips = True
+        elif kind in ("NFD", "NFKD"):
+            decomposes = True
+        elif kind not in _NORMALIZERS:
+            source.fail(f"normalizer {kind!r} with WordPiece has no place in GGUF")
+    if strips != decomposes:
+        source.fail("accents are parted from letters and stay, or go only where they are parted, which GGUF cannot say")
+    kinds = [(step.get("type"), step.get("behavior")) for step in source.steps("pre_tokenizer", "pretokenizers")]
+    if kinds != [("BertPreTokenizer", None)] and sorted(kinds, key=str) != [("Punctuation", "Isolated"), ("WhitespaceSplit", None)]:
+        source.fail(f"pre-tokenizer {' then '.join(str(kind) for kind, _ in kinds) or None} with WordPiece, expected BertPreTokenizer")
+    return {"normalizer.lowercase": bool(lower), "normalizer.strip_accents": bool(strips)}
 
 
 def _wordpiece(source: _Source) -> Vocabulary:
     vocab = source.vocab()
     prefix = source.model.get("continuing_subword_prefix", "##")
-    types = {vocab[source.model["unk_token"]]: UNKNOWN} if source.model.get("unk_token") in vocab else {}
-    tokens, types_list = _placed(source, vocab, types)
-    # GGUF marks what begins a word, with U+2581, where WordPiece marks what continues one.
-    spelled = [text if kind != NORMAL else text.removeprefix(prefix) if text.startswith(prefix) else _SPACE + text
-               for text, kind in zip(tokens, types_list)]
-    vocabulary = Vocabulary(source.name, "bert", spelled, types_list)
-    if UNKNOWN in types_list:
-        vocabulary.roles["unk"] = types_list.index(UNKNOWN)
-    for step in source.steps("normalizer", "normalizers"):
-        if step.get("type") == "BertNormalizer" and step.get("lowercase") is False:
-            vocabulary.notes.append("this tokenizer keeps capitals; llama.cpp's WordPiece makes them small letters")
+    if not isinstance(prefix, str) or not prefix:
+        source.fail("nothing marks the tokens that continue a word")
+    if source.model.get("unk_token") not in vocab:
+        source.fail(f"the unknown token {source.model.get('unk_token')!r} is no token")
+    tokens, types = _placed(source, vocab, {vocab[source.model["unk_token"]]: UNKNOWN})
+
+    def spelled(text: str) -> str:
+        """GGUF marks what begins a word, with U+2581, where WordPiece marks what continues one. A continuation with U+2581 in
+        front keeps its mark: without it, it would begin words. No word holds the mark, punctuation, so it is never found."""
+        if not text.startswith(prefix):
+            return _SPACE + text
+        return text if text[len(prefix):len(prefix) + 1] in ("", _SPACE) else text.removeprefix(prefix)
+    vocabulary = Vocabulary(source.name, "bert", [spelled(text) if kind == NORMAL else text for text, kind in zip(tokens, types)], types,
+                            roles={"unk": types.index(UNKNOWN)}, flags=_bert_rules(source))
+    for role, text in (("bos", "[CLS]"), ("sep", "[SEP]")):   # GGUF's WordPiece always adds them
+        if text in vocab:
+            vocabulary.roles[role] = vocab[text]
+    most = source.model.get("max_input_chars_per_word", 100)
+    if most != 100:
+        vocabulary.notes.append(f"words of more than {most} characters are cut like others, not unknown, as in llama.cpp")
+    _note_forms(source, vocabulary)
     return vocabulary
