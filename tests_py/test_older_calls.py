@@ -534,9 +534,11 @@ def lines():
     def note(level, text, data):
         found.append(ffi.string(text).decode())
 
+    callback, data = ffi.new("ggml_log_callback *"), ffi.new("void **")
+    lib.llama_log_get(callback, data)
     lib.llama_log_set(note, NULL)
     yield found
-    lib.llama_log_set(NULL, NULL)
+    lib.llama_log_set(callback[0], data[0])
 
 
 def test_timings_are_printed_to_the_log(ctx, lines, capfd):
