@@ -134,6 +134,22 @@ def test_merges_in_both_forms(tmp_path):
     assert lines.merges == pairs.merges == split_tools.pair_merges()
 
 
+@pytest.mark.parametrize("pre", ["gpt-4o", "tekken", "gpt-2"])
+def test_whole_words_first_matter_for_tokens_that_no_merges_make(tmp_path, pre):
+    """gpt-oss says ignore_merges; every token of it is made by merges."""
+    tokenizer = family_tokenizer(pre)
+
+    def other_way(content, *, drop):
+        content["model"]["ignore_merges"] ^= True
+        for token in drop:
+            del content["model"]["vocab"][token]
+    alone = split_tools.pair_tokens()[-2:]
+    path = save(tokenizer, tmp_path / "t.json", lambda content: other_way(content, drop=alone))
+    assert vocab_sources.read(path).pre == pre
+    with pytest.raises(InvalidModelError, match=f"matters for token {alone[0]!r}"):
+        vocab_sources.read(save(tokenizer, tmp_path / "t.json", lambda content: other_way(content, drop=[])))
+
+
 def test_falcon_pre_tokenizer_has_its_name(tmp_path):
     tokenizer = family_tokenizer("gpt-2")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([

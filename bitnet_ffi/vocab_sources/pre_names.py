@@ -8,6 +8,7 @@ The families are those of csrc/bnf_split.c; tests_py/test_vocab_sources.py holds
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from ..errors import InvalidModelError
 
@@ -85,13 +86,19 @@ def _expressions(step: dict, source: str) -> list[str]:
     raise InvalidModelError(f"{source}: pre-tokenizer step {kind!r} in this form has no name in GGUF")
 
 
-def pre_name(pre_tokenizer: dict, whole_words: bool, source: str) -> str:
-    """The name. pre_tokenizer: as tokenizer.json has it; whole_words: its model's ignore_merges. Errors: InvalidModelError."""
+def pre_name(pre_tokenizer: dict, whole_words: bool, unmade: Callable[[], str | None], source: str) -> str:
+    """The name. pre_tokenizer: as tokenizer.json has it; whole_words: its model's ignore_merges; unmade: a token that merges do
+    not make; without one, looking up whole words first changes nothing. Errors: InvalidModelError."""
     expressions = tuple(_expressions(pre_tokenizer, source))
-    name = _NAMES.get(expressions, (None, None))[whole_words]
-    if name is None:
-        kind = " with whole words first" if whole_words else ""
-        shown = " then ".join(expressions)
-        raise InvalidModelError(f"{source}: no tokenizer.ggml.pre has this pre-tokenizer{kind}: "
-                                f"{shown if len(shown) < 200 else shown[:200] + '...'}")
-    return name
+    names = _NAMES.get(expressions, (None, None))
+    if names[whole_words] is not None:
+        return names[whole_words]
+    kind = " with whole words first" if whole_words else ""
+    if names[not whole_words] is not None:
+        token = unmade()
+        if token is None:
+            return names[not whole_words]
+        kind += f", which matters for token {token!r}"
+    shown = " then ".join(expressions)
+    raise InvalidModelError(f"{source}: no tokenizer.ggml.pre has this pre-tokenizer{kind}: "
+                            f"{shown if len(shown) < 200 else shown[:200] + '...'}")

@@ -113,6 +113,8 @@ def parse(data: bytes, source: str) -> Vocabulary:
         vocabulary.flags |= {"add_bos_token": True, "add_eos_token": False}
         if normalizer[2]:
             vocabulary.notes.append("the text normalization of this SentencePiece model is not applied to BPE, as in llama.cpp")
+        if BYTE not in vocabulary.types:
+            vocabulary.notes.append("a character without a token becomes an unknown one for each of its bytes, as in llama.cpp")
         if normalizer[4]:
             vocabulary.notes.append("stretches of spaces are kept, not made one, as in llama.cpp")
     return vocabulary

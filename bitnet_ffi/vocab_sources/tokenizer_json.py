@@ -109,6 +109,12 @@ def _placed(source: _Source, vocab: dict[str, int], types: dict[int, int]) -> tu
     return place(tokens, types, source.name)
 
 
+def _ordinary(source: _Source) -> dict[str, int]:
+    """The tokens that are not added ones."""
+    added = {text for _, text, _ in source.added()}
+    return {text: i for text, i in source.vocab().items() if text not in added}
+
+
 def _read_template(source: _Source, vocabulary: Vocabulary) -> None:
     """Which token the post-processor puts before and behind a text."""
     before = behind = None
@@ -151,6 +157,22 @@ def _check_bpe(source: _Source) -> None:
 
 # ---- byte-level BPE ----
 
+def _unmade(vocab: dict[str, int], merges: list[str]) -> str | None:
+    """A token that merging its own bytes does not make."""
+    ranks = {merge: rank for rank, merge in reversed(list(enumerate(merges)))}
+    never = len(merges)
+    for token in vocab:
+        parts = list(token)
+        while len(parts) > 1:
+            found = [ranks.get(f"{left} {right}", never) for left, right in zip(parts, parts[1:])]
+            best = min(found)
+            if best == never:
+                return token
+            at = found.index(best)
+            parts[at:at + 2] = [parts[at] + parts[at + 1]]
+    return None
+
+
 def _byte_level(source: _Source) -> Vocabulary:
     tokens, types = _placed(source, source.vocab(), {})
     vocabulary = Vocabulary(source.name, "gpt2", tokens, types)
@@ -164,7 +186,8 @@ def _byte_level(source: _Source) -> Vocabulary:
         if " " in left or " " in right:
             source.fail(f"merge {no} has a space in a part, which no byte is spelled with")
         vocabulary.merges.append(f"{left} {right}")
-    vocabulary.pre = pre_name(source.part("pre_tokenizer"), bool(source.model.get("ignore_merges")), source.name)
+    vocabulary.pre = pre_name(source.part("pre_tokenizer"), bool(source.model.get("ignore_merges")),
+                              lambda: _unmade(_ordinary(source), vocabulary.merges or []), source.name)
     return vocabulary
 
 
@@ -211,7 +234,8 @@ def _scores_of(source: _Source, vocab: dict[str, int], merges: list[tuple[str, s
         if left not in vocab or right not in vocab or made not in vocab:
             source.fail(f"merge {left!r} {right!r} names what is no token")
         if made != last and made in scores:
-            source.fail(f"the merges that make {made!r} do not stand together: this BPE does not come from SentencePiece")
+            source.fail(f"the merges that make {made!r} do not stand together: this BPE does not come from SentencePiece; "
+                        "where there is a tokenizer.model, give that")
         scores.setdefault(made, -float(len(scores)))
         last = made
     known = set(merges)
@@ -237,6 +261,8 @@ def _sentencepiece_bpe(source: _Source) -> Vocabulary:
                             flags={"add_space_prefix": prepends})
     if UNKNOWN in types_list:
         vocabulary.roles["unk"] = types_list.index(UNKNOWN)
+    if BYTE not in types_list:
+        vocabulary.notes.append("a character without a token becomes an unknown one for each of its bytes, as in llama.cpp")
     _note_forms(source, vocabulary)
     return vocabulary
 
