@@ -114,8 +114,8 @@ ALWAYS_INLINE void low_sums(const uint8_t *tile, uint64_t size, int tiles, const
             __m512i w[2];
             UNROLL for (int t = 0; t < tiles; t++) {
                 w[t] = _mm512_loadu_si512(tile + (uint64_t)t * size);
-                if (tiles == 1)
-                    __builtin_prefetch(tile + AHEAD, 0, 3);
+                if (tiles == 1) /* into L2: into L1, one column took 13.8 ms instead of 12.2 (a plain read: 11.1) */
+                    __builtin_prefetch(tile + AHEAD, 0, 2);
                 else /* the next pair, into L2: into L1, which the operands fill, eight columns took 24.7 ms instead of 17.6 */
                     __builtin_prefetch(tile + (uint64_t)(2 + t) * size, 0, 2);
             }
