@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import family_tools
 import model_abi
+import test_hf_parity
 import vocab_tools
+from bitnet_ffi import container, vocab_sources
 from peer_tools import llama_cpp_python
+from gguf_writer import F32
 from vocab_tools import lib
 
 if llama_cpp_python() != "peer":
@@ -113,3 +117,24 @@ def test_text_of_random_tokens(both):
             assert found[0] < 0 and found[1] < 0
             continue
         assert found[0] == found[1] and buffers[0].raw[:max(found[0], 0)] == buffers[1].raw[:max(found[1], 0)], (ids, remove, unparse, room)
+
+
+@pytest.mark.parametrize("kind", [
+    "bert uncased", "bert cased", "bert accents", "unigram", "unigram without space", "t5", "sentencepiece", "gpt-4o"])
+def test_embedded_tokenizers_mean_the_same(kind, tmp_path):
+    """What is made of a tokenizer.json loads in llama.cpp too and has these ids there, where Hugging Face's differ as well."""
+    kv = {"llama." + key: container.value(form, n) for key, form, n in family_tools.SHAPE}
+    kv |= {"general.architecture": container.value(container.STRING, "llama"),
+           "llama.attention.layer_norm_rms_epsilon": container.value(F32, 1e-5)}
+    source = test_hf_parity.save(test_hf_parity.KINDS[kind][0](), tmp_path / "tokenizer.json")
+    path = tmp_path / "vocabulary.gguf"
+    path.write_bytes(container.encode(container.Head(str(path), kv | vocab_sources.read(source).metadata())))
+    llama_cpp.llama_log_set(quiet, None)
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    theirs = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    vocab = llama_cpp.llama_model_get_vocab(theirs)
+    with model_abi.loaded(path, vocab_only=True) as ours:
+        for text in map(str.encode, test_hf_parity.strings("peer", 500, lambda c: True)):
+            assert vocab_tools.tokenize(ours, text, special=True, parse=True) == theirs_of(vocab, text, True, True), text
+    llama_cpp.llama_model_free(theirs)
