@@ -70,13 +70,14 @@ class Context:
     n_seq_max: sequences, 1 to 256.
     n_threads: None: the physical cores that this process may use.
     kv_type: numbers of the KV cache, "f16", "f32" (twice the memory) or "q8_0" (17/32 of it, rounded to 8 bits; head widths
-        that are multiples of 32).
+        that are multiples of 32). kv_type_v: of the values alone; None: as kv_type.
     abort with cancel() from any thread, or Ctrl-C in the main thread.
     Errors: OutOfMemoryError; InvalidArgumentError.
     """
 
     def __init__(self, model: Model, *, n_ctx: int | None = None, n_batch: int = 2048, n_ubatch: int = 512,
-                 n_seq_max: int = 1, n_threads: int | None = None, kv_type: str = "f16"):
+                 n_seq_max: int = 1, n_threads: int | None = None, kv_type: str = "f16",
+                 kv_type_v: str | None = None):
         self._handle = None
         self.model = model
         params = lib.llama_context_default_params()
@@ -84,7 +85,8 @@ class Context:
         params.n_batch = n_batch
         params.n_ubatch = n_ubatch
         params.n_seq_max = n_seq_max
-        params.type_k = params.type_v = _kv_type(kv_type)
+        params.type_k = _kv_type("kv_type", kv_type)
+        params.type_v = params.type_k if kv_type_v is None else _kv_type("kv_type_v", kv_type_v)
         params.n_threads = params.n_threads_batch = default_threads() if n_threads is None else n_threads
         self._interrupt = Interrupt()
         params.abort_callback = ffi.cast("ggml_abort_callback", self._interrupt.function)
@@ -350,10 +352,10 @@ class Context:
             lib.llama_perf_context_reset(pointer)
 
 
-def _kv_type(name: str) -> int:
+def _kv_type(option: str, name: str) -> int:
     types = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
     if name not in types:
-        raise ValueError(f"kv_type: {name!r}, expected 'f16', 'f32' or 'q8_0'")
+        raise ValueError(f"{option}: {name!r}, expected 'f16', 'f32' or 'q8_0'")
     return types[name]
 
 

@@ -205,15 +205,16 @@ class Generation(Iterator[str]):
 def generate(where: Model | Context, prompt: str | Sequence[int], *, max_tokens: int | None = None,
              sampling: Sampling | None = None, stop: Sequence[str] = (), special: bool = False,
              add_special: bool = True, parse_special: bool = True, on_token: Callable[[int], None] | None = None,
-             n_ctx: int | None = None, n_threads: int | None = None, n_batch: int = 2048, kv_type: str = "f16") -> Generation:
+             n_ctx: int | None = None, n_threads: int | None = None, n_batch: int = 2048, kv_type: str = "f16",
+             kv_type_v: str | None = None) -> Generation:
     """Begin to generate; nothing is computed before the first piece is asked for.
 
     where: a Model (a context is made, and freed at the end) or a Context, whose sequence 0 is continued.
     prompt: text, or tokens as they are. add_special, parse_special: as in Model.tokenize.
     max_tokens: None: until an end token or a full context. stop: strings that end the text and are not part of it.
     sampling: None for Sampling(). special: show control tokens in the text. on_token: called with each id.
-    n_ctx, n_threads, n_batch, kv_type: of a context made here; n_ctx None: room for prompt and max_tokens, at most what the model
-        was trained for.
+    n_ctx, n_threads, n_batch, kv_type, kv_type_v: of a context made here; n_ctx None: room for prompt and max_tokens, at most
+        what the model was trained for.
     Errors: InvalidArgumentError (empty prompt), ContextFullError (the prompt alone does not fit), those of Context and
         Model.tokenize.
     """
@@ -234,7 +235,7 @@ def generate(where: Model | Context, prompt: str | Sequence[int], *, max_tokens:
         if n_ctx is None:
             wanted = 4096 if max_tokens is None else len(tokens) + max_tokens
             n_ctx = min(max(wanted, len(tokens) + 1), model.n_ctx_train)
-        where = Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, kv_type=kv_type)
+        where = Context(model, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, kv_type=kv_type, kv_type_v=kv_type_v)
     try:
         room = where.n_ctx - len(where.seq_range())
         if len(tokens) > room:

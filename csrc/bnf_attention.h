@@ -6,7 +6,7 @@
  *    scores   BNF_TILE_ROWS query heads x BNF_KEY_VECS vectors of slots; a block of keys stays in L1 while all rows pass
  *    outputs  BNF_TILE_ROWS query heads x BNF_VALUE_VECS vectors of columns, down the visible slots
  * Everything is static: the files that include this are compiled for different instruction sets.
- * May not change the order of a float operation stated in bnf_ops.h. Next: kernels/avx512vnni/attention_avx512vnni.c. */
+ * May not change the order of a float operation stated in bnf_ops.h. Next: bnf_attention_page.h, kernels/avx512vnni/attention_avx512vnni.c. */
 #ifndef BNF_ATTENTION_H
 #define BNF_ATTENTION_H
 
@@ -33,8 +33,8 @@ BNF_TEMPLATE float bnf_vec_highest(bnf_vec v);                     /* there is n
 BNF_TEMPLATE bnf_vec bnf_vec_exp(bnf_vec v);                       /* bnf_expf in each lane */
 BNF_TEMPLATE float bnf_vec_fold(const bnf_vec *lanes);             /* the tree, of 16 / BNF_VEC_LEN vectors */
 BNF_TEMPLATE void bnf_vec_transpose(bnf_vec *square);              /* of BNF_VEC_LEN vectors */
-/* Elements [i, i + BNF_VEC_LEN) of a row of the cache, i < d; those beyond d read as +0. */
-BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, const enum bnf_kv_type type);
+/* Elements from i on of a row of the cache, of which `left` exist, at least 1; those beyond read as +0. */
+BNF_TEMPLATE bnf_vec bnf_vec_load_kv(const uint8_t *row, int64_t d, int64_t i, int64_t left, const enum bnf_kv_type type);
 
 /* ---- a page as the tile wants it ---- */
 
@@ -49,7 +49,7 @@ BNF_TEMPLATE void bnf_unpack_keys(const uint8_t *k, int64_t dk, uint64_t mask, f
             bnf_vec square[BNF_VEC_LEN];
 #pragma GCC unroll 16
             for (int j = 0; j < BNF_VEC_LEN; j++)
-                square[j] = bnf_vec_load_kv(k + (uint64_t)(slot + j) * row_size, dk, i, type);
+                square[j] = bnf_vec_load_kv(k + (uint64_t)(slot + j) * row_size, dk, i, dk - i, type);
             bnf_vec_transpose(square);
 #pragma GCC unroll 16
             for (int j = 0; j < BNF_VEC_LEN; j++)
@@ -65,7 +65,7 @@ BNF_TEMPLATE void bnf_unpack_values(const uint8_t *v, int64_t dv, uint64_t mask,
     for (; mask; mask &= mask - 1) {
         const int64_t slot = __builtin_ctzll(mask);
         for (int64_t c = 0; c < dv; c += BNF_VEC_LEN)
-            bnf_vec_store(values + slot * BNF_VALUE_STRIDE(dv) + c, bnf_vec_load_kv(v + (uint64_t)slot * row_size, dv, c, type));
+            bnf_vec_store(values + slot * BNF_VALUE_STRIDE(dv) + c, bnf_vec_load_kv(v + (uint64_t)slot * row_size, dv, c, dv - c, type));
     }
 }
 

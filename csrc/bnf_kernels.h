@@ -11,10 +11,6 @@
 #define BNF_MATMUL_PROTOTYPE(type, isa)                                                                                  \
     void bnf_matmul_##type##_##isa(const struct bnf_matrix *w, const struct bnf_act *x, float *y, int64_t y_stride,      \
                                    int64_t row0, int64_t row1, void *scratch);
-#define BNF_ATTN_PAGE_PROTOTYPE(type, isa)                                                                               \
-    void bnf_attn_page_##type##_##isa(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,   \
-                                      uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,      \
-                                      const void *next_v);
 #define BNF_UNPACK_PROTOTYPE(type, isa)                                                                                  \
     void bnf_unpack_k_##type##_##isa(const void *k, int64_t dk, uint64_t mask, float *keys);                             \
     void bnf_unpack_v_##type##_##isa(const void *v, int64_t dv, uint64_t mask, float *values);
@@ -43,7 +39,9 @@
     void bnf_store_kv_f16_##isa(const float *x, int64_t n, void *y);                                                     \
     void bnf_store_kv_f32_##isa(const float *x, int64_t n, void *y);                                                     \
     void bnf_store_kv_q8_0_##isa(const float *x, int64_t n, void *y);                                                    \
-    BNF_ATTN_PAGE_PROTOTYPE(f16, isa) BNF_ATTN_PAGE_PROTOTYPE(f32, isa) BNF_ATTN_PAGE_PROTOTYPE(q8_0, isa)               \
+    void bnf_attn_page_##isa(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, enum bnf_kv_type type_k,  \
+                             const void *v, enum bnf_kv_type type_v, uint64_t mask, float scale, float *m, float *l,     \
+                             float *o, const void *next_k, const void *next_v);                                          \
     BNF_UNPACK_PROTOTYPE(f16, isa) BNF_UNPACK_PROTOTYPE(f32, isa) BNF_UNPACK_PROTOTYPE(q8_0, isa)                        \
     void bnf_attn_tile_##isa(const struct bnf_attn_tile *tile);                                                          \
     void bnf_attn_merge_##isa(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2,           \
@@ -128,7 +126,7 @@
         .gumbel_bounds = bnf_gumbel_bounds_##isa,                                                                        \
         .rope = bnf_rope_##isa,                                                                                          \
         .store_kv = BNF_BY_KV_TYPE(store_kv, isa),                                                                       \
-        .attn_page = BNF_BY_KV_TYPE(attn_page, isa),                                                                     \
+        .attn_page = bnf_attn_page_##isa,                                                                                \
         .unpack_k = BNF_BY_KV_TYPE(unpack_k, isa),                                                                       \
         .unpack_v = BNF_BY_KV_TYPE(unpack_v, isa),                                                                       \
         .attn_tile = bnf_attn_tile_##isa,                                                                                \

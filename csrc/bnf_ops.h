@@ -82,8 +82,9 @@ static inline uint64_t bnf_kv_row_size(enum bnf_kv_type type, int64_t d)
 }
 
 /* Rows [row, row + n) of a page, to L2: what a page kernel does for the next page while it works through the rows of its own.
- * The hardware follows a page's lines, but not from one page to the next, and not as far ahead as DRAM is away. */
-static inline void bnf_read_ahead(const void *page, int64_t row, int64_t n, int64_t d, enum bnf_kv_type type)
+ * The hardware follows a page's lines, but not from one page to the next, and not as far ahead as DRAM is away. Always inlined: of a
+ * function that only prefetches gcc finds that it does nothing, and takes out calls that it has not inlined. */
+static inline __attribute__((always_inline)) void bnf_read_ahead(const void *page, int64_t row, int64_t n, int64_t d, enum bnf_kv_type type)
 {
     const uint64_t row_size = bnf_kv_row_size(type, d), end = (uint64_t)(row + n) * row_size;
     if (page)
@@ -91,7 +92,7 @@ static inline void bnf_read_ahead(const void *page, int64_t row, int64_t n, int6
             __builtin_prefetch((const char *)page + at, 0, 2);
 }
 
-/* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk], v[64][dv] (both of the kv type),
+/* One token's g query heads that share a kv head, over one page. q[g][dk], k[64][dk] of type_k, v[64][dv] of type_v,
  * o[g][dv]. Slots whose bit in `mask` (never 0) is clear are skipped. Per head:
  *   s_j = lanes16(q, k_j) * scale;
  *   m = max s_j, starting at -inf, NaN passed over; then m + 0, so never -0 (which zero wins would depend on the
@@ -99,8 +100,8 @@ static inline void bnf_read_ahead(const void *page, int64_t row, int64_t n, int6
  *   p_j = exp(s_j - m);   l = sum p_j with slot j in lane j % 16 (plain adds, then the lanes16 tree);
  *   o_c = 0; each visible j ascending: o_c = fma(p_j, v_jc, o_c).
  * next_k, next_v: the page that this thread will want next, to be read ahead of its time, or NULL. */
-typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                 uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
+typedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, enum bnf_kv_type type_k, const void *v,
+                                 enum bnf_kv_type type_v, uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
                                  const void *next_v);
 
 /* Many tokens of one sequence over one page: attn_page for each of them, to the last bit, but the page is read once. Keys and
@@ -178,7 +179,7 @@ struct bnf_ops {
     void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox);
 
     void (*store_kv[BNF_N_KV_TYPES])(const float *x, int64_t n, void *y);   /* F16: rne; Q8_0: q as quantize_block, d to F16 by rne */
-    bnf_attn_page_fn attn_page[BNF_N_KV_TYPES];
+    bnf_attn_page_fn attn_page;
     /* The slots of `mask` of a page, [64][d] of the kv type, as floats for attn_tile. Slots beyond the mask may be read; what
      * they hold changes no result. */
     void (*unpack_k[BNF_N_KV_TYPES])(const void *k, int64_t dk, uint64_t mask, float *keys);

@@ -513,8 +513,8 @@ struct llama_context_params {
     float defrag_thold;                           /* ignored: the cache does not fragment */
     ggml_backend_sched_eval_callback cb_eval;     /* must be NULL */
     void *cb_eval_user_data;
-    enum ggml_type type_k;    /* GGML_TYPE_F16 (default), GGML_TYPE_F32, or GGML_TYPE_Q8_0 where heads are multiples of 32 wide */
-    enum ggml_type type_v;    /* equal to type_k */
+    enum ggml_type type_k;    /* keys: GGML_TYPE_F16 (default), GGML_TYPE_F32, or GGML_TYPE_Q8_0 where heads are multiples of 32 wide */
+    enum ggml_type type_v;    /* values, likewise */
     ggml_abort_callback abort_callback; /* NULL: none */
     void *abort_callback_data;
     bool embeddings;          /* as llama_set_embeddings */

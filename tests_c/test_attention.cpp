@@ -11,18 +11,26 @@ using namespace float_checks;
 
 namespace {
 
-const enum bnf_kv_type KV_TYPES[] = {BNF_KV_F16, BNF_KV_F32, BNF_KV_Q8_0};
+/* Numbers of the keys and of the values. */
+struct KvTypes {
+    enum bnf_kv_type k, v;
+    KvTypes(enum bnf_kv_type both) : k(both), v(both) {}
+    KvTypes(enum bnf_kv_type keys, enum bnf_kv_type values) : k(keys), v(values) {}
+};
+
+const KvTypes KV_TYPES[] = {BNF_KV_F16, BNF_KV_F32, BNF_KV_Q8_0, {BNF_KV_F16, BNF_KV_F32}, {BNF_KV_F16, BNF_KV_Q8_0},
+                            {BNF_KV_F32, BNF_KV_F16}, {BNF_KV_F32, BNF_KV_Q8_0}, {BNF_KV_Q8_0, BNF_KV_F16}, {BNF_KV_Q8_0, BNF_KV_F32}};
 constexpr uint64_t FULL = ~UINT64_C(0);
 
 /* n pages of keys and values, and the query heads that look at them. Kept as floats that the kv type holds exactly. */
 struct Cache {
-    enum bnf_kv_type type;
+    KvTypes type;
     size_t g, dk, dv, n_pages;
     float scale;
     std::vector<float> q, k, v;
     std::vector<uint8_t> k_bytes, v_bytes;
 
-    Cache(enum bnf_kv_type kv_type, size_t heads, size_t key_width, size_t value_width, size_t pages, bool hostile = false)
+    Cache(KvTypes kv_type, size_t heads, size_t key_width, size_t value_width, size_t pages, bool hostile = false)
         : type(kv_type), g(heads), dk(key_width), dv(value_width), n_pages(pages), scale(1 / std::sqrt(static_cast<float>(dk)))
     {
         q = normal_floats(g * dk, 1, 2.0f);
@@ -32,12 +40,12 @@ struct Cache {
             spoil(k, 4);
             spoil(v, 5);
         }
-        k_bytes = stored(k, dk);
-        v_bytes = stored(v, dv);
+        k_bytes = stored(k, dk, type.k);
+        v_bytes = stored(v, dv, type.v);
     }
 
-    const void *k_page(size_t page) const { return at(k_bytes, k, page, dk); }
-    const void *v_page(size_t page) const { return at(v_bytes, v, page, dv); }
+    const void *k_page(size_t page) const { return at(k_bytes, k, page, dk, type.k); }
+    const void *v_page(size_t page) const { return at(v_bytes, v, page, dv, type.v); }
 
 private:
     /* One vector element in 500, so that some positions and columns stay finite. */
@@ -49,7 +57,7 @@ private:
             x[random() % x.size()] = value;
     }
     /* Rows of d floats as the cache holds them; x becomes what they mean. */
-    std::vector<uint8_t> stored(std::vector<float> &x, size_t d) const
+    static std::vector<uint8_t> stored(std::vector<float> &x, size_t d, enum bnf_kv_type type)
     {
         const size_t row_size = bnf_kv_row_size(type, static_cast<int64_t>(d));
         std::vector<uint8_t> bytes(x.size() / d * row_size);
@@ -66,7 +74,7 @@ private:
         return bytes;
     }
     /* F32 as the floats stand now: tests change them. */
-    const void *at(const std::vector<uint8_t> &bytes, const std::vector<float> &x, size_t page, size_t d) const
+    static const void *at(const std::vector<uint8_t> &bytes, const std::vector<float> &x, size_t page, size_t d, enum bnf_kv_type type)
     {
         if (type == BNF_KV_F32)
             return x.data() + page * BNF_KV_PAGE * d;
@@ -74,9 +82,9 @@ private:
     }
 };
 
-bool fits(enum bnf_kv_type type, size_t dk, size_t dv)
+bool fits(KvTypes type, size_t dk, size_t dv)
 {
-    return type != BNF_KV_Q8_0 || (dk % BNF_KV_BLOCK == 0 && dv % BNF_KV_BLOCK == 0);
+    return (type.k != BNF_KV_Q8_0 || dk % BNF_KV_BLOCK == 0) && (type.v != BNF_KV_Q8_0 || dv % BNF_KV_BLOCK == 0);
 }
 
 struct Result {
@@ -91,9 +99,9 @@ struct Result {
 Result one_page(const Table &ops, const Cache &cache, size_t page, uint64_t mask)
 {
     Result r(cache.g, cache.dv);
-    ops.attn_page[cache.type](cache.q.data(), static_cast<int64_t>(cache.g), static_cast<int64_t>(cache.dk),
-                              static_cast<int64_t>(cache.dv), cache.k_page(page), cache.v_page(page), mask, cache.scale, r.m.data(),
-                              r.l.data(), r.o.data(), cache.k_page(page), cache.v_page(page));
+    ops.attn_page(cache.q.data(), static_cast<int64_t>(cache.g), static_cast<int64_t>(cache.dk), static_cast<int64_t>(cache.dv),
+                  cache.k_page(page), cache.type.k, cache.v_page(page), cache.type.v, mask, cache.scale, r.m.data(), r.l.data(), r.o.data(),
+                  cache.k_page(page), cache.v_page(page));
     return r;
 }
 
@@ -123,7 +131,7 @@ void check_same_as_scalar(const Cache &cache)
         for (size_t i = 0; i < expected.size(); i++)
             if (!(one_page(*ops, cache, 0, masks()[i]) == expected[i]))
                 wrong.push_back(masks()[i]);
-        INFO(ops->name << ", type " << cache.type << ", g = " << cache.g << ", dk = " << cache.dk
+        INFO(ops->name << ", types " << cache.type.k << cache.type.v << ", g = " << cache.g << ", dk = " << cache.dk
                        << ", dv = " << cache.dv);
         REQUIRE(wrong == std::vector<uint64_t>());
     }
@@ -133,7 +141,7 @@ void check_same_as_scalar(const Cache &cache)
 
 TEST_CASE("test_attn_page_same_bits_for_model_shapes")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (const size_t g : {1u, 3u, 4u, 5u, 8u})
             for (const size_t d : {64u, 96u, 100u, 128u})
                 if (fits(type, d, d))
@@ -142,7 +150,7 @@ TEST_CASE("test_attn_page_same_bits_for_model_shapes")
 
 TEST_CASE("test_attn_page_same_bits_for_any_shape")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (size_t d = 1; d <= 95; d++)
             if (fits(type, d, 96 - d))
                 check_same_as_scalar(Cache(type, 1 + d % 10, d, 96 - d, 1));
@@ -150,9 +158,9 @@ TEST_CASE("test_attn_page_same_bits_for_any_shape")
 
 TEST_CASE("test_attn_page_same_bits_for_hostile_values")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (const size_t g : {1u, 2u, 3u, 4u, 5u})
-            check_same_as_scalar(type == BNF_KV_Q8_0 ? Cache(type, g, 64, 96, 1, true) : Cache(type, g, 72, 100, 1, true));
+            check_same_as_scalar(Cache(type, g, type.k == BNF_KV_Q8_0 ? 64 : 72, type.v == BNF_KV_Q8_0 ? 96 : 100, 1, true));
 }
 
 TEST_CASE("test_attn_page_maximum_passes_over_nan")
@@ -200,8 +208,8 @@ TEST_CASE("test_attn_page_writes_nothing_behind_its_results")
     for (const Table *ops : tables) {
         Cache cache(BNF_KV_F16, 3, 20, 37, 1);
         Result wide(cache.g + 1, cache.dv); /* the head too many keeps its -7 */
-        ops->attn_page[BNF_KV_F16](cache.q.data(), 3, 20, 37, cache.k_page(0), cache.v_page(0), FULL, cache.scale, wide.m.data(),
-                                   wide.l.data(), wide.o.data(), nullptr, nullptr);
+        ops->attn_page(cache.q.data(), 3, 20, 37, cache.k_page(0), BNF_KV_F16, cache.v_page(0), BNF_KV_F16, FULL, cache.scale, wide.m.data(),
+                       wide.l.data(), wide.o.data(), nullptr, nullptr);
         REQUIRE(wide.m[3] == -7.0f);
         REQUIRE(wide.l[3] == -7.0f);
         REQUIRE(std::all_of(wide.o.begin() + 3 * 37, wide.o.end(), [](float value) { return value == -7.0f; }));
@@ -233,8 +241,8 @@ TEST_CASE("test_attn_page_heads_together_equal_heads_apart")
             const Result together = one_page(*ops, cache, 0, FULL >> 5);
             for (size_t h = 0; h < g; h++) {
                 Result alone(1, cache.dv);
-                ops->attn_page[BNF_KV_F16](cache.q.data() + h * cache.dk, 1, 100, 68, cache.k_page(0), cache.v_page(0), FULL >> 5,
-                                           cache.scale, alone.m.data(), alone.l.data(), alone.o.data(), nullptr, nullptr);
+                ops->attn_page(cache.q.data() + h * cache.dk, 1, 100, 68, cache.k_page(0), BNF_KV_F16, cache.v_page(0), BNF_KV_F16, FULL >> 5,
+                               cache.scale, alone.m.data(), alone.l.data(), alone.o.data(), nullptr, nullptr);
                 REQUIRE(same_bits(alone.m.data(), together.m.data() + h, 1));
                 REQUIRE(same_bits(alone.l.data(), together.l.data() + h, 1));
                 REQUIRE(same_bits(alone.o.data(), together.o.data() + h * cache.dv, cache.dv));
@@ -325,7 +333,7 @@ struct Tile {
     std::vector<float> q;
     std::vector<uint64_t> mask;
 
-    Tile(enum bnf_kv_type type, size_t tokens, size_t g, size_t dk, size_t dv, bool hostile = false)
+    Tile(KvTypes type, size_t tokens, size_t g, size_t dk, size_t dv, bool hostile = false)
         : cache(type, g, dk, dv, 1, hostile), n(static_cast<int64_t>(tokens)), q_stride(static_cast<int64_t>(g * dk + 5)),
           o_stride(static_cast<int64_t>(g * dv + 3)), q(normal_floats(tokens * (g * dk + 5), 6, 2.0f))
     {
@@ -375,10 +383,10 @@ TileResult one_by_one(const Tile &t)
             r.l[i * c.g] = -1.0f;
             continue;
         }
-        table("scalar").attn_page[c.type](t.q.data() + static_cast<int64_t>(i) * t.q_stride, static_cast<int64_t>(c.g),
-                                          static_cast<int64_t>(c.dk), static_cast<int64_t>(c.dv), c.k_page(0), c.v_page(0), t.mask[i],
-                                          c.scale, r.m.data() + i * c.g, r.l.data() + i * c.g,
-                                          r.o.data() + static_cast<int64_t>(i) * t.o_stride, nullptr, nullptr);
+        table("scalar").attn_page(t.q.data() + static_cast<int64_t>(i) * t.q_stride, static_cast<int64_t>(c.g), static_cast<int64_t>(c.dk),
+                                  static_cast<int64_t>(c.dv), c.k_page(0), c.type.k, c.v_page(0), c.type.v, t.mask[i], c.scale,
+                                  r.m.data() + i * c.g, r.l.data() + i * c.g, r.o.data() + static_cast<int64_t>(i) * t.o_stride, nullptr,
+                                  nullptr);
     }
     forget_blind(t, r);
     return r;
@@ -399,8 +407,8 @@ TileResult together(const Table &ops, const Tile &t)
     for (const uint64_t mask : t.mask)
         any |= mask;
     TileResult r = empty_result(t);
-    ops.unpack_k[c.type](c.k_page(0), static_cast<int64_t>(c.dk), any, keys[0].x);
-    ops.unpack_v[c.type](c.v_page(0), static_cast<int64_t>(c.dv), any, values[0].x);
+    ops.unpack_k[c.type.k](c.k_page(0), static_cast<int64_t>(c.dk), any, keys[0].x);
+    ops.unpack_v[c.type.v](c.v_page(0), static_cast<int64_t>(c.dv), any, values[0].x);
     const struct bnf_attn_tile tile = {t.n, static_cast<int64_t>(c.g), static_cast<int64_t>(c.dk), static_cast<int64_t>(c.dv),
                                        t.q.data(), t.q_stride, t.mask.data(), c.scale, keys[0].x, values[0].x, weights[0].x,
                                        r.m.data(), r.l.data(), r.o.data(), t.o_stride};
@@ -415,8 +423,8 @@ void check_tile(const Tile &t)
     std::vector<const Table *> tables = other_tables();
     tables.push_back(&table("scalar"));
     for (const Table *ops : tables) {
-        INFO(ops->name << ", type " << t.cache.type << ", " << t.n << " tokens, g = " << t.cache.g << ", dk = " << t.cache.dk
-                       << ", dv = " << t.cache.dv);
+        INFO(ops->name << ", types " << t.cache.type.k << t.cache.type.v << ", " << t.n << " tokens, g = " << t.cache.g
+                       << ", dk = " << t.cache.dk << ", dv = " << t.cache.dv);
         REQUIRE(together(*ops, t) == expected);
     }
 }
@@ -425,7 +433,7 @@ void check_tile(const Tile &t)
 
 TEST_CASE("test_attn_tile_same_bits_for_model_shapes")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (const size_t g : {1u, 3u, 4u, 5u, 8u})
             for (const size_t d : {64u, 96u, 100u, 128u})
                 if (fits(type, d, d))
@@ -434,7 +442,7 @@ TEST_CASE("test_attn_tile_same_bits_for_model_shapes")
 
 TEST_CASE("test_attn_tile_same_bits_for_any_shape")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (size_t d = 1; d <= 95; d++)
             if (fits(type, d, 96 - d))
                 check_tile(Tile(type, 1 + d % 11, 1 + d % 6, d, 96 - d));
@@ -442,9 +450,9 @@ TEST_CASE("test_attn_tile_same_bits_for_any_shape")
 
 TEST_CASE("test_attn_tile_same_bits_for_hostile_values")
 {
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (const size_t g : {1u, 2u, 3u, 4u, 5u})
-            check_tile(type == BNF_KV_Q8_0 ? Tile(type, 19, g, 64, 96, true) : Tile(type, 19, g, 72, 100, true));
+            check_tile(Tile(type, 19, g, type.k == BNF_KV_Q8_0 ? 64 : 72, type.v == BNF_KV_Q8_0 ? 96 : 100, true));
 }
 
 /* ---- scalar against the definition in double ---- */
@@ -452,7 +460,7 @@ TEST_CASE("test_attn_tile_same_bits_for_hostile_values")
 TEST_CASE("test_attn_pages_merged_are_softmax_attention")
 {
     const size_t n_pages = 7, last_visible = 23; /* of the last page, as in causal attention */
-    for (const enum bnf_kv_type type : KV_TYPES)
+    for (const KvTypes type : KV_TYPES)
         for (const size_t d : {64u, 100u}) {
             if (!fits(type, d, d))
                 continue;

@@ -155,7 +155,7 @@ def test_weights_in_place_give_the_same_bits_as_packed_ones(case, monkeypatch):
 
 # ---- every table ----
 
-# Runs in a process of its own: prints {model: digest of a whole decode}, for F16 and F32 caches, each for several ubatches and
+# Runs in a process of its own: prints {model: digest of a whole decode}, for types of keys and values, each for several ubatches and
 # numbers of threads.
 PROBE = """
 import json, sys
@@ -165,11 +165,13 @@ out = {"table": bitnet_ffi.kernel_name()}
 for path in sys.argv[2:]:
     with t.Model(path) as model:
         shape = t.MODELS[t.Path(path).stem]
-        for kv in ("f16", "f32", "q8_0") if shape["n_embd"] // shape["n_head"] % 32 == 0 else ("f16", "f32"):
-            rows = t.whole(model, kv_type=kv, n_threads=2, n_ubatch=64)
-            out[path + kv] = t.digest(rows)
+        fit = shape["n_embd"] // shape["n_head"] % 32 == 0
+        for kv, kv_v in (("f16", "f16"), ("f32", "f32"), ("f16", "f32")) + fit * (("q8_0", "q8_0"), ("q8_0", "f16"), ("f32", "q8_0")):
+            rows = t.whole(model, kv_type=kv, kv_type_v=kv_v, n_threads=2, n_ubatch=64)
+            out[path + kv + kv_v] = t.digest(rows)
             for n_threads, n_ubatch in ((1, 1), (2, 7), (1, 512)):
-                assert (t.whole(model, kv_type=kv, n_threads=n_threads, n_ubatch=n_ubatch) == rows).all(), (path, kv, n_threads, n_ubatch)
+                found = t.whole(model, kv_type=kv, kv_type_v=kv_v, n_threads=n_threads, n_ubatch=n_ubatch)
+                assert (found == rows).all(), (path, kv, kv_v, n_threads, n_ubatch)
 print(json.dumps(out))
 """
 

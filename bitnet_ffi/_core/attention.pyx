@@ -9,8 +9,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_seq_page, bnf_step, bnf_tile_cut,
-    bnf_tile_work, llama_context,
+    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_kv_type, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_seq_page, bnf_step,
+    bnf_tile_cut, bnf_tile_work, llama_context,
     BNF_ATTN_TILES, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_KV_PAGE, BNF_MAX_SEQUENCES,
     BNF_TILE_TOKENS)
 
@@ -193,8 +193,8 @@ cdef void attend_page(const bnf_step *step, int64_t layer, int64_t t, int64_t he
     if next_head < hp.n_head_kv and next_page >= 0:
         next_k = page_k(step, layer, next_page, next_head)
         next_v = page_v(step, layer, next_page, next_head)
-    step.ctx.model.ops.attn_page[step.ctx.kv.type_k](q, group(hp), hp.dk, hp.dv, page_k(step, layer, page, head),
-        page_v(step, layer, page, head), mask, softmax_scale(hp), m, l, o, next_k, next_v)
+    step.ctx.model.ops.attn_page(q, group(hp), hp.dk, hp.dv, page_k(step, layer, page, head), <bnf_kv_type>step.ctx.kv.type_k,
+        page_v(step, layer, page, head), <bnf_kv_type>step.ctx.kv.type_v, mask, softmax_scale(hp), m, l, o, next_k, next_v)
 
 # Fold a later page's result into that of the pages before it.
 cdef void fold(const bnf_step *step, float *m, float *l, float *o, const float *m2, const float *l2, const float *o2) noexcept nogil:

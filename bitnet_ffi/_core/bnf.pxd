@@ -343,8 +343,8 @@ cdef extern from "bnf_ops.h" nogil:
     size_t BNF_MATMUL_SCRATCH(int64_t k)
     ctypedef void (*bnf_matmul_fn)(const bnf_matrix *w, const bnf_act *x, float *y, int64_t y_stride,
                                    int64_t row0, int64_t row1, void *scratch) noexcept nogil
-    ctypedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v,
-                                      uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
+    ctypedef void (*bnf_attn_page_fn)(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, bnf_kv_type type_k, const void *v,
+                                      bnf_kv_type type_v, uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
                                       const void *next_v) noexcept nogil
     ctypedef struct bnf_attn_tile "struct bnf_attn_tile":
         int64_t n
@@ -386,7 +386,7 @@ cdef extern from "bnf_ops.h" nogil:
         void (*gumbel_bounds)(uint32_t seed, uint64_t step, int64_t begin, int64_t n, const float *x, float t, float *upper) noexcept nogil
         void (*rope)(float *x, int64_t n_heads, int64_t d, int64_t n_rot, const float *cos_sin, bool neox) noexcept nogil
         void (**store_kv)(const float *x, int64_t n, void *y) noexcept nogil
-        bnf_attn_page_fn *attn_page
+        bnf_attn_page_fn attn_page
         void (**unpack_k)(const void *k, int64_t dk, uint64_t mask, float *keys) noexcept nogil
         void (**unpack_v)(const void *v, int64_t dv, uint64_t mask, float *values) noexcept nogil
         void (*attn_tile)(const bnf_attn_tile *tile) noexcept nogil

@@ -76,8 +76,6 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
     if kv_type_of(p.type_v) < 0:
         return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d (F16), %d (F32) or %d (Q8_0)", <int>p.type_v, <int>GGML_TYPE_F16,
                         <int>GGML_TYPE_F32, <int>GGML_TYPE_Q8_0)
-    if p.type_v != p.type_k:      # attention reads the keys and values of a page as one type
-        return bnf_fail(BITNET_ERROR, b"type_v is %d, expected %d, as type_k is", <int>p.type_v, <int>p.type_k)
     if p.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT:
         return refuse(b"ctx_type: only LLAMA_CONTEXT_TYPE_DEFAULT is supported")
     if p.attention_type < LLAMA_ATTENTION_TYPE_UNSPECIFIED or p.attention_type > LLAMA_ATTENTION_TYPE_NON_CAUSAL:
@@ -261,7 +259,8 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     complete_params(&ctx.params, &ctx.model.hp)
     if ctx.params.n_ctx > MAX_CTX:      # asked for, or what the file says
         return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", ctx.params.n_ctx, <int>MAX_CTX)
-    if ctx.params.type_k == GGML_TYPE_Q8_0 and (ctx.model.hp.dk % BNF_KV_BLOCK or ctx.model.hp.dv % BNF_KV_BLOCK):
+    if (ctx.params.type_k == GGML_TYPE_Q8_0 and ctx.model.hp.dk % BNF_KV_BLOCK
+            or ctx.params.type_v == GGML_TYPE_Q8_0 and ctx.model.hp.dv % BNF_KV_BLOCK):
         return bnf_fail(BITNET_ERROR, b"a Q8_0 cache takes heads in blocks of %d, but the model's are %d (keys) and %d (values) wide",
                         <int>BNF_KV_BLOCK, ctx.model.hp.dk, ctx.model.hp.dv)
     if ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK:

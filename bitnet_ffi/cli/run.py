@@ -52,7 +52,7 @@ KV_TYPES = ["f16", "f32", "q8_0"]
               envvar="BITNET_BATCH_SIZE", show_envvar=True, help="Prompt tokens at once. The text does not depend on it.")
 @click.option("-ctk", "--cache-type-k", type=click.Choice(KV_TYPES), default="f16", show_default=True,
               help="Numbers of the KV cache; q8_0 takes half the memory and rounds to 8 bits.")
-@click.option("-ctv", "--cache-type-v", type=click.Choice(KV_TYPES), help="The same as --cache-type-k, which is the default.")
+@click.option("-ctv", "--cache-type-v", type=click.Choice(KV_TYPES), help="Of the values alone; default: as --cache-type-k.")
 @click.option("--json-out", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
               help="Also write text, tokens and figures as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No figures on stderr.")
@@ -69,8 +69,6 @@ def run(text, source, tokenizer, prompt, max_tokens, stop, prompt_template, syst
     prompt = _prompt(text, prompt)
     if system_prompt is not None and prompt_template == "raw":
         raise click.UsageError("--system-prompt has no place in --prompt-template raw; use auto")
-    if cache_type_v not in (None, cache_type_k):
-        raise click.UsageError(f"--cache-type-v {cache_type_v}: expected {cache_type_k}, as --cache-type-k is")
     template = prompt_template or ("raw" if system_prompt is None else "auto")
     if not prompt and template == "raw":
         raise click.UsageError("the prompt is empty")
@@ -81,7 +79,7 @@ def run(text, source, tokenizer, prompt, max_tokens, stop, prompt_template, syst
     with options.open_model(source, tokenizer=tokenizer) as model:
         generation = generate(
             model, apply_template(model, template, prompt, system_prompt), max_tokens=max_tokens, sampling=sampling,
-            stop=stop, n_ctx=ctx_size, n_threads=threads, n_batch=batch_size, kv_type=cache_type_k)
+            stop=stop, n_ctx=ctx_size, n_threads=threads, n_batch=batch_size, kv_type=cache_type_k, kv_type_v=cache_type_v)
         n_threads = generation.context.n_threads
         status = _stream(generation)
         if not quiet:

@@ -29,14 +29,14 @@ static float dot(const float *q, const void *k, int64_t slot, int64_t dk, enum b
     return bnf_fold16_scalar(lane);
 }
 
-static void page_of_head(const float *q, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask, float scale,
-                         enum bnf_kv_type type, float *m, float *l, float *o)
+static void page_of_head(const float *q, int64_t dk, int64_t dv, const void *k, enum bnf_kv_type type_k, const void *v,
+                         enum bnf_kv_type type_v, uint64_t mask, float scale, float *m, float *l, float *o)
 {
     float s[BNF_KV_PAGE];
     float highest = -INFINITY;
     for (int64_t j = 0; j < BNF_KV_PAGE; j++)
         if (mask >> j & 1) {
-            s[j] = dot(q, k, j, dk, type) * scale;
+            s[j] = dot(q, k, j, dk, type_k) * scale;
             highest = s[j] > highest ? s[j] : highest; /* a NaN compares false; it reaches l and o through exp */
         }
     highest += 0.0f; /* -0 becomes +0: which zero won would depend on the order of comparing */
@@ -49,38 +49,19 @@ static void page_of_head(const float *q, int64_t dk, int64_t dv, const void *k, 
             const float p = bnf_expf(s[j] - highest);
             lane[j % 16] += p;
             for (int64_t c = 0; c < dv; c++)
-                o[c] = bnf_fmaf(p, kv_at(v, j, dv, c, type), o[c]);
+                o[c] = bnf_fmaf(p, kv_at(v, j, dv, c, type_v), o[c]);
         }
     *m = highest;
     *l = bnf_fold16_scalar(lane);
 }
 
-static void page(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask, float scale,
-                 enum bnf_kv_type type, float *m, float *l, float *o)
+void bnf_attn_page_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, enum bnf_kv_type type_k, const void *v,
+                          enum bnf_kv_type type_v, uint64_t mask, float scale, float *m, float *l, float *o, const void *next_k,
+                          const void *next_v)
 {
+    (void)next_k, (void)next_v;
     for (int64_t h = 0; h < g; h++)
-        page_of_head(q + h * dk, dk, dv, k, v, mask, scale, type, m + h, l + h, o + h * dv);
-}
-
-void bnf_attn_page_f16_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                              float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
-{
-    (void)next_k, (void)next_v;
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F16, m, l, o);
-}
-
-void bnf_attn_page_f32_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                              float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
-{
-    (void)next_k, (void)next_v;
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_F32, m, l, o);
-}
-
-void bnf_attn_page_q8_0_scalar(const float *q, int64_t g, int64_t dk, int64_t dv, const void *k, const void *v, uint64_t mask,
-                               float scale, float *m, float *l, float *o, const void *next_k, const void *next_v)
-{
-    (void)next_k, (void)next_v;
-    page(q, g, dk, dv, k, v, mask, scale, BNF_KV_Q8_0, m, l, o);
+        page_of_head(q + h * dk, dk, dv, k, type_k, v, type_v, mask, scale, m + h, l + h, o + h * dv);
 }
 
 void bnf_attn_merge_scalar(float *m, float *l, float *o, const float *m2, const float *l2, const float *o2, int64_t g,
@@ -124,8 +105,8 @@ void bnf_attn_tile_scalar(const struct bnf_attn_tile *t)
 {
     for (int64_t i = 0; i < t->n; i++)
         if (t->mask[i])
-            page(t->q + i * t->q_stride, t->g, t->dk, t->dv, t->keys, t->values, t->mask[i], t->scale, BNF_KV_F32, t->m + i * t->g,
-                 t->l + i * t->g, t->o + i * t->o_stride);
+            bnf_attn_page_scalar(t->q + i * t->q_stride, t->g, t->dk, t->dv, t->keys, BNF_KV_F32, t->values, BNF_KV_F32, t->mask[i], t->scale,
+                                 t->m + i * t->g, t->l + i * t->g, t->o + i * t->o_stride, NULL, NULL);
         else
             t->l[i * t->g] = -1.0f;
 }
