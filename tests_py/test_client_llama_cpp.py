@@ -5,7 +5,6 @@ not installed, or with llama.cpp in it, which test_vocab_peer.py compares with; 
 Next: test_cli.py for `bitnet run`, whose text must be the same.
 """
 import contextlib
-import csv
 import ctypes
 import json
 import math
@@ -16,7 +15,6 @@ import sys
 import numpy as np
 import pytest
 
-import bnf_build
 from bitnet_ffi import Model, config
 from peer_tools import llama_cpp_python
 
@@ -24,11 +22,6 @@ if llama_cpp_python() != "client":
     pytest.skip("no llama-cpp-python without an engine of its own: CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install -e '.[clients]'",
                 allow_module_level=True)
 os.environ.setdefault("LLAMA_CPP_LIB_PATH", str(config.lib_dir()))
-# It binds every function of llama.h when it is imported. The header says what works; what is not declared there is not there yet.
-with open(os.path.join(os.path.dirname(__file__), "data", "llama_h_2026_functions.tsv")) as rows:
-    absent = {row["name"] for row in csv.DictReader(rows, delimiter="\t")} - set(bnf_build.exported_functions(bnf_build.Toolchain()))
-if absent and config.lib_dir().samefile(os.environ["LLAMA_CPP_LIB_PATH"]):
-    pytest.skip(f"functions that it binds are not in the library yet: {', '.join(sorted(absent))}", allow_module_level=True)
 import llama_cpp  # noqa: E402
 
 PROMPT = "The capital of France is"
