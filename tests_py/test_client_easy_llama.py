@@ -72,10 +72,13 @@ def test_its_other_structs_are_ours(name):
     assert ctypes.sizeof(theirs) == ffi.sizeof(ours)
 
 
+def bitnet_run(path, prompt, n, *flags) -> str:
+    command = [sys.executable, "-m", "bitnet_ffi", "run", "-m", str(path), "-p", prompt, "--greedy", "-n", str(n), "-q", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.removesuffix("\n")
+
+
 def test_greedy_text_is_that_of_bitnet_run(llm, smollm2_path):
-    command = [sys.executable, "-m", "bitnet_ffi", "run", "-m", str(smollm2_path), "-p", PROMPT, "--greedy", "-n", "24", "-q"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.removesuffix("\n")
-    assert llm.detokenize(generate(llm, 24), special=False) == said
+    assert llm.detokenize(generate(llm, 24), special=False) == bitnet_run(smollm2_path, PROMPT, 24)
 
 
 def test_streaming(llm):
@@ -120,12 +123,13 @@ def test_state_goes_back(llm, tmp_path):
     assert llm.generate(tokens, n_predict=12, stop_tokens=[], sampler_preset=GREEDY) == expected
 
 
-def test_chat(llm):
+def test_chat_is_that_of_bitnet_run(llm, smollm2_path):
     thread = easy_llama.Thread(llm, sampler_preset=GREEDY)
-    thread.add_message(easy_llama.Role.USER, "What is the capital of France?")
+    thread.add_message(easy_llama.Role.SYSTEM, "You are terse.")
+    thread.add_message(easy_llama.Role.USER, "Name a colour.")
     llm.reset()
     answer = llm.generate(thread.get_input_ids(), n_predict=16, sampler_preset=GREEDY)
-    assert "Paris" in llm.detokenize(answer, special=False)
+    assert llm.detokenize(answer, special=False) == bitnet_run(smollm2_path, "Name a colour.", 16, "--system-prompt", "You are terse.")
 
 
 def test_what_it_says_of_the_model(llm):
