@@ -1308,7 +1308,8 @@ LLAMA_API size_t llama_state_seq_set_data_ext(
     struct llama_context *ctx, const uint8_t *src, size_t size, llama_seq_id dest_seq_id, llama_state_seq_flags flags);
 
 /* Older names, and what the calls for a sequence are without a size (bitnet_ffi_older.h). copy, set and put know none: dst must have
- * the bytes of get_size, and src those that its header says, so give them only what was written and kept whole. */
+ * the bytes of get_size, and src those that its header says, so give them only what was written and kept whole.
+ * get_state_size is what a full context can need, also of an empty one; copy returns the bytes that it wrote. */
 LLAMA_API size_t llama_get_state_size(struct llama_context *ctx);
 LLAMA_API size_t llama_copy_state_data(struct llama_context *ctx, uint8_t *dst);
 LLAMA_API size_t llama_set_state_data(struct llama_context *ctx, const uint8_t *src);

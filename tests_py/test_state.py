@@ -464,8 +464,10 @@ def test_older_names(model, saved, tmp_path):
     ctx, other = forked(model), init(model, n_ctx=400, n_seq_max=4)
     n = lib.llama_get_state_size(ctx)
     buffer = ffi.new("uint8_t[]", n)
-    assert lib.llama_copy_state_data(ctx, buffer) == n and bytes(ffi.buffer(buffer)) == saved[0]
-    assert lib.llama_set_state_data(other, buffer) == n and get(other) == saved[0]
+    written = len(saved[0])
+    assert min(n, lib.llama_get_state_size(other)) >= written        # of an empty context, too
+    assert lib.llama_copy_state_data(ctx, buffer) == written and bytes(ffi.buffer(buffer, written)) == saved[0]
+    assert lib.llama_set_state_data(other, buffer) == written and get(other) == saved[0]
     n = lib.llama_state_seq_get_size_ext(ctx, 2, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
     assert lib.bitnet_state_seq_copy_data(ctx, buffer, 2) == n == len(saved[3])
     assert lib.bitnet_state_seq_put_data(other, buffer, 3) == n and get(other, 3) == saved[3]
