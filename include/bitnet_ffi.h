@@ -47,6 +47,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h> /* FILE, in signatures of llama.h */
+#include <stdlib.h>
 
 #ifdef __GNUC__
 #define BITNET_API __attribute__((visibility("default")))
@@ -54,6 +55,14 @@
 #define BITNET_API
 #endif
 #define LLAMA_API BITNET_API
+
+/* Of ggml.h, which llama.h includes: a program's own checks. The library calls neither. */
+#ifndef GGML_ABORT
+#define GGML_ABORT(...) (fprintf(stderr, "%s:%d: ", __FILE__, __LINE__), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), abort())
+#endif
+#ifndef GGML_ASSERT
+#define GGML_ASSERT(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x), abort()))
+#endif
 
 #define BITNET_FFI_VERSION_MAJOR 0
 #define BITNET_FFI_VERSION_MINOR 1

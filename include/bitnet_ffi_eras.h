@@ -32,9 +32,6 @@ extern "C++" { /* said aloud, for programs that include this header inside an ex
 #define LLAMA_LOG_LEVEL_WARN GGML_LOG_LEVEL_WARN
 #define LLAMA_LOG_LEVEL_INFO GGML_LOG_LEVEL_INFO
 #define llama_log_level ggml_log_level
-#ifndef GGML_ASSERT /* of ggml.h, which llama.h included: the program's own check */
-#define GGML_ASSERT(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x), abort()))
-#endif
 #ifndef GGML_UNREACHABLE
 #define GGML_UNREACHABLE() abort()
 #endif
@@ -390,6 +387,13 @@ static inline struct llama_model *bitnet_era_load_any(const char *path_model, st
     _Generic((params), struct llama_context_params: bitnet_era_load_by_context, default: bitnet_era_load)(path_model, params)
 #endif
 #define llama_get_embeddings(ctx) llama_get_embeddings_ith(ctx, -1) /* there was one, of the last token */
+
+/* Row 0 was there whoever had asked for it: after llama_batch_get_one it is the last token's. */
+static inline float *bitnet_era_get_logits_ith(struct llama_context *ctx, int32_t i)
+{
+    return i == 0 ? llama_get_logits(ctx) : llama_get_logits_ith(ctx, i);
+}
+#define llama_get_logits_ith bitnet_era_get_logits_ith
 #endif
 
 #ifdef __cplusplus
