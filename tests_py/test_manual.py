@@ -23,10 +23,11 @@ def model(tmp_path_factory):
     lib.llama_model_free(pointer)
 
 
-def test_keys_and_values_have_one_type(model):
-    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_F16) == NULL
-    assert last_error() == (ERROR, "type_v is 1, expected 0, as type_k is")
-    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_F32) != NULL
+def test_types_of_the_cache_are_three(model):
+    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_F16) != NULL
+    assert init(model, type_k=lib.GGML_TYPE_F32, type_v=lib.GGML_TYPE_Q4_0) == NULL
+    status, sentence = last_error()
+    assert status == ERROR and "type_v" in sentence
 
 
 def test_ubatch_of_the_largest_context_is_made_or_refused(model):
