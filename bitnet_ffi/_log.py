@@ -1,6 +1,7 @@
 """The library's log lines, as records of the logger "bitnet_ffi".
 
-Silent unless the program configures logging, or BITNET_LOG=debug|info|warn|error asks for lines on stderr.
+Silent unless the program configures logging, or BITNET_LOG asks for lines on stderr: debug, info, warn or error; any other
+value, such as 1, means info.
 May be called from any thread of the library; cffi takes the GIL for it. Next: csrc/bnf_log.h.
 """
 
@@ -36,9 +37,9 @@ def _on_line(level, text, _user_data):
 
 def _stderr_handler(name: str) -> bool:
     """Attach what BITNET_LOG asks for; False when it asks for nothing."""
-    level = _NAMES.get(name.lower())
-    if level is None:
+    if not name:
         return False
+    level = _NAMES.get(name.lower(), logging.INFO)
     handler = logging.StreamHandler()
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(levelname).1s bitnet_ffi: %(message)s"))

@@ -140,7 +140,7 @@ static const struct {
     const char *format;
     const char *marks[3];
 } rules[] = {
-    /* bitnet.cpp's converter writes a placeholder into every file, under which the model never stops. */
+    /* bitnet.cpp's converter writes a template of its own into every file, under which the model never stops. */
     {"bitnet", {"BITNETAssistant"}},
     {"phi4", {"<|im_start|>", "<|im_sep|>"}},
     {"smolvlm", {"<|im_start|>", "<end_of_utterance>"}},

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define LINE_SIZE 2048
 
@@ -57,11 +58,9 @@ static int read_stderr_level(void)
         {"warn", GGML_LOG_LEVEL_WARN},   {"error", GGML_LOG_LEVEL_ERROR},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(value, names[i].name) == 0)
+        if (strcasecmp(value, names[i].name) == 0)
             return names[i].level;
-    /* Who sets the variable asked for stderr, so stderr may say that the value is wrong. */
-    fprintf(stderr, "bitnet_ffi: BITNET_LOG=%s: expected debug, info, warn or error\n", value);
-    return LEVEL_SILENT;
+    return GGML_LOG_LEVEL_INFO; /* BITNET_LOG=1 */
 }
 
 static int wanted_on_stderr(enum ggml_log_level level)

@@ -1,5 +1,5 @@
-/* The log: one callback of the host, none by default (then nothing is written anywhere, unless BITNET_LOG=debug|info|
- * warn|error asks for stderr). Lines end in '\n' as llama.cpp's do. May be called from any thread. */
+/* The log: one callback of the host, none by default (then nothing is written anywhere, unless BITNET_LOG asks for stderr:
+ * debug, info, warn or error; anything else means info). Lines end in '\n' as llama.cpp's do. May be called from any thread. */
 #ifndef BNF_LOG_H
 #define BNF_LOG_H
 

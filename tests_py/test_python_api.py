@@ -472,7 +472,7 @@ def test_library_lines_reach_logging(tiny_path, caplog):
 
 def test_silent_by_default_and_loud_with_bitnet_log():
     code = "import bitnet_ffi\ntry: bitnet_ffi.Model('/no/such')\nexcept FileNotFoundError: pass"
-    for level, loud in [("", False), ("error", True)]:
+    for level, loud in [("", False), ("error", True), ("1", True)]:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                               env={**os.environ, "BITNET_LOG": level})
         assert done.stdout == "" and bool(done.stderr) is loud

@@ -94,6 +94,7 @@ cdef public void llama_reset_timings(llama_context *ctx) noexcept nogil:
 
 # ---- YAML, to a stream that the caller opened ----
 
+# The one place where the engine writes to a FILE: whoever calls llama_perf_dump_yaml gives it for that.
 cdef void dump(FILE *stream, const llama_context *ctx, const char *function) noexcept nogil:
     cdef llama_timings t
     bnf_clear_error()
