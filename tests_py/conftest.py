@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 
 import gguf_writer
-from bitnet_ffi import Model, registry
+from bitnet_ffi import Model, _log, registry
+from bitnet_ffi._ffi import ffi, lib
 from bitnet_ffi.errors import BitnetError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_stays():
+    """The log is one for the process: a module that keeps it takes the warnings away from every test after it."""
+    yield
+    callback, data = ffi.new("ggml_log_callback *"), ffi.new("void **")
+    lib.llama_log_get(callback, data)
+    assert callback[0] == _log._on_line, "the log was taken and not given back: model_abi.log_kept"
 
 
 @pytest.fixture(scope="session")

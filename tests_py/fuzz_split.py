@@ -16,12 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import model_abi
+import peer_tools
 import split_tools
 
-try:
-    import llama_cpp
-except ImportError:
-    llama_cpp = None
+llama_cpp = peer_tools.peer()
 
 NAMES = json.loads((Path(__file__).parent / "data" / "split_ids.json").read_text())["names"]
 BLOCKS = [(0x20, 0x7E)] * 6 + [
@@ -87,9 +85,6 @@ def fuzz(names: list[str], seconds: float, seed: int) -> tuple[int, list[str]]:
     """(how many texts, findings); the time is shared out equally."""
     findings, n = [], 0
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        if llama_cpp is not None:
-            quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
-            llama_cpp.llama_log_set(quiet, None)
         for name in names:
             family = Family(name, Path(folder) / "v.gguf", stack)
             rng = random.Random(f"{seed} {name}")

@@ -24,11 +24,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fuzz_split  # noqa: E402
 import model_abi  # noqa: E402
+import peer_tools  # noqa: E402
 from gguf_writer import BOOL, U32, byte_chars  # noqa: E402
 from split_tools import repaired  # noqa: E402
 from token_reference import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Reference, Vocab, unescaped  # noqa: E402
 
-llama_cpp = fuzz_split.llama_cpp
+llama_cpp = peer_tools.peer()
 lib = model_abi.lib
 ADD, PARSE, NOT_FIRST, NOT_LAST = 1, 2, 4, 8
 LETTERS = ["a", "b", "c", "ab", "e", "A", "\u00e9", "\u4e16", "\u754c", "\U0001f642", "0", "1", "_", "-", ".", "'s", "<", " ", " ", "\n"]
@@ -404,10 +405,6 @@ def declare() -> None:
     lib.llama_tokenize.argtypes = [C.c_void_p, C.c_char_p, C.c_int32, C.POINTER(C.c_int32), C.c_int32, C.c_bool, C.c_bool]
     lib.llama_token_to_piece.argtypes = [C.c_void_p, C.c_int32, C.c_char_p, C.c_int32, C.c_int32, C.c_bool]
     lib.llama_detokenize.argtypes = [C.c_void_p, C.POINTER(C.c_int32), C.c_int32, C.c_char_p, C.c_int32, C.c_bool, C.c_bool]
-    if llama_cpp is not None:
-        global _quiet
-        _quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
-        llama_cpp.llama_log_set(_quiet, None)
 
 
 def record(file: Path, seed: int) -> None:

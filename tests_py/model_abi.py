@@ -137,14 +137,21 @@ def desc(model) -> str:
 
 
 @contextmanager
+def log_kept():
+    """The process's one log afterwards goes where it went: to the package's own callback, which other tests read."""
+    callback, data = C.c_void_p(), C.c_void_p()
+    lib.llama_log_get(callback, data)
+    try:
+        yield
+    finally:
+        lib.llama_log_set(callback, data)
+
+
+@contextmanager
 def warnings():
     """A list that the library's warnings are added to."""
     lines = []
     callback = Log(lambda level, text, _: lines.append(text.decode().rstrip("\n")) if level == WARN else None)
-    before, data = C.c_void_p(), C.c_void_p()  # the package's own, which other tests read
-    lib.llama_log_get(before, data)
-    lib.llama_log_set(C.cast(callback, C.c_void_p), None)
-    try:
+    with log_kept():
+        lib.llama_log_set(C.cast(callback, C.c_void_p), None)
         yield lines
-    finally:
-        lib.llama_log_set(before, data)

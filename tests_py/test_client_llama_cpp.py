@@ -15,14 +15,10 @@ import sys
 import numpy as np
 import pytest
 
-from bitnet_ffi import Model, config
-from peer_tools import llama_cpp_python
+from bitnet_ffi import Model
+from peer_tools import client_or_skip
 
-if llama_cpp_python() != "client":
-    pytest.skip("no llama-cpp-python without an engine of its own: CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install -e '.[clients]'",
-                allow_module_level=True)
-os.environ.setdefault("LLAMA_CPP_LIB_PATH", str(config.lib_dir()))
-import llama_cpp  # noqa: E402
+llama_cpp = client_or_skip()
 
 PROMPT = "The capital of France is"
 TINY = os.path.join(os.path.dirname(__file__), "data", "tiny-b158-i2_s.gguf")

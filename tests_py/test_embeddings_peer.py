@@ -13,23 +13,18 @@ from bitnet_ffi import Model
 from bitnet_ffi._ffi import ffi, lib
 from engine_abi import decode, init
 from gguf_writer import tiny_model
+from peer_tools import peer_or_skip
 
-llama_cpp = pytest.importorskip("llama_cpp")
+llama_cpp = peer_or_skip()
 E = 64
 TEXT = [(11 * i * i + 5 * i + 3) % 280 for i in range(80)]
 FIELDS = dict(n_ctx=256, embeddings=True, type_k=0, type_v=0)
-
-
-@llama_cpp.llama_log_callback
-def quiet(*_):
-    pass
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     path = tiny_model(n_layer=2, n_embd=E, n_ff=96, n_head=4, n_head_kv=2, n_vocab=280, n_ctx=512, head="f32").write(
         tmp_path_factory.mktemp("peer") / "tiny.gguf")
-    llama_cpp.llama_log_set(quiet, None)
     theirs = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
     with Model(path) as ours:
         yield ours._pointer, theirs

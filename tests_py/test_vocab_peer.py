@@ -13,13 +13,11 @@ import model_abi
 import test_hf_parity
 import vocab_tools
 from bitnet_ffi import container, vocab_sources
-from peer_tools import llama_cpp_python
+from peer_tools import peer_or_skip
 from gguf_writer import F32
 from vocab_tools import lib
 
-if llama_cpp_python() != "peer":
-    pytest.skip("no llama-cpp-python with llama.cpp in it", allow_module_level=True)
-import llama_cpp  # noqa: E402
+llama_cpp = peer_or_skip()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "vocab"
 FILES = sorted(SHARED.glob("*.gguf"))
@@ -28,14 +26,8 @@ WORDS = ["the", " The", "'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "1", 
          "\u2581", "<0x0A>", "\0", "\u00a0", "\u3000", "zebra", "ing", "tion"]
 
 
-@llama_cpp.llama_log_callback
-def quiet(*_):
-    pass
-
-
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem[11:])
 def both(request):
-    llama_cpp.llama_log_set(quiet, None)
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
     theirs = llama_cpp.llama_model_load_from_file(str(request.param).encode(), params)
@@ -129,7 +121,6 @@ def test_embedded_tokenizers_mean_the_same(kind, tmp_path):
     source = test_hf_parity.save(test_hf_parity.KINDS[kind][0](), tmp_path / "tokenizer.json")
     path = tmp_path / "vocabulary.gguf"
     path.write_bytes(container.encode(container.Head(str(path), kv | vocab_sources.read(source).metadata())))
-    llama_cpp.llama_log_set(quiet, None)
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
     theirs = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
