@@ -348,3 +348,24 @@ def test_same_stream_without_a_screen(tmp_path):
                 token = lib.llama_sampler_sample(chain.pointer, ctx, -1)
                 tokens.append(token)
             assert tokens == stream(model, 2, seed)
+
+
+def test_a_real_head(smollm2_path, tmp_path):
+    """SmolLM2's tied head as F16: of its 49,152 rows a few are computed, and the text is that of all of them."""
+    path = tmp_path / "f16_head.gguf"
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_1
+    params.allow_requantize, params.token_embedding_type = True, lib.GGML_TYPE_F16
+    assert lib.llama_model_quantize(str(smollm2_path).encode(), str(path).encode(), ffi.addressof(params)) == 0
+    with Model(path) as model, model.context(n_ctx=128, n_threads=2) as context:
+        chains = {(kind, seed): CHAINS[kind](seed) for kind in ("alone", "0.7", "top-k") for seed in range(3)}
+        text = list(model.encode("Once upon a time", add_special=True))
+        context.decode(text)
+        for _ in range(40):
+            copies = {key: chain.clone() for key, chain in chains.items()}
+            tokens = {key: chain.sample(context) for key, chain in chains.items()}
+            logits = context.logits().copy()
+            assert tokens == {key: copy.choose(logits) for key, copy in copies.items()}
+            context.decode([tokens["0.7", 1]])
+            text.append(tokens["0.7", 1])
+    assert len(set(text)) > 20
