@@ -29,10 +29,22 @@ def open_llama(path, **options):
     return contextlib.closing(llama_cpp.Llama(str(path), verbose=False, **{"n_ctx": 256, "n_threads": 2, "n_threads_batch": 2, **options}))
 
 
+@pytest.fixture(scope="module", params=["smollm2", "ternary"])
+def path(request):
+    return TINY if request.param == "ternary" else request.getfixturevalue("smollm2_path")
+
+
 @pytest.fixture(scope="module")
-def llm(smollm2_path):
-    with open_llama(smollm2_path) as llm:
+def llm(path):
+    # The ternary one has no template, so the client is told which.
+    with open_llama(path, chat_format="chatml" if path == TINY else None) as llm:
         yield llm
+
+
+@pytest.fixture(scope="module")
+def ours(path):
+    with Model(path) as model:
+        yield model
 
 
 def text_of(llm, prompt=PROMPT, **options):
@@ -55,28 +67,22 @@ def test_the_library_is_ours():
 # ---- text ----
 
 @pytest.mark.parametrize("prompt", [PROMPT, "def fibonacci(n):", "Once upon a time", "\u00dcber den Wolken"])
-def test_greedy_text_is_that_of_bitnet_run(llm, smollm2_path, prompt):
-    assert text_of(llm, prompt, max_tokens=24) == bitnet_run(smollm2_path, prompt, 24)
-
-
-def test_greedy_text_of_a_ternary_model():
-    with open_llama(TINY, n_ctx=64) as llm:
-        with Model(TINY) as model:
-            tokens = model.encode("hello", add_special=True)
-        assert llm.tokenize(b"hello") == list(tokens)
-        # Half characters: the client leaves them out, `bitnet run` shows U+FFFD.
-        assert text_of(llm, "hello", max_tokens=8) == bitnet_run(TINY, "hello", 8).replace("\ufffd", "")
+def test_greedy_text_is_that_of_bitnet_run(llm, path, prompt):
+    # Half characters, of which the random weights make some: the client leaves them out, `bitnet run` shows U+FFFD.
+    assert text_of(llm, prompt, max_tokens=24) == bitnet_run(path, prompt, 24).replace("\ufffd", "")
 
 
 def test_streaming(llm):
     whole = text_of(llm, max_tokens=16)
     pieces = [chunk["choices"][0]["text"] for chunk in llm(PROMPT, max_tokens=16, temperature=0, stream=True)]
-    assert len(pieces) > 8 and "".join(pieces) == whole
+    assert len(pieces) > 4 and "".join(pieces) == whole
 
 
 def test_stop_and_finish_reason(llm):
-    done = llm("1, 2, 3, 4,", max_tokens=24, temperature=0, stop=["8"])["choices"][0]
-    assert "8" not in done["text"] and done["finish_reason"] == "stop"
+    whole = text_of(llm, max_tokens=24)
+    stop = whole[6:9]
+    done = llm(PROMPT, max_tokens=24, temperature=0, stop=[stop])["choices"][0]
+    assert done["text"] == whole[:whole.index(stop)] and done["finish_reason"] == "stop"
     assert llm(PROMPT, max_tokens=3, temperature=0)["choices"][0]["finish_reason"] == "length"
 
 
@@ -100,33 +106,38 @@ def test_usage_counts_tokens(llm):
 # ---- what is allowed ----
 
 def test_logit_bias(llm):
-    usual = llm.tokenize(text_of(llm, max_tokens=1).encode(), add_bos=False)[0]
+    usual = llm.tokenize(text_of(llm, max_tokens=1).encode(), add_bos=False)[-1]
     assert text_of(llm, max_tokens=1, logit_bias={usual: -100.0}) != text_of(llm, max_tokens=1)
-    wanted = llm.tokenize(b" cheese", add_bos=False)[0]
-    assert text_of(llm, max_tokens=3, logit_bias={wanted: 100.0}) == " cheese" * 3
+    wanted = llm.tokenize(b"x cheese", add_bos=False)[-1]
+    assert text_of(llm, max_tokens=3, logit_bias={wanted: 100.0}) == llm.detokenize([wanted] * 3).decode()
 
 
 def test_grammar(llm):
     grammar = llama_cpp.LlamaGrammar.from_string('root ::= " " ("yes" | "no") "!"', verbose=False)
-    assert text_of(llm, "Is water wet?", grammar=grammar) in (" yes!", " no!")
+    assert text_of(llm, "Is water wet?", max_tokens=16, grammar=grammar) in (" yes!", " no!")
 
 
 def test_json_schema(llm):
     schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "maximum": 150}},
               "required": ["name", "age"]}
-    answer = llm.create_chat_completion([{"role": "user", "content": "Invent a person."}], temperature=0, max_tokens=80,
+    answer = llm.create_chat_completion([{"role": "user", "content": "Invent a person."}], temperature=0, max_tokens=160,
                                         response_format={"type": "json_object", "schema": schema})
+    assert answer["choices"][0]["finish_reason"] == "stop"
     person = json.loads(answer["choices"][0]["message"]["content"])
     assert isinstance(person["name"], str) and isinstance(person["age"], int)
 
 
 # ---- chat ----
 
-def test_chat_is_that_of_bitnet_run(llm, smollm2_path):
+def test_chat_is_that_of_bitnet_run(llm, path):
     messages = [{"role": "system", "content": "You are terse."}, {"role": "user", "content": "Name a colour."}]
     answer = llm.create_chat_completion(messages, temperature=0, max_tokens=16)["choices"][0]["message"]
     assert answer["role"] == "assistant"
-    assert answer["content"] == bitnet_run(smollm2_path, "Name a colour.", 16, "--system-prompt", "You are terse.")
+    if path == TINY:   # `bitnet run` takes a model without a template as one without a chat
+        prompt = "<|im_start|>system\nYou are terse.<|im_end|>\n<|im_start|>user\nName a colour.<|im_end|>\n<|im_start|>assistant\n"
+        assert answer["content"] == text_of(llm, prompt, max_tokens=16)
+    else:
+        assert answer["content"] == bitnet_run(path, "Name a colour.", 16, "--system-prompt", "You are terse.")
 
 
 def test_chat_streams(llm):
@@ -138,27 +149,26 @@ def test_chat_streams(llm):
 
 # ---- numbers ----
 
-def test_logprobs(smollm2_path):
-    with open_llama(smollm2_path, logits_all=True) as llm:
+def test_logprobs(path):
+    with open_llama(path, logits_all=True) as llm:
         found = llm(PROMPT, max_tokens=4, temperature=0, logprobs=3)["choices"][0]["logprobs"]
     assert len(found["tokens"]) == len(found["token_logprobs"]) == 4
     for own, top in zip(found["token_logprobs"], found["top_logprobs"]):
-        assert own == max(top.values()) and len(top) >= 3 and sum(math.exp(p) for p in top.values()) <= 1 + 1e-5
+        assert own == max(top.values()) and len(top) >= 2 and sum(math.exp(p) for p in top.values()) <= 1 + 1e-5
 
 
-def test_scores_are_the_logits_of_bitnet_ffi(llm, smollm2):
+def test_scores_are_the_logits_of_bitnet_ffi(llm, ours):
     tokens = llm.tokenize(PROMPT.encode())
     llm.reset()
     llm.eval(tokens)
-    context = smollm2.context(n_ctx=64)
-    context.decode(tokens)
-    ours = context.logits()
     theirs = np.ctypeslib.as_array(llm._ctx.get_logits(), shape=(llm.n_vocab(),))
-    assert np.array_equal(theirs, np.asarray(ours).reshape(-1)[-llm.n_vocab():])
+    with ours.context(n_ctx=64) as context:
+        context.decode(tokens)
+        assert np.array_equal(theirs, context.logits())
 
 
-def test_embeddings(smollm2_path):
-    with open_llama(smollm2_path, embedding=True, pooling_type=llama_cpp.LLAMA_POOLING_TYPE_MEAN) as llm:
+def test_embeddings(path):
+    with open_llama(path, embedding=True, pooling_type=llama_cpp.LLAMA_POOLING_TYPE_MEAN) as llm:
         first, again, other = (np.array(llm.embed(text)) for text in ("a cat", "a cat", "the stock market"))
         assert first.shape == (llm.n_embd(),) and np.isfinite(first).all()
         assert np.array_equal(first, again) and not np.array_equal(first, other)
@@ -182,10 +192,10 @@ def test_state_goes_back(llm):
     assert llm.sample(temp=0.0) == expected[1]
 
 
-def test_ram_cache(smollm2_path):
-    with open_llama(smollm2_path) as plain:
+def test_ram_cache(path):
+    with open_llama(path) as plain:
         expected = text_of(plain)
-    with open_llama(smollm2_path) as llm:
+    with open_llama(path) as llm:
         llm.set_cache(llama_cpp.LlamaRAMCache(capacity_bytes=64 << 20))
         assert [text_of(llm), text_of(llm, "Another text between"), text_of(llm)][::2] == [expected, expected]
         assert len(llm.cache.cache_state) >= 2
@@ -202,17 +212,20 @@ def test_prompts_that_begin_alike(llm):
 # ---- tokenizer and model ----
 
 @pytest.mark.parametrize("text", ["Hello, world!", "  two  spaces\n\n", "\u4f60\u597d \U0001f600", ""])
-def test_tokenizer(llm, smollm2, text):
+def test_tokenizer(llm, ours, text):
     raw = text.encode()
     tokens = llm.tokenize(raw, add_bos=False, special=False)
-    assert tokens == list(smollm2.encode(text, add_special=False, parse_special=False))
-    assert llm.detokenize(tokens) == raw
-    assert llm.tokenizer().decode(tokens) == text
+    assert tokens == list(ours.encode(text, add_special=False, parse_special=False))
+    if ours.n_vocab > 512:   # the ternary one is SentencePiece's, which puts a space before the text
+        assert llm.detokenize(tokens) == raw
+        assert llm.tokenizer().decode(tokens) == text
 
 
-def test_what_it_says_of_the_model(llm):
-    assert (llm.n_vocab(), llm.n_embd(), llm.n_ctx()) == (49152, 576, 256)
-    assert llm.metadata["general.architecture"] == "llama" and "tokenizer.chat_template" in llm.metadata
+def test_what_it_says_of_the_model(llm, path):
+    ternary = path == TINY
+    assert (llm.n_vocab(), llm.n_ctx()) == (512 if ternary else 49152, 256)
+    assert llm.metadata["general.architecture"] == ("bitnet-b1.58" if ternary else "llama")
+    assert ("tokenizer.chat_template" in llm.metadata) is not ternary
     assert (llm.token_bos(), llm.token_eos()) == (1, 2)
 
 
@@ -225,10 +238,10 @@ def test_a_file_that_is_no_model(tmp_path):
 
 # ---- its ctypes API ----
 
-def test_low_level(smollm2_path, llm):
+def test_low_level(path, llm):
     low = llama_cpp
     low.llama_backend_init()
-    model = low.llama_model_load_from_file(str(smollm2_path).encode(), low.llama_model_default_params())
+    model = low.llama_model_load_from_file(str(path).encode(), low.llama_model_default_params())
     params = low.llama_context_default_params()
     params.n_ctx = 64
     ctx = low.llama_init_from_model(model, params)
@@ -250,4 +263,4 @@ def test_low_level(smollm2_path, llm):
     low.llama_free(ctx)
     low.llama_model_free(model)
     low.llama_backend_free()
-    assert out.decode() == text_of(llm)
+    assert out.decode(errors="ignore") == text_of(llm)
