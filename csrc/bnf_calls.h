@@ -31,6 +31,12 @@ int bnf_gguf_str(const struct bnf_gguf *gguf, const char *key, struct bnf_str *o
 struct bnf_str bnf_gguf_next_str(const uint8_t **cursor);
 /* The value as llama_model_meta_val_str writes it (snprintf rules: returns the full length). Arrays: "[a, b, ...]". */
 int32_t bnf_gguf_format(const struct bnf_gguf_kv *kv, char *buf, size_t size);
+/* gguf_meta.pyx: metadata by the rules of llama.h. buf: NULL only when size is 0; snprintf rules; -1 and a sentence when it cannot be
+ * had. gguf: NULL when `function` has no file to ask and has said so. arrays: may the key be one's? */
+int32_t bnf_meta_count(const struct bnf_gguf *gguf);
+int32_t bnf_meta_key(const struct bnf_gguf *gguf, int32_t i, char *buf, size_t size, const char *function);
+int32_t bnf_meta_value(const struct bnf_gguf *gguf, int32_t i, char *buf, size_t size, const char *function);
+int32_t bnf_meta_value_of(const struct bnf_gguf *gguf, const char *key, bool arrays, char *buf, size_t size, const char *function);
 /* api_info.pyx: the type that holds most weights of the layers; -1 when there are none. general.file_type is not asked. */
 int32_t bnf_gguf_main_type(const struct bnf_gguf *gguf);
 
@@ -198,8 +204,8 @@ struct bnf_act bnf_operand(const struct bnf_scratch *s, int kind, const float *x
 /* ---- api_decode.pyx ---- */
 /* The row that llama_get_logits_ith(ctx, i) means, -1: there is none. The context is entered. */
 int64_t bnf_output_row(const struct llama_context *ctx, int32_t i);
-/* The sentence for `function`, when there is none. */
-void bnf_no_output_row(const struct llama_context *ctx, const char *function, int32_t i);
+/* Likewise, with a sentence that names the function when there is none. */
+int64_t bnf_need_output_row(const struct llama_context *ctx, int32_t i, const char *function);
 
 /* ---- head.pyx: from hidden states to logits and tokens, when they are asked for ---- */
 /* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */
@@ -253,6 +259,9 @@ void bnf_lora_embed(const struct llama_context *ctx, int32_t token, float *x, vo
 bool bnf_lora_on_head(const struct llama_context *ctx);
 
 /* ---- context.pyx ---- */
+/* How a public function takes a context for itself: 0, and bnf_context_leave is due; or BITNET_ERROR (ctx is NULL) or
+ * BITNET_ERROR_THREAD (another thread is in it), with a sentence that names the function. */
+int bnf_enter(struct llama_context *ctx, const char *function);
 /* New scratch for adapters of this rank together. 0, or BITNET_ERROR_MEMORY and the old one stays. */
 int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
 

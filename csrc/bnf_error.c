@@ -46,6 +46,21 @@ int bnf_fail_within(const char *prefix)
     return last_code;
 }
 
+bool bnf_is_null(const void *argument, const char *function, const char *name)
+{
+    if (argument == NULL)
+        bnf_fail(BITNET_ERROR, "%s: %s is NULL", function, name);
+    return argument == NULL;
+}
+
+bool bnf_is_null_buffer(const void *buf, size_t buf_size, const char *function)
+{
+    if (buf != NULL || buf_size == 0)
+        return false;
+    bnf_fail(BITNET_ERROR, "%s: buf is NULL but buf_size is %zu", function, buf_size);
+    return true;
+}
+
 void bnf_clear_error(void)
 {
     last_code = 0;

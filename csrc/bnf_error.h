@@ -14,6 +14,11 @@ int bnf_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 /* Put "prefix: " before this thread's sentence (a file name before what was found in it); returns the code unchanged. */
 int bnf_fail_within(const char *prefix);
 
+/* Is the argument called `name` NULL, when it must not be? Then with the sentence "function: name is NULL". */
+bool bnf_is_null(const void *argument, const char *function, const char *name);
+/* Is the argument `buf` NULL, when it should have buf_size bytes? */
+bool bnf_is_null_buffer(const void *buf, size_t buf_size, const char *function);
+
 void bnf_clear_error(void);
 int bnf_error_code(void);
 const char *bnf_error_text(void); /* "" after a success; valid until this thread's next failing call */

@@ -34,6 +34,11 @@ const char *bnf_path_tail(const char *path)
     return tail;
 }
 
+struct bnf_sink bnf_sink_to(char *buf, size_t size)
+{
+    return (struct bnf_sink){.buf = buf, .size = size};
+}
+
 void bnf_sink_put(struct bnf_sink *sink, const char *data, uint64_t len)
 {
     if (sink->len < sink->size) {
@@ -84,4 +89,11 @@ int32_t bnf_sink_end(struct bnf_sink *sink)
     if (sink->size > 0)
         sink->buf[sink->len < sink->size ? sink->len : sink->size - 1] = '\0';
     return sink->len > INT32_MAX ? INT32_MAX : (int32_t)sink->len;
+}
+
+int32_t bnf_sink_nothing(char *buf, size_t size)
+{
+    if (buf != NULL && size > 0)
+        buf[0] = '\0';
+    return -1;
 }

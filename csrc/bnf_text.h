@@ -22,6 +22,7 @@ struct bnf_sink {
     uint64_t len; /* of the whole text so far */
 };
 
+struct bnf_sink bnf_sink_to(char *buf, size_t size);
 void bnf_sink_put(struct bnf_sink *sink, const char *data, uint64_t len);
 void bnf_sink_str(struct bnf_sink *sink, const char *text);
 void bnf_sink_i64(struct bnf_sink *sink, int64_t value);
@@ -29,5 +30,7 @@ void bnf_sink_u64(struct bnf_sink *sink, uint64_t value);
 void bnf_sink_f64(struct bnf_sink *sink, double value); /* six decimals and a point, as printf's %f in the C locale */
 /* End the text with a NUL if there is a buffer; the full length, at most INT32_MAX. */
 int32_t bnf_sink_end(struct bnf_sink *sink);
+/* What a caller's buffer gets when there is nothing to write: "", and -1 to return. */
+int32_t bnf_sink_nothing(char *buf, size_t size);
 
 #endif

@@ -7,9 +7,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL,
-    llama_context, llama_model, llama_model_params, llama_sampler, llama_token, bnf_gguf, bnf_kv, bnf_source,
-    bnf_clear_error, bnf_fail, bnf_gguf_close, bnf_gguf_open, bnf_log)
+    bnf_clear_error, bnf_fail, bnf_gguf, bnf_gguf_close, bnf_gguf_open, bnf_is_null, bnf_kv, bnf_log, bnf_source, bool, llama_context,
+    llama_model, llama_model_params, llama_sampler, llama_token, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL)
 
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum ggml_log_level "enum ggml_log_level":
@@ -39,12 +38,6 @@ cdef extern from "bitnet_ffi.h" nogil:
 cdef enum:
     MAX_TENSOR_BUFT_OVERRIDES = 4096
 
-cdef bint is_null(const void *object, const char *call, const char *what) noexcept nogil:
-    if object != NULL:
-        return False
-    bnf_fail(BITNET_ERROR, "%s: %s is NULL", call, what)
-    return True
-
 # ---- devices and threads ----
 
 cdef public bool llama_supports_rpc() noexcept nogil:
@@ -60,12 +53,12 @@ cdef public void llama_numa_init(numa_strategy numa) noexcept nogil:
 
 cdef public void llama_attach_threadpool(llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch) noexcept nogil:
     bnf_clear_error()
-    if not is_null(ctx, "llama_attach_threadpool", "ctx") and (threadpool != NULL or threadpool_batch != NULL):
+    if not bnf_is_null(ctx, "llama_attach_threadpool", "ctx") and (threadpool != NULL or threadpool_batch != NULL):
         bnf_fail(BITNET_ERROR, "llama_attach_threadpool: a context computes with threads of its own (llama_set_n_threads)")
 
 cdef public void llama_detach_threadpool(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
-    is_null(ctx, "llama_detach_threadpool", "ctx")
+    bnf_is_null(ctx, "llama_detach_threadpool", "ctx")
 
 # Memory of devices is what this fits parameters into, so with a CPU alone all fit as they are, if there is a model.
 cdef public fit_status llama_params_fit(const char *path_model, llama_model_params *mparams, llama_context_params *cparams,
@@ -73,7 +66,7 @@ cdef public fit_status llama_params_fit(const char *path_model, llama_model_para
                                         ggml_log_level log_level) noexcept nogil:
     cdef bnf_gguf *gguf = NULL
     cdef bnf_source source
-    if is_null(mparams, "llama_params_fit", "mparams") or is_null(cparams, "llama_params_fit", "cparams"):
+    if bnf_is_null(mparams, "llama_params_fit", "mparams") or bnf_is_null(cparams, "llama_params_fit", "cparams"):
         return LLAMA_PARAMS_FIT_STATUS_ERROR
     memset(&source, 0, sizeof(source))
     source.path = path_model
@@ -86,7 +79,7 @@ cdef public void llama_memory_breakdown_print(const llama_context *ctx) noexcept
     cdef const bnf_kv *kv
     cdef uint64_t cache
     bnf_clear_error()
-    if is_null(ctx, "llama_memory_breakdown_print", "ctx"):
+    if bnf_is_null(ctx, "llama_memory_breakdown_print", "ctx"):
         return
     kv = &ctx.kv
     cache = <uint64_t>kv.n_layer * (kv.layer_stride_k + kv.layer_stride_v)
@@ -95,12 +88,12 @@ cdef public void llama_memory_breakdown_print(const llama_context *ctx) noexcept
 
 cdef public void llama_set_warmup(llama_context *ctx, bool warmup) noexcept nogil:
     bnf_clear_error()
-    is_null(ctx, "llama_set_warmup", "ctx")
+    bnf_is_null(ctx, "llama_set_warmup", "ctx")
 
 # ---- models and tensors of ggml ----
 
 cdef public ggml_tensor *llama_get_model_tensor(llama_model *model, const char *name) noexcept nogil:
-    if not is_null(model, "llama_get_model_tensor", "model"):
+    if not bnf_is_null(model, "llama_get_model_tensor", "model"):
         bnf_fail(BITNET_ERROR, "llama_get_model_tensor: weights are no ggml tensors here")
     return NULL
 
@@ -110,7 +103,7 @@ cdef public llama_model *llama_model_init_from_user(gguf_context *metadata, llam
     return NULL
 
 cdef public int llama_eval_export(llama_context *ctx, const char *fname) noexcept nogil:
-    if not is_null(ctx, "llama_eval_export", "ctx"):
+    if not bnf_is_null(ctx, "llama_eval_export", "ctx"):
         bnf_fail(BITNET_ERROR, "llama_eval_export: there is no ggml graph to export")
     return 1
 
@@ -119,44 +112,44 @@ cdef public int llama_eval_export(llama_context *ctx, const char *fname) noexcep
 # Detaching works, as nothing is ever attached.
 cdef public bool llama_set_sampler(llama_context *ctx, int32_t seq_id, llama_sampler *smpl) noexcept nogil:
     bnf_clear_error()
-    if is_null(ctx, "llama_set_sampler", "ctx"):
+    if bnf_is_null(ctx, "llama_set_sampler", "ctx"):
         return False
     if smpl != NULL:
         bnf_fail(BITNET_ERROR, "llama_set_sampler: samplers run in llama_sampler_sample, after the decode")
     return smpl == NULL
 
 cdef public llama_token llama_get_sampled_token_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_token_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_token_ith", "ctx")
     return LLAMA_TOKEN_NULL
 
 cdef public float *llama_get_sampled_probs_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_probs_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_probs_ith", "ctx")
     return NULL
 
 cdef public float *llama_get_sampled_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_logits_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_logits_ith", "ctx")
     return NULL
 
 cdef public llama_token *llama_get_sampled_candidates_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_candidates_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_candidates_ith", "ctx")
     return NULL
 
 cdef public uint32_t llama_get_sampled_probs_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_probs_count_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_probs_count_ith", "ctx")
     return 0
 
 cdef public uint32_t llama_get_sampled_logits_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_logits_count_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_logits_count_ith", "ctx")
     return 0
 
 cdef public uint32_t llama_get_sampled_candidates_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    is_null(ctx, "llama_get_sampled_candidates_count_ith", "ctx")
+    bnf_is_null(ctx, "llama_get_sampled_candidates_count_ith", "ctx")
     return 0
 
 cdef public void llama_beam_search(llama_context *ctx, llama_beam_search_callback_fn_t callback, void *callback_data, size_t n_beams,
                                    int32_t n_past, int32_t n_predict) noexcept nogil:
     bnf_clear_error()
-    if not is_null(ctx, "llama_beam_search", "ctx"):
+    if not bnf_is_null(ctx, "llama_beam_search", "ctx"):
         bnf_fail(BITNET_ERROR, "llama_beam_search: not supported since llama.cpp dropped it in 2024; decode several sequences instead")
 
 # ---- training ----
@@ -167,12 +160,12 @@ cdef public bool llama_opt_param_filter_all(const ggml_tensor *tensor, void *use
 
 cdef public void llama_opt_init(llama_context *lctx, llama_model *model, llama_opt_params lopt_params) noexcept nogil:
     bnf_clear_error()
-    if not is_null(lctx, "llama_opt_init", "lctx") and not is_null(model, "llama_opt_init", "model"):
+    if not bnf_is_null(lctx, "llama_opt_init", "lctx") and not bnf_is_null(model, "llama_opt_init", "model"):
         bnf_fail(BITNET_ERROR, "llama_opt_init: training is not supported")
 
 cdef public void llama_opt_epoch(llama_context *lctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train,
                                  ggml_opt_result_t result_eval, int64_t idata_split, ggml_opt_epoch_callback callback_train,
                                  ggml_opt_epoch_callback callback_eval) noexcept nogil:
     bnf_clear_error()
-    if not is_null(lctx, "llama_opt_epoch", "lctx"):
+    if not bnf_is_null(lctx, "llama_opt_epoch", "lctx"):
         bnf_fail(BITNET_ERROR, "llama_opt_epoch: training is not supported")

@@ -6,13 +6,11 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdio cimport FILE
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_adapter_load, bnf_adapter_release, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave,
-    bnf_context_set_lora_rank, bnf_fail, bnf_gguf_find, bnf_gguf_format, bnf_gguf_kv, bnf_lora_on_head, bnf_lora_use, bnf_release,
-    bnf_show, bnf_sink,
-    bnf_sink_end, bnf_sink_put, bnf_source, llama_adapter_lora, llama_context, llama_model, llama_token, BITNET_ERROR,
-    BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_GGUF_ARRAY, BNF_SHOWN_SIZE)
+    bnf_adapter_load, bnf_adapter_release, bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_context_set_lora_rank, bnf_enter,
+    bnf_fail, bnf_gguf, bnf_is_null, bnf_lora_on_head, bnf_lora_use, bnf_meta_count, bnf_meta_key, bnf_meta_value, bnf_meta_value_of,
+    bnf_release, bnf_source, llama_adapter_lora, llama_context, llama_model, llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -29,8 +27,7 @@ cdef extern from "<math.h>" nogil:
 # ---- load and free ----
 
 cdef bint can_have_adapters(const llama_model *model, const char *function) noexcept nogil:
-    if model == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: model is NULL", function)
+    if bnf_is_null(model, function, b"model"):
         return False
     if model.vocab_only:
         bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to adapt")
@@ -39,10 +36,7 @@ cdef bint can_have_adapters(const llama_model *model, const char *function) noex
 
 cdef llama_adapter_lora *load(llama_model *model, const char *path, const char *function) noexcept nogil:
     cdef bnf_source source
-    if not can_have_adapters(model, function):
-        return NULL
-    if path == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: path is NULL", function)
+    if not can_have_adapters(model, function) or bnf_is_null(path, function, b"path"):
         return NULL
     memset(&source, 0, sizeof(source))
     source.path = path
@@ -53,10 +47,8 @@ cdef public llama_adapter_lora *llama_adapter_lora_init(llama_model *model, cons
 
 cdef public llama_adapter_lora *llama_adapter_lora_init_from_file_ptr(llama_model *model, FILE *file) noexcept nogil:
     cdef bnf_source source
-    if not can_have_adapters(model, b"llama_adapter_lora_init_from_file_ptr"):
-        return NULL
-    if file == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_adapter_lora_init_from_file_ptr: file is NULL")
+    cdef const char *function = b"llama_adapter_lora_init_from_file_ptr"
+    if not can_have_adapters(model, function) or bnf_is_null(file, function, b"file"):
         return NULL
     memset(&source, 0, sizeof(source))
     source.stream = file
@@ -79,73 +71,24 @@ cdef bint is_gone(const llama_adapter_lora *adapter, const char *function) noexc
 
 # ---- metadata ----
 
-cdef int32_t write_nothing(char *buf, size_t buf_size) noexcept nogil:
-    if buf != NULL and buf_size > 0:
-        buf[0] = 0
-    return -1
-
-cdef bint is_wrong(const llama_adapter_lora *adapter, const char *buf, size_t buf_size, const char *function) noexcept nogil:
-    if is_gone(adapter, function):
-        return True
-    if buf == NULL and buf_size > 0:
-        bnf_fail(BITNET_ERROR, b"%s: buf is NULL but buf_size is %zu", function, buf_size)
-        return True
-    return False
-
-cdef const bnf_gguf_kv *scalar_at(const llama_adapter_lora *adapter, int32_t i) noexcept nogil:
-    cdef int64_t at
-    cdef int32_t n = 0
-    for at in range(adapter.gguf.n_kv):
-        if adapter.gguf.kv[at].type == BNF_GGUF_ARRAY:
-            continue
-        if n == i:
-            return &adapter.gguf.kv[at]
-        n += 1
-    bnf_fail(BITNET_ERROR, b"metadata index is %d, expected 0 to %d", i, n - 1)
-    return NULL
+cdef const bnf_gguf *gguf_of(const llama_adapter_lora *adapter, const char *function) noexcept nogil:
+    return NULL if is_gone(adapter, function) else adapter.gguf
 
 cdef public int32_t llama_adapter_meta_count(const llama_adapter_lora *adapter) noexcept nogil:
-    cdef int32_t n = 0
-    cdef int64_t i
-    if is_gone(adapter, b"llama_adapter_meta_count"):
-        return 0
-    for i in range(adapter.gguf.n_kv):
-        n += adapter.gguf.kv[i].type != BNF_GGUF_ARRAY
-    return n
+    return bnf_meta_count(gguf_of(adapter, b"llama_adapter_meta_count"))
 
 cdef public int32_t llama_adapter_meta_key_by_index(const llama_adapter_lora *adapter, int32_t i, char *buf, size_t buf_size) noexcept nogil:
-    cdef const bnf_gguf_kv *kv = NULL
-    cdef bnf_sink sink
-    if not is_wrong(adapter, buf, buf_size, b"llama_adapter_meta_key_by_index"):
-        kv = scalar_at(adapter, i)
-    if kv == NULL:
-        return write_nothing(buf, buf_size)
-    sink.buf = buf
-    sink.size = buf_size
-    sink.len = 0
-    bnf_sink_put(&sink, kv.key.data, kv.key.len)
-    return bnf_sink_end(&sink)
+    cdef const char *function = b"llama_adapter_meta_key_by_index"
+    return bnf_meta_key(gguf_of(adapter, function), i, buf, buf_size, function)
 
 cdef public int32_t llama_adapter_meta_val_str_by_index(const llama_adapter_lora *adapter, int32_t i, char *buf,
                                                         size_t buf_size) noexcept nogil:
-    cdef const bnf_gguf_kv *kv = NULL
-    if not is_wrong(adapter, buf, buf_size, b"llama_adapter_meta_val_str_by_index"):
-        kv = scalar_at(adapter, i)
-    return write_nothing(buf, buf_size) if kv == NULL else bnf_gguf_format(kv, buf, buf_size)
+    cdef const char *function = b"llama_adapter_meta_val_str_by_index"
+    return bnf_meta_value(gguf_of(adapter, function), i, buf, buf_size, function)
 
 cdef public int32_t llama_adapter_meta_val_str(const llama_adapter_lora *adapter, const char *key, char *buf, size_t buf_size) noexcept nogil:
-    cdef char shown[BNF_SHOWN_SIZE]
-    cdef const bnf_gguf_kv *kv
-    if is_wrong(adapter, buf, buf_size, b"llama_adapter_meta_val_str"):
-        return write_nothing(buf, buf_size)
-    if key == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_adapter_meta_val_str: key is NULL")
-        return write_nothing(buf, buf_size)
-    kv = bnf_gguf_find(adapter.gguf, key)
-    if kv != NULL and kv.type != BNF_GGUF_ARRAY:
-        return bnf_gguf_format(kv, buf, buf_size)
-    bnf_fail(BITNET_ERROR, b"the adapter's metadata has no number or text '%s'", bnf_show(key, strlen(key), shown))
-    return write_nothing(buf, buf_size)
+    cdef const char *function = b"llama_adapter_meta_val_str"
+    return bnf_meta_value_of(gguf_of(adapter, function), key, False, buf, buf_size, function)
 
 cdef public uint64_t llama_adapter_get_alora_n_invocation_tokens(const llama_adapter_lora *adapter) noexcept nogil:
     return 0 if is_gone(adapter, b"llama_adapter_get_alora_n_invocation_tokens") else adapter.n_invocation
@@ -221,15 +164,6 @@ cdef public int bnf_lora_follow(llama_context *ctx) noexcept nogil:
         return 0
     return use_adapters(ctx, ctx.loras + ctx.n_base_loras, ctx.n_loras - ctx.n_base_loras)
 
-cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-        return False
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
-        return False
-    return True
-
 cdef int check_use(const llama_context *ctx, const llama_adapter_lora *adapter, float scale, const char *function) noexcept nogil:
     if is_gone(adapter, function):
         return BITNET_ERROR
@@ -265,9 +199,9 @@ cdef int set_all(llama_context *ctx, llama_adapter_lora **adapters, size_t n_ada
 
 cdef public int32_t llama_set_adapters_lora(llama_context *ctx, llama_adapter_lora **adapters, size_t n_adapters,
                                             float *scales) noexcept nogil:
-    cdef int rc
-    if not enter(ctx, b"llama_set_adapters_lora"):
-        return BITNET_ERROR if ctx == NULL else BITNET_ERROR_THREAD
+    cdef int rc = bnf_enter(ctx, b"llama_set_adapters_lora")
+    if rc != 0:
+        return rc
     if n_adapters > 0 and (adapters == NULL or scales == NULL):
         rc = bnf_fail(BITNET_ERROR, b"llama_set_adapters_lora: %s is NULL, but n_adapters is %zu",
                       b"adapters" if adapters == NULL else b"scales", n_adapters)
@@ -304,9 +238,9 @@ cdef int set_one(llama_context *ctx, llama_adapter_lora *adapter, float scale, b
 
 cdef public int32_t llama_set_adapter_lora(llama_context *ctx, llama_adapter_lora *adapter, float scale) noexcept nogil:
     cdef bint was_there
-    cdef int rc
-    if not enter(ctx, b"llama_set_adapter_lora"):
-        return BITNET_ERROR if ctx == NULL else BITNET_ERROR_THREAD
+    cdef int rc = bnf_enter(ctx, b"llama_set_adapter_lora")
+    if rc != 0:
+        return rc
     rc = check_use(ctx, adapter, scale, b"llama_set_adapter_lora")
     if rc == 0:
         rc = set_one(ctx, adapter, scale, &was_there)
@@ -316,9 +250,9 @@ cdef public int32_t llama_set_adapter_lora(llama_context *ctx, llama_adapter_lor
 # An adapter that is free already may still be taken out.
 cdef public int32_t llama_rm_adapter_lora(llama_context *ctx, llama_adapter_lora *adapter) noexcept nogil:
     cdef bint was_there = False
-    cdef int rc
-    if not enter(ctx, b"llama_rm_adapter_lora"):
-        return BITNET_ERROR if ctx == NULL else BITNET_ERROR_THREAD
+    cdef int rc = bnf_enter(ctx, b"llama_rm_adapter_lora")
+    if rc != 0:
+        return rc
     rc = set_one(ctx, adapter, 0, &was_there)
     if rc == 0 and not was_there:
         rc = bnf_fail(BITNET_ERROR, b"llama_rm_adapter_lora: the context does not use this adapter")
@@ -327,7 +261,7 @@ cdef public int32_t llama_rm_adapter_lora(llama_context *ctx, llama_adapter_lora
 
 cdef public void llama_clear_adapter_lora(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
-    if enter(ctx, b"llama_clear_adapter_lora"):
+    if bnf_enter(ctx, b"llama_clear_adapter_lora") == 0:
         use_adapters(ctx, NULL, 0)
         bnf_context_leave(ctx)
 
@@ -405,9 +339,9 @@ cdef int set_control(llama_context *ctx, const float *data, size_t len, int32_t 
 
 cdef public int32_t llama_set_adapter_cvec(llama_context *ctx, const float *data, size_t len, int32_t n_embd, int32_t il_start,
                                            int32_t il_end) noexcept nogil:
-    cdef int rc = 0
-    if not enter(ctx, b"llama_set_adapter_cvec"):
-        return BITNET_ERROR if ctx == NULL else BITNET_ERROR_THREAD
+    cdef int rc = bnf_enter(ctx, b"llama_set_adapter_cvec")
+    if rc != 0:
+        return rc
     if data == NULL:
         bnf_release(ctx.control)
         ctx.control = NULL

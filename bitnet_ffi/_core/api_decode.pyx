@@ -7,10 +7,10 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_context_enter, bnf_context_leave, bnf_fail,
-    bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_set_aside,
-    bnf_kv, bnf_lora_follow, bnf_release, bnf_time_us, llama_batch, llama_batch_ext, llama_context, llama_process_type_t, llama_token,
-    BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BITNET_EVAL_ERROR, BNF_BATCH_CLIENT,
+    bnf_alloc_array, bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_context_leave, bnf_enter, bnf_fail, bnf_forward,
+    bnf_head_logits, bnf_is_null, bnf_kv, bnf_kv_holds, bnf_kv_put_back, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm,
+    bnf_kv_set_aside, bnf_lora_follow, bnf_release, bnf_time_us, bool, llama_batch, llama_batch_ext, llama_context,
+    llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_EVAL_ERROR, BNF_BATCH_CLIENT,
     BNF_BATCH_EXT, LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
 
 cdef extern from "bnf_calls.h":
@@ -109,25 +109,18 @@ cdef int encode(llama_context *ctx, const llama_batch *client, int origin) noexc
         bnf_kv_put_back(&ctx.kv, &kept)
     return rc
 
-cdef int busy(const char *function) noexcept nogil:
-    return bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
-
 cdef public int32_t llama_decode(llama_context *ctx, llama_batch batch) noexcept nogil:
-    cdef int rc
-    if ctx == NULL:
-        return bnf_fail(BITNET_ERROR, b"llama_decode: ctx is NULL")
-    if not bnf_context_enter(ctx):
-        return busy(b"llama_decode")
+    cdef int rc = bnf_enter(ctx, b"llama_decode")
+    if rc != 0:
+        return rc
     rc = decode(ctx, &batch, BNF_BATCH_CLIENT)
     bnf_context_leave(ctx)
     return rc
 
 cdef public int32_t llama_encode(llama_context *ctx, llama_batch batch) noexcept nogil:
-    cdef int rc
-    if ctx == NULL:
-        return bnf_fail(BITNET_ERROR, b"llama_encode: ctx is NULL")
-    if not bnf_context_enter(ctx):
-        return busy(b"llama_encode")
+    cdef int rc = bnf_enter(ctx, b"llama_encode")
+    if rc != 0:
+        return rc
     rc = encode(ctx, &batch, BNF_BATCH_CLIENT)
     bnf_context_leave(ctx)
     return rc
@@ -135,13 +128,14 @@ cdef public int32_t llama_encode(llama_context *ctx, llama_batch batch) noexcept
 cdef public int32_t llama_process(llama_context *ctx, llama_process_type_t type, llama_batch_ext *batch) noexcept nogil:
     cdef llama_batch client
     cdef int rc
-    if ctx == NULL or batch == NULL:
-        return bnf_fail(BITNET_ERROR, b"llama_process: %s is NULL", b"ctx" if ctx == NULL else b"batch")
+    if bnf_is_null(ctx, b"llama_process", b"ctx") or bnf_is_null(batch, b"llama_process", b"batch"):
+        return BITNET_ERROR
     if type != LLAMA_PROCESS_TYPE_DECODE and type != LLAMA_PROCESS_TYPE_ENCODE:
         return bnf_fail(BITNET_ERROR, b"llama_process: type is %d, expected %d (encode) or %d (decode)", <int>type,
                         <int>LLAMA_PROCESS_TYPE_ENCODE, <int>LLAMA_PROCESS_TYPE_DECODE)
-    if not bnf_context_enter(ctx):
-        return busy(b"llama_process")
+    rc = bnf_enter(ctx, b"llama_process")
+    if rc != 0:
+        return rc
     client = bnf_batch_of_ext(batch)
     rc = decode(ctx, &client, BNF_BATCH_EXT) if type == LLAMA_PROCESS_TYPE_DECODE else encode(ctx, &client, BNF_BATCH_EXT)
     bnf_context_leave(ctx)
@@ -157,35 +151,25 @@ cdef int evaluate(llama_context *ctx, const llama_batch *client, int32_t n_past)
     bnf_kv_seq_rm(&ctx.kv, 0, n_past, 0x7fffffff)
     return BITNET_EVAL_ERROR if decode(ctx, client, BNF_BATCH_CLIENT) != 0 else 0
 
-cdef public int llama_eval(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+cdef int evaluate_entered(llama_context *ctx, const llama_token *tokens, float *embd, int32_t n_tokens, int32_t n_past,
+                          const char *function) noexcept nogil:
     cdef llama_batch client
-    cdef int rc
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_eval: ctx is NULL")
-        return BITNET_EVAL_ERROR
-    if not bnf_context_enter(ctx):
-        return busy(b"llama_eval")
+    cdef int rc = bnf_enter(ctx, function)
+    if rc != 0:
+        return BITNET_EVAL_ERROR if rc == BITNET_ERROR else rc
     memset(&client, 0, sizeof(client))
     client.n_tokens = n_tokens
     client.token = <llama_token *>tokens
-    rc = evaluate(ctx, &client, n_past)
-    bnf_context_leave(ctx)
-    return rc
-
-cdef public int llama_eval_embd(llama_context *ctx, float *embd, int32_t n_tokens, int32_t n_past) noexcept nogil:
-    cdef llama_batch client
-    cdef int rc
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_eval_embd: ctx is NULL")
-        return BITNET_EVAL_ERROR
-    if not bnf_context_enter(ctx):
-        return busy(b"llama_eval_embd")
-    memset(&client, 0, sizeof(client))
-    client.n_tokens = n_tokens
     client.embd = embd
     rc = evaluate(ctx, &client, n_past)
     bnf_context_leave(ctx)
     return rc
+
+cdef public int llama_eval(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    return evaluate_entered(ctx, tokens, NULL, n_tokens, n_past, b"llama_eval")
+
+cdef public int llama_eval_embd(llama_context *ctx, float *embd, int32_t n_tokens, int32_t n_past) noexcept nogil:
+    return evaluate_entered(ctx, NULL, embd, n_tokens, n_past, b"llama_eval_embd")
 
 cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past,
                                       int32_t n_threads) noexcept nogil:
@@ -198,18 +182,9 @@ cdef extern from "bitnet_ffi.h" nogil:
 
 # ---- logits ----
 
-cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-        return False
-    if not bnf_context_enter(ctx):
-        busy(function)
-        return False
-    return True
-
 cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
     cdef float *rows = NULL
-    if not enter(ctx, b"llama_get_logits"):
+    if bnf_enter(ctx, b"llama_get_logits") != 0:
         return NULL
     if ctx.n_outputs == 0:
         bnf_fail(BITNET_ERROR, b"llama_get_logits: no token has logits (nothing decoded yet, or batch.logits asked for none)")
@@ -221,12 +196,10 @@ cdef public float *llama_get_logits(llama_context *ctx) noexcept nogil:
 cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
     cdef float *logits = NULL
     cdef int64_t row
-    if not enter(ctx, b"llama_get_logits_ith"):
+    if bnf_enter(ctx, b"llama_get_logits_ith") != 0:
         return NULL
-    row = bnf_output_row(ctx, i)
-    if row < 0:
-        bnf_no_output_row(ctx, b"llama_get_logits_ith", i)
-    elif bnf_head_logits(ctx) == 0:
+    row = bnf_need_output_row(ctx, i, b"llama_get_logits_ith")
+    if row >= 0 and bnf_head_logits(ctx) == 0:
         logits = ctx.logits + row * ctx.model.hp.n_vocab
     bnf_context_leave(ctx)
     return logits
@@ -241,13 +214,14 @@ cdef public int64_t bnf_output_row(const llama_context *ctx, int32_t i) noexcept
         return row if row >= 0 else -1
     return ctx.batch.out_row[i] if i < ctx.batch.n_tokens else -1
 
-# Why bnf_output_row found none.
-cdef public void bnf_no_output_row(const llama_context *ctx, const char *function, int32_t i) noexcept nogil:
+cdef public int64_t bnf_need_output_row(const llama_context *ctx, int32_t i, const char *function) noexcept nogil:
+    cdef int64_t row = bnf_output_row(ctx, i)
+    if row >= 0:
+        return row
     if ctx.n_outputs == 0:
-        bnf_fail(BITNET_ERROR, b"%s(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", function, i)
-    elif i < 0:
-        bnf_fail(BITNET_ERROR, b"%s(%d): the last batch left %d rows", function, i, ctx.n_outputs)
-    elif i >= ctx.batch.n_tokens:
-        bnf_fail(BITNET_ERROR, b"%s(%d): the last batch had %d tokens", function, i, ctx.batch.n_tokens)
-    else:
-        bnf_fail(BITNET_ERROR, b"%s(%d): token %d did not ask for logits (batch.logits)", function, i, i)
+        return bnf_fail(BITNET_ERROR, b"%s(%d): no token has logits (nothing decoded yet, or batch.logits asked for none)", function, i)
+    if i < 0:
+        return bnf_fail(BITNET_ERROR, b"%s(%d): the last batch left %d rows", function, i, ctx.n_outputs)
+    if i >= ctx.batch.n_tokens:
+        return bnf_fail(BITNET_ERROR, b"%s(%d): the last batch had %d tokens", function, i, ctx.batch.n_tokens)
+    return bnf_fail(BITNET_ERROR, b"%s(%d): token %d did not ask for logits (batch.logits)", function, i, i)

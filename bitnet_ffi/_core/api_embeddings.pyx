@@ -7,9 +7,9 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_batch, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_no_output_row,
-    bnf_output_row, llama_context, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
-    LLAMA_POOLING_TYPE_LAST, LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_NONE)
+    bnf_alloc_array, bnf_batch, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_need_output_row, bool,
+    llama_context, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_POOLING_TYPE_LAST,
+    LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_NONE)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -17,40 +17,25 @@ cdef extern from "bnf_calls.h":
 cdef enum:
     POOL_COLS = 64      # columns that are summed at a time
 
-cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-        return False
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
-        return False
-    return True
-
 # ---- switches ----
 
 cdef public void llama_set_embeddings(llama_context *ctx, bool embeddings) noexcept nogil:
     bnf_clear_error()
-    if enter(ctx, b"llama_set_embeddings"):
+    if bnf_enter(ctx, b"llama_set_embeddings") == 0:
         ctx.params.embeddings = embeddings
         bnf_context_leave(ctx)
 
 cdef public void llama_set_causal_attn(llama_context *ctx, bool causal_attn) noexcept nogil:
     bnf_clear_error()
-    if enter(ctx, b"llama_set_causal_attn"):
+    if bnf_enter(ctx, b"llama_set_causal_attn") == 0:
         ctx.causal_attn = causal_attn
         bnf_context_leave(ctx)
 
 cdef public bool llama_get_causal_attn(const llama_context *ctx) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_get_causal_attn: ctx is NULL")
-        return False
-    return ctx.causal_attn
+    return False if bnf_is_null(ctx, b"llama_get_causal_attn", b"ctx") else ctx.causal_attn
 
 cdef public llama_pooling_type_t llama_pooling_type(const llama_context *ctx) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_pooling_type: ctx is NULL")
-        return LLAMA_POOLING_TYPE_NONE
-    return ctx.params.pooling_type
+    return LLAMA_POOLING_TYPE_NONE if bnf_is_null(ctx, b"llama_pooling_type", b"ctx") else ctx.params.pooling_type
 
 # ---- one a token ----
 
@@ -72,7 +57,7 @@ cdef bint has_embeddings(const llama_context *ctx, const char *function, bint po
 
 cdef public float *llama_get_embeddings(llama_context *ctx) noexcept nogil:
     cdef float *rows = NULL
-    if not enter(ctx, b"llama_get_embeddings"):
+    if bnf_enter(ctx, b"llama_get_embeddings") != 0:
         return NULL
     if has_embeddings(ctx, b"llama_get_embeddings", False):
         rows = ctx.hidden
@@ -82,13 +67,11 @@ cdef public float *llama_get_embeddings(llama_context *ctx) noexcept nogil:
 cdef public float *llama_get_embeddings_ith(llama_context *ctx, int32_t i) noexcept nogil:
     cdef float *embedding = NULL
     cdef int64_t row
-    if not enter(ctx, b"llama_get_embeddings_ith"):
+    if bnf_enter(ctx, b"llama_get_embeddings_ith") != 0:
         return NULL
     if has_embeddings(ctx, b"llama_get_embeddings_ith", False):
-        row = bnf_output_row(ctx, i)
-        if row < 0:
-            bnf_no_output_row(ctx, b"llama_get_embeddings_ith", i)
-        else:
+        row = bnf_need_output_row(ctx, i, b"llama_get_embeddings_ith")
+        if row >= 0:
             embedding = ctx.hidden + row * ctx.model.hp.n_embd
     bnf_context_leave(ctx)
     return embedding
@@ -166,7 +149,7 @@ cdef float *pooled_row(llama_context *ctx, int32_t seq) noexcept nogil:
 
 cdef public float *llama_get_embeddings_seq(llama_context *ctx, llama_seq_id seq_id) noexcept nogil:
     cdef float *embedding = NULL
-    if not enter(ctx, b"llama_get_embeddings_seq"):
+    if bnf_enter(ctx, b"llama_get_embeddings_seq") != 0:
         return NULL
     if has_embeddings(ctx, b"llama_get_embeddings_seq", True):
         embedding = pooled_row(ctx, seq_id)

@@ -6,11 +6,10 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp, strlen
 from bitnet_ffi._core.bnf cimport (
-    bool, BITNET_ERROR, BITNET_FTYPE_MOSTLY_I2_S, LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, LLAMA_LOAD_MODE_AUTO,
-    LLAMA_LOAD_MODE_DIRECT_IO, GGML_TYPE_I2_S,
-    llama_flash_attn_type_t, llama_ftype_t, llama_load_mode_t, llama_model, llama_model_meta_key_t, llama_rope_type_t,
-    bnf_gguf, bnf_sink, bnf_tensor, bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_gguf_u32,
-    bnf_load_mode_name, bnf_meta_key_name, bnf_sink_end, bnf_sink_put, bnf_sink_str)
+    bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_gguf, bnf_gguf_u32, bnf_is_null, bnf_load_mode_name,
+    bnf_meta_key_name, bnf_sink, bnf_sink_end, bnf_sink_put, bnf_sink_str, bnf_sink_to, bnf_tensor, bool, llama_flash_attn_type_t,
+    llama_ftype_t, llama_load_mode_t, llama_model, llama_model_meta_key_t, llama_rope_type_t, BITNET_ERROR, BITNET_FTYPE_MOSTLY_I2_S,
+    GGML_TYPE_I2_S, LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, LLAMA_LOAD_MODE_AUTO, LLAMA_LOAD_MODE_DIRECT_IO)
 
 cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_model_n_embd(const llama_model *model)
@@ -21,12 +20,6 @@ cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_vocab_n_tokens(const llama_model *vocab)
     llama_rope_type_t llama_model_rope_type(const llama_model *model)
     float llama_model_rope_freq_scale_train(const llama_model *model)
-
-cdef bint is_null(const llama_model *model, const char *call) noexcept nogil:
-    if model != NULL:
-        return False
-    bnf_fail(BITNET_ERROR, "%s: model is NULL", call)
-    return True
 
 # ---- the type of the file ----
 
@@ -52,7 +45,7 @@ cdef public llama_ftype_t llama_model_ftype(const llama_model *model) noexcept n
     cdef uint32_t said = 0
     cdef int32_t type
     cdef int guess
-    if is_null(model, "llama_model_ftype"):
+    if bnf_is_null(model, "llama_model_ftype", "model"):
         return LLAMA_FTYPE_ALL_F32
     type = bnf_gguf_main_type(model.gguf)
     if type == GGML_TYPE_I2_S:
@@ -78,25 +71,25 @@ cdef public int32_t llama_model_n_embd_out(const llama_model *model) noexcept no
     return llama_model_n_embd(model)
 
 cdef public int32_t llama_model_n_layer_nextn(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_n_layer_nextn")
+    bnf_is_null(model, "llama_model_n_layer_nextn", "model")
     return 0
 
 cdef public int32_t llama_model_n_swa(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_n_swa")
+    bnf_is_null(model, "llama_model_n_swa", "model")
     return 0
 
 cdef public uint32_t llama_model_n_cls_out(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_cls_out") else 1
+    return 0 if bnf_is_null(model, "llama_model_n_cls_out", "model") else 1
 
 cdef public const char *llama_model_cls_label(const llama_model *model, uint32_t i) noexcept nogil:
-    is_null(model, "llama_model_cls_label")
+    bnf_is_null(model, "llama_model_cls_label", "model")
     return NULL
 
 cdef public bool llama_model_has_decoder(const llama_model *model) noexcept nogil:
-    return not is_null(model, "llama_model_has_decoder")
+    return not bnf_is_null(model, "llama_model_has_decoder", "model")
 
 cdef public bool llama_model_is_diffusion(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_is_diffusion")
+    bnf_is_null(model, "llama_model_is_diffusion", "model")
     return False
 
 # ---- words ----
@@ -150,9 +143,7 @@ cdef public int32_t llama_split_path(char *split_path, size_t maxlen, const char
         return 0
     if split_suffix(suffix, split_no, split_count, "llama_split_path") == 0:
         return 0
-    sink.buf = split_path
-    sink.size = maxlen
-    sink.len = 0
+    sink = bnf_sink_to(split_path, maxlen)
     bnf_sink_str(&sink, path_prefix)
     bnf_sink_str(&sink, suffix)
     return bnf_sink_end(&sink)
@@ -169,9 +160,7 @@ cdef public int32_t llama_split_prefix(char *split_prefix, size_t maxlen, const 
     len = strlen(split_path)
     if n == 0 or len <= n or strcmp(split_path + (len - n), suffix) != 0:
         return 0
-    sink.buf = split_prefix
-    sink.size = maxlen
-    sink.len = 0
+    sink = bnf_sink_to(split_prefix, maxlen)
     bnf_sink_put(&sink, split_path, len - n)
     return bnf_sink_end(&sink)
 

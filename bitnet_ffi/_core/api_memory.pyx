@@ -6,29 +6,21 @@
 
 from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep,
-    bnf_kv_seq_rm,
-    llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_THREAD)
+    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep,
+    bnf_kv_seq_rm, bool, llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR)
 
 cdef extern from "bnf_calls.h":
     pass
 
 cdef public llama_memory_t llama_get_memory(const llama_context *ctx) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_get_memory: ctx is NULL")
+    bnf_is_null(ctx, b"llama_get_memory", b"ctx")
     return <llama_memory_t>ctx
 
 # The context of a memory, entered; NULL (with a last error) when that cannot be.
 cdef llama_context *enter(llama_memory_t mem, const char *function) noexcept nogil:
     cdef llama_context *ctx = <llama_context *>mem
     bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: mem is NULL", function)
-        return NULL
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread", function)
-        return NULL
-    return ctx
+    return NULL if bnf_is_null(mem, function, b"mem") or bnf_enter(ctx, function) != 0 else ctx
 
 cdef bint is_sequence(const llama_context *ctx, llama_seq_id seq_id, const char *function) noexcept nogil:
     if seq_id < 0 or seq_id >= ctx.kv.n_seq_max:
@@ -104,9 +96,7 @@ cdef public void llama_memory_seq_div(llama_memory_t mem, llama_seq_id seq_id, l
 
 # Keys of all models that load can be rotated on.
 cdef public bool llama_memory_can_shift(llama_memory_t mem) noexcept nogil:
-    if mem == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_memory_can_shift: mem is NULL")
-    return mem != NULL
+    return not bnf_is_null(mem, b"llama_memory_can_shift", b"mem")
 
 cdef public llama_pos llama_memory_seq_pos_min(llama_memory_t mem, llama_seq_id seq_id) noexcept nogil:
     cdef llama_context *ctx = enter(mem, b"llama_memory_seq_pos_min")

@@ -8,9 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv, bnf_lowest64, bnf_release,
-    bnf_seq, llama_context, llama_memory_t, llama_pos, llama_seq_id,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_PAGE)
+    bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv, bnf_lowest64, bnf_release, bnf_seq,
+    bool, llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_KV_PAGE)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -45,8 +44,7 @@ cdef inline llama_memory_t memory_of(const llama_context *ctx) noexcept nogil:
 # ---- the calls of today by older names ----
 
 cdef public llama_kv_cache *llama_get_kv_self(llama_context *ctx) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_get_kv_self: ctx is NULL")
+    bnf_is_null(ctx, b"llama_get_kv_self", b"ctx")
     return <llama_kv_cache *>ctx
 
 cdef public void llama_kv_cache_clear(llama_context *ctx) noexcept nogil:
@@ -114,8 +112,7 @@ cdef public bool llama_kv_self_can_shift(const llama_context *ctx) noexcept nogi
 
 cdef void nothing_to_do(const llama_context *ctx, const char *function) noexcept nogil:
     bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
+    bnf_is_null(ctx, function, b"ctx")
 
 cdef public void llama_kv_cache_defrag(llama_context *ctx) noexcept nogil:
     nothing_to_do(ctx, b"llama_kv_cache_defrag")
@@ -130,18 +127,6 @@ cdef public void llama_kv_self_update(llama_context *ctx) noexcept nogil:
     nothing_to_do(ctx, b"llama_kv_self_update")
 
 # ---- counts ----
-
-# Entered, or NULL with a last error.
-cdef llama_context *enter(const llama_context *const_ctx, const char *function) noexcept nogil:
-    cdef llama_context *ctx = <llama_context *>const_ctx
-    bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-    elif bnf_context_enter(ctx):
-        return ctx
-    else:
-        bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread", function)
-    return NULL
 
 # Visits every token of every sequence. cell_of, by token number, says which cell of the view it is; NULL: count only. How many.
 cdef int32_t visit(const bnf_kv *kv, const int32_t *cell_of, llama_kv_cache_view *view) noexcept nogil:
@@ -175,9 +160,10 @@ cdef void add_to_cell(llama_kv_cache_view *view, int32_t cell, llama_pos pos, ll
         row[j] = seq
 
 cdef int32_t count(const llama_context *const_ctx, bint tokens, const char *function) noexcept nogil:
-    cdef llama_context *ctx = enter(const_ctx, function)
+    cdef llama_context *ctx = <llama_context *>const_ctx
     cdef int32_t n
-    if ctx == NULL:
+    bnf_clear_error()
+    if bnf_enter(ctx, function) != 0:
         return 0
     n = visit(&ctx.kv, NULL, NULL) if tokens else ctx.kv.n_used
     bnf_context_leave(ctx)
@@ -254,9 +240,10 @@ cdef void fill_view(const bnf_kv *kv, int32_t *cell_of, llama_kv_cache_view *vie
     view.max_contiguous_idx = view.used_cells if view.max_contiguous > 0 else -1
 
 cdef public void llama_kv_cache_view_update(const llama_context *const_ctx, llama_kv_cache_view *view) noexcept nogil:
-    cdef llama_context *ctx = enter(const_ctx, b"llama_kv_cache_view_update")
+    cdef llama_context *ctx = <llama_context *>const_ctx
     cdef int32_t *cell_of
-    if ctx == NULL:
+    bnf_clear_error()
+    if bnf_enter(ctx, b"llama_kv_cache_view_update") != 0:
         return
     if view == NULL or view.n_seq_max < 0:
         bnf_fail(BITNET_ERROR, b"llama_kv_cache_view_update: view is %s", b"NULL" if view == NULL else b"not from llama_kv_cache_view_init")

@@ -3,16 +3,15 @@
 # NULL is safe everywhere: 0, NULL or -1 comes back and the last error says which call it was.
 # Next: load.pyx does the work; include/bitnet_ffi.h is the manual.
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.stdio cimport FILE, snprintf
-from libc.string cimport memset, strcmp, strlen
+from libc.string cimport memset, strcmp
 from bitnet_ffi._core.bnf cimport (
-    bool, BITNET_ERROR, LLAMA_SPLIT_MODE_LAYER, LLAMA_LOAD_MODE_AUTO, LLAMA_LAZY_MODE_AUTO, LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM,
-    LLAMA_ROPE_TYPE_NEOX, LLAMA_TOKEN_NULL, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
-    BNF_GGUF_ARRAY,
-    llama_model, llama_model_params, llama_token, llama_rope_type_t, bnf_gguf, bnf_gguf_kv, bnf_source, bnf_str, bnf_tensor, bnf_sink,
-    BNF_SHOWN_SIZE, bnf_fail, bnf_show, bnf_type_name, bnf_sink_put, bnf_sink_str, bnf_sink_end,
-    bnf_gguf_find, bnf_gguf_format, bnf_gguf_main_type, bnf_gguf_str, bnf_model_load, bnf_model_release)
+    bnf_fail, bnf_gguf, bnf_gguf_main_type, bnf_gguf_str, bnf_is_null, bnf_is_null_buffer, bnf_meta_count, bnf_meta_key, bnf_meta_value,
+    bnf_meta_value_of, bnf_model_load, bnf_model_release, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_str,
+    bnf_sink_to, bnf_source, bnf_str, bnf_type_name, bool, llama_model, llama_model_params, llama_rope_type_t, llama_token,
+    BITNET_ERROR, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0, LLAMA_LAZY_MODE_AUTO, LLAMA_LOAD_MODE_AUTO,
+    LLAMA_ROPE_TYPE_NEOX, LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM, LLAMA_SPLIT_MODE_LAYER, LLAMA_TOKEN_NULL)
 
 # ---- load and free ----
 
@@ -72,32 +71,26 @@ cdef public void llama_free_model(llama_model *model) noexcept nogil:
 
 # ---- sizes ----
 
-cdef bint is_null(const llama_model *model, const char *call) noexcept nogil:
-    if model != NULL:
-        return False
-    bnf_fail(BITNET_ERROR, "%s: model is NULL", call)
-    return True
-
 # The vocabulary and its model are one object here: see llama_vocab in the header.
 cdef public const llama_model *llama_model_get_vocab(const llama_model *model) noexcept nogil:
-    if is_null(model, "llama_model_get_vocab"):
+    if bnf_is_null(model, "llama_model_get_vocab", "model"):
         return NULL
     return model
 
 cdef public int32_t llama_model_n_ctx_train(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_ctx_train") else model.hp.n_ctx_train
+    return 0 if bnf_is_null(model, "llama_model_n_ctx_train", "model") else model.hp.n_ctx_train
 
 cdef public int32_t llama_model_n_embd(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_embd") else model.hp.n_embd
+    return 0 if bnf_is_null(model, "llama_model_n_embd", "model") else model.hp.n_embd
 
 cdef public int32_t llama_model_n_layer(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_layer") else model.hp.n_layer
+    return 0 if bnf_is_null(model, "llama_model_n_layer", "model") else model.hp.n_layer
 
 cdef public int32_t llama_model_n_head(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_head") else model.hp.n_head
+    return 0 if bnf_is_null(model, "llama_model_n_head", "model") else model.hp.n_head
 
 cdef public int32_t llama_model_n_head_kv(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_head_kv") else model.hp.n_head_kv
+    return 0 if bnf_is_null(model, "llama_model_n_head_kv", "model") else model.hp.n_head_kv
 
 cdef public int32_t llama_n_ctx_train(const llama_model *model) noexcept nogil:
     return llama_model_n_ctx_train(model)
@@ -106,112 +99,63 @@ cdef public int32_t llama_n_embd(const llama_model *model) noexcept nogil:
     return llama_model_n_embd(model)
 
 cdef public llama_rope_type_t llama_model_rope_type(const llama_model *model) noexcept nogil:
-    if is_null(model, "llama_model_rope_type") or model.vocab_only:
+    if bnf_is_null(model, "llama_model_rope_type", "model") or model.vocab_only:
         return LLAMA_ROPE_TYPE_NONE
     return LLAMA_ROPE_TYPE_NEOX if model.hp.rope_neox else LLAMA_ROPE_TYPE_NORM
 
 cdef public float llama_model_rope_freq_scale_train(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_rope_freq_scale_train") else model.hp.rope_scale
+    return 0 if bnf_is_null(model, "llama_model_rope_freq_scale_train", "model") else model.hp.rope_scale
 
 cdef public uint64_t llama_model_size(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_size") else model.n_bytes
+    return 0 if bnf_is_null(model, "llama_model_size", "model") else model.n_bytes
 
 cdef public uint64_t llama_model_n_params(const llama_model *model) noexcept nogil:
-    return 0 if is_null(model, "llama_model_n_params") else model.n_params
+    return 0 if bnf_is_null(model, "llama_model_n_params", "model") else model.n_params
 
 # Every architecture here is a decoder with causal attention.
 
 cdef public bool llama_model_has_encoder(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_has_encoder")
+    bnf_is_null(model, "llama_model_has_encoder", "model")
     return False
 
 cdef public llama_token llama_model_decoder_start_token(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_decoder_start_token")
+    bnf_is_null(model, "llama_model_decoder_start_token", "model")
     return LLAMA_TOKEN_NULL
 
 cdef public bool llama_model_is_recurrent(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_is_recurrent")
+    bnf_is_null(model, "llama_model_is_recurrent", "model")
     return False
 
 cdef public bool llama_model_is_hybrid(const llama_model *model) noexcept nogil:
-    is_null(model, "llama_model_is_hybrid")
+    bnf_is_null(model, "llama_model_is_hybrid", "model")
     return False
 
-# ---- metadata: the file's own keys, arrays left out as llama.cpp leaves them out ----
+# ---- metadata: the file's own keys ----
 
-cdef int32_t write_nothing(char *buf, size_t buf_size) noexcept nogil:
-    if buf != NULL and buf_size > 0:
-        buf[0] = 0
-    return -1
-
-cdef bint is_bad_buffer(const char *buf, size_t buf_size, const char *call) noexcept nogil:
-    if buf != NULL or buf_size == 0:
-        return False
-    bnf_fail(BITNET_ERROR, "%s: buf is NULL but buf_size is %zu", call, buf_size)
-    return True
-
-cdef const bnf_gguf_kv *scalar_at(const llama_model *model, int32_t i) noexcept nogil:
-    cdef int64_t at
-    cdef int32_t n = 0
-    for at in range(model.gguf.n_kv):
-        if model.gguf.kv[at].type == BNF_GGUF_ARRAY:
-            continue
-        if n == i:
-            return &model.gguf.kv[at]
-        n += 1
-    bnf_fail(BITNET_ERROR, "metadata index is %d, expected 0 to %d", i, n - 1)
-    return NULL
+cdef const bnf_gguf *gguf_of(const llama_model *model, const char *function) noexcept nogil:
+    return NULL if bnf_is_null(model, function, "model") else model.gguf
 
 cdef public int32_t llama_model_meta_count(const llama_model *model) noexcept nogil:
-    cdef int32_t n = 0
-    cdef int64_t i
-    if is_null(model, "llama_model_meta_count"):
-        return 0
-    for i in range(model.gguf.n_kv):
-        n += model.gguf.kv[i].type != BNF_GGUF_ARRAY
-    return n
+    return bnf_meta_count(gguf_of(model, "llama_model_meta_count"))
 
 cdef public int32_t llama_model_meta_key_by_index(const llama_model *model, int32_t i, char *buf, size_t buf_size) noexcept nogil:
-    cdef const bnf_gguf_kv *kv
-    cdef bnf_sink sink
-    if is_null(model, "llama_model_meta_key_by_index") or is_bad_buffer(buf, buf_size, "llama_model_meta_key_by_index"):
-        return write_nothing(buf, buf_size)
-    kv = scalar_at(model, i)
-    if kv == NULL:
-        return write_nothing(buf, buf_size)
-    sink.buf = buf
-    sink.size = buf_size
-    sink.len = 0
-    bnf_sink_put(&sink, kv.key.data, kv.key.len)
-    return bnf_sink_end(&sink)
+    cdef const char *function = "llama_model_meta_key_by_index"
+    return bnf_meta_key(gguf_of(model, function), i, buf, buf_size, function)
 
 cdef public int32_t llama_model_meta_val_str_by_index(const llama_model *model, int32_t i, char *buf, size_t buf_size) noexcept nogil:
-    cdef const bnf_gguf_kv *kv
-    if is_null(model, "llama_model_meta_val_str_by_index") or is_bad_buffer(buf, buf_size, "llama_model_meta_val_str_by_index"):
-        return write_nothing(buf, buf_size)
-    kv = scalar_at(model, i)
-    return write_nothing(buf, buf_size) if kv == NULL else bnf_gguf_format(kv, buf, buf_size)
+    cdef const char *function = "llama_model_meta_val_str_by_index"
+    return bnf_meta_value(gguf_of(model, function), i, buf, buf_size, function)
 
 # By name arrays can be had too, as "[a, b, ...]".
 cdef public int32_t llama_model_meta_val_str(const llama_model *model, const char *key, char *buf, size_t buf_size) noexcept nogil:
-    cdef char shown[BNF_SHOWN_SIZE]
-    cdef const bnf_gguf_kv *kv
-    if is_null(model, "llama_model_meta_val_str") or is_bad_buffer(buf, buf_size, "llama_model_meta_val_str"):
-        return write_nothing(buf, buf_size)
-    if key == NULL:
-        bnf_fail(BITNET_ERROR, "llama_model_meta_val_str: key is NULL")
-        return write_nothing(buf, buf_size)
-    kv = bnf_gguf_find(model.gguf, key)
-    if kv != NULL:
-        return bnf_gguf_format(kv, buf, buf_size)
-    bnf_fail(BITNET_ERROR, "the model's metadata has no key '%s'", bnf_show(key, strlen(key), shown))
-    return write_nothing(buf, buf_size)
+    cdef const char *function = "llama_model_meta_val_str"
+    return bnf_meta_value_of(gguf_of(model, function), key, True, buf, buf_size, function)
 
 # name NULL or "": the default one. NULL when the file has no such template: no error.
 cdef public const char *llama_model_chat_template(const llama_model *model, const char *name) noexcept nogil:
     cdef const char *wanted = ""
     cdef int32_t i
-    if is_null(model, "llama_model_chat_template"):
+    if bnf_is_null(model, "llama_model_chat_template", "model"):
         return NULL
     if name != NULL:
         wanted = name
@@ -254,14 +198,11 @@ cdef void put_type(bnf_sink *sink, int32_t type) noexcept nogil:
         bnf_sink_str(sink, " - 2.06 bpw ternary")
 
 cdef public int32_t llama_model_desc(const llama_model *model, char *buf, size_t buf_size) noexcept nogil:
-    cdef bnf_sink sink
+    cdef bnf_sink sink = bnf_sink_to(buf, buf_size)
     cdef bnf_str arch
     cdef int32_t type
-    if is_null(model, "llama_model_desc") or is_bad_buffer(buf, buf_size, "llama_model_desc"):
-        return write_nothing(buf, buf_size)
-    sink.buf = buf
-    sink.size = buf_size
-    sink.len = 0
+    if bnf_is_null(model, "llama_model_desc", "model") or bnf_is_null_buffer(buf, buf_size, "llama_model_desc"):
+        return bnf_sink_nothing(buf, buf_size)
     if bnf_gguf_str(model.gguf, "general.architecture", &arch) == 1:
         bnf_sink_put(&sink, arch.data, arch.len)
     type = -1 if model.vocab_only else bnf_gguf_main_type(model.gguf)

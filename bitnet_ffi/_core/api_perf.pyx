@@ -6,8 +6,8 @@
 
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context,
-    llama_perf_context_data, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
+    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_is_null, bnf_log, bnf_time_us, llama_context, llama_perf_context_data,
+    GGML_LOG_LEVEL_INFO)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -15,8 +15,7 @@ cdef extern from "bnf_calls.h":
 cdef public llama_perf_context_data perf_context "llama_perf_context"(const llama_context *ctx) noexcept nogil:
     cdef llama_perf_context_data data
     memset(&data, 0, sizeof(data))
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_perf_context: ctx is NULL")
+    if bnf_is_null(ctx, b"llama_perf_context", b"ctx"):
         return data
     data.t_start_ms = ctx.perf.t_start_us / 1000.0
     data.t_load_ms = ctx.model.load_us / 1000.0
@@ -33,8 +32,7 @@ cdef double rate(int n, double ms) noexcept nogil:
 cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nogil:
     cdef llama_perf_context_data d
     bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_perf_context_print: ctx is NULL")
+    if bnf_is_null(ctx, b"llama_perf_context_print", b"ctx"):
         return
     d = perf_context(ctx)
     bnf_log(GGML_LOG_LEVEL_INFO, b"load time   = %10.2f ms\n", d.t_load_ms)
@@ -46,11 +44,7 @@ cdef public void llama_perf_context_print(const llama_context *ctx) noexcept nog
 
 cdef public void llama_perf_context_reset(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_perf_context_reset: ctx is NULL")
-        return
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"llama_perf_context_reset: the context is at work in another thread")
+    if bnf_enter(ctx, b"llama_perf_context_reset") != 0:
         return
     memset(&ctx.perf, 0, sizeof(ctx.perf))
     ctx.perf.t_start_us = bnf_time_us()

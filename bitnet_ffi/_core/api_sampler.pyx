@@ -6,16 +6,15 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy,
-    bnf_release, bool, llama_context, llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params,
-    llama_sampler_context_t, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
+    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy, bnf_is_null, bnf_release, bool, llama_context,
+    llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params, llama_sampler_context_t, llama_sampler_i, llama_token,
+    llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i,
-    bnf_greedy_i, bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i,
+    bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
+    bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i,
     bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties,
-    bnf_sampler_plain,
-    bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i,
-    bnf_typical_i, bnf_xtc_i)
+    bnf_sampler_plain, bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i,
+    bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i, INFINITY)
 
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)
@@ -39,28 +38,21 @@ cdef public llama_sampler *llama_sampler_init(llama_sampler_i *iface, llama_samp
     return smpl
 
 
-cdef bint is_null(const llama_sampler *smpl, const char *function) noexcept nogil:
-    if smpl != NULL:
-        return False
-    bnf_fail(BITNET_ERROR, "%s: smpl is NULL", function)
-    return True
-
-
 cdef public const char *llama_sampler_name(const llama_sampler *smpl) noexcept nogil:
-    if is_null(smpl, "llama_sampler_name") or smpl.iface == NULL or smpl.iface.name == NULL:
+    if bnf_is_null(smpl, "llama_sampler_name", "smpl") or smpl.iface == NULL or smpl.iface.name == NULL:
         return "(null)"
     return smpl.iface.name(smpl)
 
 
 cdef public void llama_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
     bnf_clear_error()
-    if not is_null(smpl, "llama_sampler_accept") and smpl.iface != NULL and smpl.iface.accept != NULL:
+    if not bnf_is_null(smpl, "llama_sampler_accept", "smpl") and smpl.iface != NULL and smpl.iface.accept != NULL:
         smpl.iface.accept(smpl, token)
 
 
 cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil:
     bnf_clear_error()
-    if is_null(smpl, "llama_sampler_apply"):
+    if bnf_is_null(smpl, "llama_sampler_apply", "smpl"):
         return
     if cur_p == NULL:
         bnf_fail(BITNET_ERROR, "llama_sampler_apply: cur_p is NULL")
@@ -70,13 +62,13 @@ cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array
 
 cdef public void llama_sampler_reset(llama_sampler *smpl) noexcept nogil:
     bnf_clear_error()
-    if not is_null(smpl, "llama_sampler_reset") and smpl.iface != NULL and smpl.iface.reset != NULL:
+    if not bnf_is_null(smpl, "llama_sampler_reset", "smpl") and smpl.iface != NULL and smpl.iface.reset != NULL:
         smpl.iface.reset(smpl)
 
 
 # A sampler without a clone function is copied when it has no state, else refused.
 cdef public llama_sampler *llama_sampler_clone(const llama_sampler *smpl) noexcept nogil:
-    if is_null(smpl, "llama_sampler_clone"):
+    if bnf_is_null(smpl, "llama_sampler_clone", "smpl"):
         return NULL
     if smpl.iface != NULL and smpl.iface.clone != NULL:
         return smpl.iface.clone(smpl)
@@ -134,7 +126,7 @@ cdef void exchange(llama_sampler *a, llama_sampler *b) noexcept nogil:
 cdef public void llama_sampler_copy(const llama_sampler *src, llama_sampler *dst) noexcept nogil:
     cdef llama_sampler *copy
     bnf_clear_error()
-    if is_null(src, "llama_sampler_copy") or is_null(dst, "llama_sampler_copy") or src == dst:
+    if bnf_is_null(src, "llama_sampler_copy", "src") or bnf_is_null(dst, "llama_sampler_copy", "dst") or src == dst:
         return
     if not alike(src, dst):
         bnf_fail(BITNET_ERROR, "llama_sampler_copy: '%s' cannot take the state of '%s', which is another kind of sampler or another chain",
@@ -161,7 +153,7 @@ cdef public uint32_t llama_sampler_get_seed(const llama_sampler *smpl) noexcept 
     cdef const bnf_sampler_chain *chain
     cdef uint32_t seed
     cdef int32_t i
-    if is_null(smpl, "llama_sampler_get_seed"):
+    if bnf_is_null(smpl, "llama_sampler_get_seed", "smpl"):
         return <uint32_t>LLAMA_DEFAULT_SEED
     if draws(smpl.iface):
         return (<const bnf_sampler_dist *>smpl.ctx).seed_now

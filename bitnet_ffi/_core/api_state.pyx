@@ -6,8 +6,8 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_kv_holds, bnf_kv_seq_rm, bnf_release,
-    llama_context, llama_seq_id, llama_token, BITNET_ERROR, BITNET_ERROR_THREAD, BNF_KV_PAGE)
+    bnf_alloc, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_seq_rm, bnf_release,
+    bool, llama_context, llama_seq_id, llama_token, BITNET_ERROR, BNF_KV_PAGE)
 from bitnet_ffi._core.bnf_state cimport (
     bnf_state_entry, bnf_state_header, bnf_state_read, bnf_state_table, bnf_state_write, bnf_stream, bnf_stream_close, bnf_stream_count,
     bnf_stream_from_file, bnf_stream_from_memory, bnf_stream_to_file, bnf_stream_to_memory)
@@ -28,13 +28,7 @@ cdef enum:
 
 cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
     bnf_clear_error()
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-        return False
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread", function)
-        return False
-    return True
+    return bnf_enter(ctx, function) == 0
 
 # Entered, for a sequence that there is.
 cdef bint enter_sequence(llama_context *ctx, llama_seq_id seq_id, llama_state_seq_flags flags, const char *function) noexcept nogil:
@@ -62,9 +56,7 @@ cdef size_t measure(llama_context *ctx, llama_seq_id seq) noexcept nogil:
 cdef size_t to_memory(llama_context *ctx, llama_seq_id seq, uint8_t *dst, size_t size, const char *function) noexcept nogil:
     cdef bnf_stream s
     cdef size_t n = 0
-    if dst == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: dst is NULL", function)
-    else:
+    if not bnf_is_null(dst, function, b"dst"):
         bnf_stream_to_memory(&s, dst, size)
         n = <size_t>bnf_state_write(ctx, seq, NULL, 0, &s)
     bnf_context_leave(ctx)
@@ -73,9 +65,7 @@ cdef size_t to_memory(llama_context *ctx, llama_seq_id seq, uint8_t *dst, size_t
 cdef size_t from_memory(llama_context *ctx, llama_seq_id seq, const uint8_t *src, size_t size, const char *function) noexcept nogil:
     cdef bnf_stream s
     cdef size_t n = 0
-    if src == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: src is NULL", function)
-    else:
+    if not bnf_is_null(src, function, b"src"):
         bnf_stream_from_memory(&s, src, size)
         n = <size_t>bnf_state_read(ctx, seq, NULL, 0, NULL, &s)
     bnf_context_leave(ctx)
@@ -100,9 +90,7 @@ cdef size_t from_file(llama_context *ctx, llama_seq_id seq, const char *path, ll
     cdef bnf_stream s
     cdef uint64_t n_tokens = 0
     cdef size_t n = 0
-    if path == NULL:
-        bnf_fail(BITNET_ERROR, b"%s: path is NULL", function)
-    elif bnf_stream_from_file(&s, path) == 0:
+    if not bnf_is_null(path, function, b"path") and bnf_stream_from_file(&s, path) == 0:
         n = <size_t>bnf_state_read(ctx, seq, tokens, n_max, &n_tokens, &s)
         bnf_stream_close(&s, False)
     if n > 0 and n_out != NULL:

@@ -9,8 +9,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf cimport (
-    bool, llama_batch, llama_batch_ext, llama_context, llama_embd, llama_pos, llama_seq_id, llama_token, bnf_clear_error,
-    bnf_fail, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD, LLAMA_TOKEN_NULL)
+    bnf_clear_error, bnf_fail, bnf_is_null, bool, llama_batch, llama_batch_ext, llama_context, llama_embd, llama_pos, llama_seq_id,
+    llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD, LLAMA_TOKEN_NULL)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -24,8 +24,7 @@ cdef enum:
 
 cdef public llama_batch_ext *llama_batch_ext_init(llama_context *ctx) noexcept nogil:
     cdef llama_batch_ext *batch
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_batch_ext_init: ctx is NULL")
+    if bnf_is_null(ctx, b"llama_batch_ext_init", b"ctx"):
         return NULL
     batch = <llama_batch_ext *>calloc(1, sizeof(llama_batch_ext))
     if batch == NULL:
@@ -51,10 +50,8 @@ cdef public void llama_batch_ext_free(llama_batch_ext *batch) noexcept nogil:
 
 cdef public void llama_batch_ext_clear(llama_batch_ext *batch) noexcept nogil:
     bnf_clear_error()
-    if batch == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_batch_ext_clear: batch is NULL")
-        return
-    batch.n_tokens = 0
+    if not bnf_is_null(batch, b"llama_batch_ext_clear", b"batch"):
+        batch.n_tokens = 0
 
 # ---- room ----
 
@@ -143,17 +140,13 @@ cdef bint put_row(llama_batch_ext *batch, int32_t i, const llama_embd *embd) noe
     batch.token[i] = BNF_TOKEN_EMBD
     return True
 
-cdef int32_t is_null(const char *function) noexcept nogil:
-    bnf_fail(BITNET_ERROR, b"%s: batch is NULL", function)
-    return WRONG_INPUT
-
 cdef public int32_t llama_batch_ext_add(llama_batch_ext *batch, llama_seq_id seq_id) noexcept nogil:
-    return append(batch, seq_id) if batch != NULL else is_null(b"llama_batch_ext_add")
+    return WRONG_INPUT if bnf_is_null(batch, b"llama_batch_ext_add", b"batch") else append(batch, seq_id)
 
 cdef public int32_t llama_batch_ext_add_token(llama_batch_ext *batch, llama_seq_id seq_id, llama_token id) noexcept nogil:
     cdef int32_t i
-    if batch == NULL:
-        return is_null(b"llama_batch_ext_add_token")
+    if bnf_is_null(batch, b"llama_batch_ext_add_token", b"batch"):
+        return WRONG_INPUT
     if id < 0 or id >= batch.n_vocab:
         bnf_fail(BITNET_ERROR, b"token %d, expected 0 to %d", id, batch.n_vocab - 1)
         return WRONG_INPUT
@@ -164,9 +157,7 @@ cdef public int32_t llama_batch_ext_add_token(llama_batch_ext *batch, llama_seq_
 
 cdef public int32_t llama_batch_ext_add_embd(llama_batch_ext *batch, llama_seq_id seq_id, llama_embd embd) noexcept nogil:
     cdef int32_t i
-    if batch == NULL:
-        return is_null(b"llama_batch_ext_add_embd")
-    if not is_row(batch, &embd):
+    if bnf_is_null(batch, b"llama_batch_ext_add_embd", b"batch") or not is_row(batch, &embd):
         return WRONG_INPUT
     i = append(batch, seq_id)
     if i >= 0 and not put_row(batch, i, &embd):
@@ -177,8 +168,7 @@ cdef public int32_t llama_batch_ext_add_embd(llama_batch_ext *batch, llama_seq_i
 # ---- what a token has ----
 
 cdef bint has_token(const llama_batch_ext *batch, int32_t idx) noexcept nogil:
-    if batch == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_batch_ext: batch is NULL")
+    if bnf_is_null(batch, b"llama_batch_ext", b"batch"):
         return False
     if idx < 0 or idx >= batch.n_tokens:
         bnf_fail(BITNET_ERROR, b"token %d of a batch, expected 0 to %d", idx, batch.n_tokens - 1)

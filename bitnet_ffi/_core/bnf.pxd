@@ -198,6 +198,8 @@ cdef extern from "bitnet_ffi.h" nogil:
 cdef extern from "bnf_error.h" nogil:
     int bnf_fail(int code, const char *format, ...)
     int bnf_fail_within(const char *prefix)
+    bool bnf_is_null(const void *argument, const char *function, const char *name)
+    bool bnf_is_null_buffer(const void *buf, size_t buf_size, const char *function)
     void bnf_clear_error()
     int bnf_error_code()
     const char *bnf_error_text()
@@ -219,12 +221,14 @@ cdef extern from "bnf_text.h" nogil:
         uint64_t len
     const char *bnf_show(const char *data, uint64_t len, char *out)
     const char *bnf_path_tail(const char *path)
+    bnf_sink bnf_sink_to(char *buf, size_t size)
     void bnf_sink_put(bnf_sink *sink, const char *data, uint64_t len)
     void bnf_sink_str(bnf_sink *sink, const char *text)
     void bnf_sink_i64(bnf_sink *sink, int64_t value)
     void bnf_sink_u64(bnf_sink *sink, uint64_t value)
     void bnf_sink_f64(bnf_sink *sink, double value)
     int32_t bnf_sink_end(bnf_sink *sink)
+    int32_t bnf_sink_nothing(char *buf, size_t size)
 
 cdef extern from "bnf_platform.h" nogil:
     ctypedef struct bnf_map "struct bnf_map":
@@ -745,6 +749,10 @@ cdef extern from "bnf_calls.h" nogil:
     bnf_str bnf_gguf_next_str(const uint8_t **cursor)
     int32_t bnf_gguf_format(const bnf_gguf_kv *kv, char *buf, size_t size)
     int32_t bnf_gguf_main_type(const bnf_gguf *gguf)
+    int32_t bnf_meta_count(const bnf_gguf *gguf)
+    int32_t bnf_meta_key(const bnf_gguf *gguf, int32_t i, char *buf, size_t size, const char *function)
+    int32_t bnf_meta_value(const bnf_gguf *gguf, int32_t i, char *buf, size_t size, const char *function)
+    int32_t bnf_meta_value_of(const bnf_gguf *gguf, const char *key, bool arrays, char *buf, size_t size, const char *function)
 
     int bnf_vocab_load(const bnf_gguf *gguf, bnf_vocab **out)
     void bnf_vocab_free(bnf_vocab *vocab)
@@ -781,7 +789,7 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_operand_row(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n)
     bnf_act bnf_operand(const bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n)
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
-    void bnf_no_output_row(const llama_context *ctx, const char *function, int32_t i)
+    int64_t bnf_need_output_row(const llama_context *ctx, int32_t i, const char *function)
     int bnf_head_logits(llama_context *ctx)
     int bnf_head_init(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
@@ -800,5 +808,6 @@ cdef extern from "bnf_calls.h" nogil:
                      void *scratch)
     void bnf_lora_embed(const llama_context *ctx, int32_t token, float *x, void *scratch)
     bool bnf_lora_on_head(const llama_context *ctx)
+    int bnf_enter(llama_context *ctx, const char *function)
     int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

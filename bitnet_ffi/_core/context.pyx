@@ -8,16 +8,15 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail,
-    bnf_head_init, bnf_hparams, bnf_kv_free,
-    bnf_kv_init, bnf_log, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_pool, bnf_pool_free, bnf_pool_limit,
-    bnf_older, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us, ggml_abort_callback, llama_context,
-    llama_context_params, llama_model,
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0,
-    BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES, BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0,
-    LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT,
-    LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, llama_pooling_type_t,
-    LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
+    bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_head_init,
+    bnf_hparams, bnf_is_null, bnf_kv_free, bnf_kv_init, bnf_log, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_older,
+    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us,
+    ggml_abort_callback, llama_context, llama_context_params, llama_model, llama_pooling_type_t, BITNET_ERROR, BITNET_ERROR_MEMORY,
+    BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES,
+    BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL,
+    LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO,
+    LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -291,8 +290,7 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
 
 cdef public llama_context *llama_init_from_model(llama_model *model, llama_context_params params) noexcept nogil:
     cdef llama_context *ctx
-    if model == NULL:
-        bnf_fail(BITNET_ERROR, b"llama_init_from_model: model is NULL")
+    if bnf_is_null(model, b"llama_init_from_model", b"model"):
         return NULL
     if model.vocab_only:
         bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to make a context for")
@@ -338,66 +336,61 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_model_release(ctx.model)
     bnf_release(ctx)
 
+# ---- whose it is ----
+
+cdef public int bnf_enter(llama_context *ctx, const char *function) noexcept nogil:
+    if bnf_is_null(ctx, function, b"ctx"):
+        return BITNET_ERROR
+    if bnf_context_enter(ctx):
+        return 0
+    return bnf_fail(BITNET_ERROR_THREAD, b"%s: the context is at work in another thread; give each thread its own", function)
+
 # ---- what a context is ----
 
-cdef bint is_null(const llama_context *ctx, const char *function) noexcept nogil:
-    if ctx != NULL:
-        return False
-    bnf_fail(BITNET_ERROR, b"%s: ctx is NULL", function)
-    return True
-
 cdef public const llama_model *llama_get_model(const llama_context *ctx) noexcept nogil:
-    return NULL if is_null(ctx, b"llama_get_model") else ctx.model
+    return NULL if bnf_is_null(ctx, b"llama_get_model", b"ctx") else ctx.model
 
 cdef public uint32_t llama_n_ctx(const llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_ctx") else ctx.params.n_ctx
+    return 0 if bnf_is_null(ctx, b"llama_n_ctx", b"ctx") else ctx.params.n_ctx
 
 cdef public uint32_t llama_n_batch(const llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_batch") else ctx.params.n_batch
+    return 0 if bnf_is_null(ctx, b"llama_n_batch", b"ctx") else ctx.params.n_batch
 
 cdef public uint32_t llama_n_ubatch(const llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_ubatch") else ctx.params.n_ubatch
+    return 0 if bnf_is_null(ctx, b"llama_n_ubatch", b"ctx") else ctx.params.n_ubatch
 
 cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_seq_max") else ctx.params.n_seq_max
+    return 0 if bnf_is_null(ctx, b"llama_n_seq_max", b"ctx") else ctx.params.n_seq_max
 
 cdef public uint32_t llama_n_ctx_seq(const llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_ctx_seq") else ctx.params.n_ctx
+    return 0 if bnf_is_null(ctx, b"llama_n_ctx_seq", b"ctx") else ctx.params.n_ctx
 
 cdef public uint32_t llama_n_rs_seq(const llama_context *ctx) noexcept nogil:
-    is_null(ctx, b"llama_n_rs_seq")
+    bnf_is_null(ctx, b"llama_n_rs_seq", b"ctx")
     return 0
 
 # More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
 cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
-    cdef int32_t wanted
+    cdef int32_t wanted = min(max(n_threads, n_threads_batch), bnf_pool_limit())
     bnf_clear_error()
-    if is_null(ctx, b"llama_set_n_threads"):
+    if bnf_enter(ctx, b"llama_set_n_threads") != 0:
         return
     if n_threads < 1 or n_threads_batch < 1:
         bnf_fail(BITNET_ERROR, b"n_threads is %d and n_threads_batch %d, expected 1 or more", n_threads, n_threads_batch)
-        return
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"llama_set_n_threads: the context is at work in another thread")
-        return
-    wanted = min(max(n_threads, n_threads_batch), bnf_pool_limit())
-    if wanted <= bnf_pool_size(ctx.pool) or make_team(ctx, wanted) == 0:
+    elif wanted <= bnf_pool_size(ctx.pool) or make_team(ctx, wanted) == 0:
         ctx.n_threads = min(n_threads, bnf_pool_size(ctx.pool))
         ctx.n_threads_batch = min(n_threads_batch, bnf_pool_size(ctx.pool))
     bnf_context_leave(ctx)
 
 cdef public int32_t llama_n_threads(llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_threads") else ctx.n_threads
+    return 0 if bnf_is_null(ctx, b"llama_n_threads", b"ctx") else ctx.n_threads
 
 cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
-    return 0 if is_null(ctx, b"llama_n_threads_batch") else ctx.n_threads_batch
+    return 0 if bnf_is_null(ctx, b"llama_n_threads_batch", b"ctx") else ctx.n_threads_batch
 
 cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
     bnf_clear_error()
-    if is_null(ctx, b"llama_set_abort_callback"):
-        return
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, b"llama_set_abort_callback: the context is at work in another thread")
+    if bnf_enter(ctx, b"llama_set_abort_callback") != 0:
         return
     ctx.abort_callback = abort_callback
     ctx.abort_data = abort_callback_data
@@ -406,4 +399,4 @@ cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callbac
 # Calls return when their work is done, so there is nothing to wait for.
 cdef public void llama_synchronize(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
-    is_null(ctx, b"llama_synchronize")
+    bnf_is_null(ctx, b"llama_synchronize", b"ctx")

@@ -7,9 +7,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, INT32_MAX
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_model_release, bnf_release, bool, llama_batch,
-    llama_context, llama_context_params, llama_model, llama_model_params, llama_pos, llama_seq_id, llama_token, BITNET_ERROR,
-    BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD)
+    bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_model_release, bnf_release, bool, llama_batch,
+    llama_context, llama_context_params, llama_model, llama_model_params, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY)
 
 cdef extern from "bitnet_ffi.h" nogil:
     llama_model_params llama_model_default_params()
@@ -17,12 +16,6 @@ cdef extern from "bitnet_ffi.h" nogil:
     llama_context *llama_init_from_model(llama_model *model, llama_context_params params)
     int32_t llama_decode(llama_context *ctx, llama_batch batch)
     uint32_t llama_n_seq_max(const llama_context *ctx)
-
-
-cdef bint is_null(const llama_context *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, "%s: ctx is NULL", function)
-    return ctx == NULL
 
 
 cdef public llama_context *llama_init_from_file(const char *path_model, llama_context_params params) noexcept nogil:
@@ -94,13 +87,9 @@ cdef public int32_t bitnet_decode_at(llama_context *ctx, llama_batch batch, llam
 
 cdef public void bitnet_set_logits_all(llama_context *ctx, bool logits_all) noexcept nogil:
     bnf_clear_error()
-    if is_null(ctx, "bitnet_set_logits_all"):
-        return
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, "bitnet_set_logits_all: the context is at work in another thread")
-        return
-    ctx.older.logits_all = logits_all
-    bnf_context_leave(ctx)
+    if bnf_enter(ctx, "bitnet_set_logits_all") == 0:
+        ctx.older.logits_all = logits_all
+        bnf_context_leave(ctx)
 
 
 # ---- other names ----

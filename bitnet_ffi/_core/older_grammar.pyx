@@ -7,12 +7,12 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_clear_error, bnf_fail, bnf_model_release, bnf_model_retain, bnf_release, bool, llama_context, llama_model,
+    bnf_alloc, bnf_clear_error, bnf_fail, bnf_is_null, bnf_model_release, bnf_model_retain, bnf_release, llama_context, llama_model,
     llama_sampler, llama_sampler_i, llama_token, llama_token_data_array, BITNET_ERROR)
-from bitnet_ffi._core.bnf_sampler cimport bnf_sampler_new
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_GRAMMAR_MASKS, BNF_GRAMMAR_MAX_ELEMENTS, bnf_grammar, bnf_grammar_compile, bnf_grammar_free, bnf_matcher_new,
-    bnf_sampler_grammar, bnf_token_order_of, llama_grammar_element)
+    bnf_grammar, bnf_grammar_compile, bnf_grammar_free, bnf_matcher_new, bnf_sampler_grammar, bnf_token_order_of, llama_grammar_element,
+    BNF_GRAMMAR_MASKS, BNF_GRAMMAR_MAX_ELEMENTS)
+from bitnet_ffi._core.bnf_sampler cimport bnf_sampler_new
 
 cdef extern from "bnf_sampler.h" nogil:
     llama_sampler_i bnf_grammar_i
@@ -25,12 +25,6 @@ cdef extern from "bnf_grammar.h" nogil:
 cdef extern from "bitnet_ffi.h" nogil:
     llama_sampler *llama_sampler_clone(const llama_sampler *smpl)
     void llama_sampler_free(llama_sampler *smpl)
-
-
-cdef bint is_null(const void *handle, const char *function, const char *what) noexcept nogil:
-    if handle == NULL:
-        bnf_fail(BITNET_ERROR, "%s: %s is NULL", function, what)
-    return handle == NULL
 
 
 cdef llama_sampler *sampler_of(const llama_grammar_element **rules, int32_t n_rules, int32_t root) noexcept nogil:
@@ -83,7 +77,7 @@ cdef public void llama_grammar_free(llama_grammar *grammar) noexcept nogil:
 
 cdef public llama_grammar *llama_grammar_copy(const llama_grammar *grammar) noexcept nogil:
     bnf_clear_error()
-    return NULL if is_null(grammar, "llama_grammar_copy", "grammar") else wrap(llama_sampler_clone(grammar.smpl), grammar.model)
+    return NULL if bnf_is_null(grammar, "llama_grammar_copy", "grammar") else wrap(llama_sampler_clone(grammar.smpl), grammar.model)
 
 
 # The vocabulary of ctx becomes that of the grammar. Masks of another model are of another length, so they go.
@@ -110,9 +104,9 @@ cdef bint bind(llama_grammar *grammar, const llama_context *ctx) noexcept nogil:
 cdef public void llama_grammar_sample(const llama_grammar *grammar, const llama_context *ctx,
                                       llama_token_data_array *candidates) noexcept nogil:
     bnf_clear_error()
-    if (is_null(grammar, "llama_grammar_sample", "grammar") or is_null(ctx, "llama_grammar_sample", "ctx")
-            or is_null(candidates, "llama_grammar_sample", "candidates")
-            or (candidates.size > 0 and is_null(candidates.data, "llama_grammar_sample", "candidates->data"))):
+    if (bnf_is_null(grammar, "llama_grammar_sample", "grammar") or bnf_is_null(ctx, "llama_grammar_sample", "ctx")
+            or bnf_is_null(candidates, "llama_grammar_sample", "candidates")
+            or (candidates.size > 0 and bnf_is_null(candidates.data, "llama_grammar_sample", "candidates->data"))):
         return
     # const to its callers: what the machine remembers is no state of theirs.
     if bind(<llama_grammar *>grammar, ctx):
@@ -125,7 +119,7 @@ cdef public void llama_sample_grammar(llama_context *ctx, llama_token_data_array
 
 cdef public void llama_grammar_accept_token(llama_grammar *grammar, llama_context *ctx, llama_token token) noexcept nogil:
     bnf_clear_error()
-    if is_null(grammar, "llama_grammar_accept_token", "grammar") or is_null(ctx, "llama_grammar_accept_token", "ctx"):
+    if bnf_is_null(grammar, "llama_grammar_accept_token", "grammar") or bnf_is_null(ctx, "llama_grammar_accept_token", "ctx"):
         return
     if bind(grammar, ctx):
         bnf_grammar_i.accept(grammar.smpl, token)

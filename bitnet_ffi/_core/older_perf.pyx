@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t
 from libc.stdio cimport FILE, fprintf
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_log, bnf_time_us, llama_context, llama_perf_context_data,
-    llama_sampler, BITNET_ERROR, BITNET_ERROR_THREAD, GGML_LOG_LEVEL_INFO)
+    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_log, bnf_time_us, llama_context, llama_perf_context_data,
+    llama_sampler, BITNET_ERROR, GGML_LOG_LEVEL_INFO)
 
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum llama_perf_type_t "enum llama_perf_type":
@@ -29,13 +29,6 @@ cdef extern from "bitnet_ffi.h" nogil:
     void llama_perf_context_reset(llama_context *ctx)
     void llama_perf_sampler_print(const llama_sampler *chain)
     void llama_perf_sampler_reset(llama_sampler *chain)
-
-
-
-cdef bint is_null(const void *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, "%s: ctx is NULL", function)
-    return ctx == NULL
 
 
 cdef inline int32_t at_least_1(int32_t n) noexcept nogil:
@@ -59,7 +52,7 @@ cdef llama_timings timings_of(const llama_context *ctx) noexcept nogil:
 
 cdef public llama_timings llama_get_timings(llama_context *ctx) noexcept nogil:
     cdef llama_timings t
-    if is_null(ctx, "llama_get_timings"):
+    if bnf_is_null(ctx, "llama_get_timings", "ctx"):
         memset(&t, 0, sizeof(t))
         return t
     return timings_of(ctx)
@@ -71,25 +64,22 @@ cdef void print_timings(const llama_context *ctx) noexcept nogil:
 
 
 cdef void reset_timings(llama_context *ctx, const char *function) noexcept nogil:
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, "%s: the context is at work in another thread", function)
-        return
-    ctx.older.t_sample_us = 0
-    ctx.older.n_sample = 0
-    bnf_context_leave(ctx)
-    llama_perf_context_reset(ctx)
+    bnf_clear_error()
+    if bnf_enter(ctx, function) == 0:
+        ctx.older.t_sample_us = 0
+        ctx.older.n_sample = 0
+        bnf_context_leave(ctx)
+        llama_perf_context_reset(ctx)
 
 
 cdef public void llama_print_timings(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
-    if not is_null(ctx, "llama_print_timings"):
+    if not bnf_is_null(ctx, "llama_print_timings", "ctx"):
         print_timings(ctx)
 
 
 cdef public void llama_reset_timings(llama_context *ctx) noexcept nogil:
-    bnf_clear_error()
-    if not is_null(ctx, "llama_reset_timings"):
-        reset_timings(ctx, "llama_reset_timings")
+    reset_timings(ctx, "llama_reset_timings")
 
 
 # ---- YAML, to a stream that the caller opened ----
@@ -98,10 +88,7 @@ cdef public void llama_reset_timings(llama_context *ctx) noexcept nogil:
 cdef void dump(FILE *stream, const llama_context *ctx, const char *function) noexcept nogil:
     cdef llama_timings t
     bnf_clear_error()
-    if is_null(ctx, function):
-        return
-    if stream == NULL:
-        bnf_fail(BITNET_ERROR, "%s: stream is NULL", function)
+    if bnf_is_null(ctx, function, "ctx") or bnf_is_null(stream, function, "stream"):
         return
     t = timings_of(ctx)
     if fprintf(stream, "mst_eval: %.2f  # ms a token\nmst_p_eval: %.2f  # ms a token of prompts\nmst_sample: %.2f  # ms a token\n"
@@ -130,7 +117,7 @@ cdef public void llama_perf_dump_yaml(FILE *stream, const llama_context *ctx) no
 
 cdef bint known_type(const void *ctx, llama_perf_type_t type, const char *function) noexcept nogil:
     bnf_clear_error()
-    if is_null(ctx, function):
+    if bnf_is_null(ctx, function, "ctx"):
         return False
     if type != LLAMA_PERF_TYPE_CONTEXT and type != LLAMA_PERF_TYPE_SAMPLER_CHAIN:
         bnf_fail(BITNET_ERROR, "%s: type %d, expected 0 (a context) or 1 (a chain)", function, <int>type)

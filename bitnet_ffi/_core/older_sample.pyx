@@ -8,9 +8,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_ln, bnf_release, bnf_time_us, bool,
-    llama_context, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR,
-    BITNET_ERROR_THREAD, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
+    bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_ln, bnf_release,
+    bnf_time_us, llama_context, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR,
+    LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_best, bnf_candidates_exp, bnf_candidates_max, bnf_dist_draw, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i,
     bnf_mt19937_seed, bnf_random_seed, bnf_sampler_dist, bnf_sampler_mirostat, bnf_sampler_plain, bnf_softmax_i, bnf_tail_free_i,
@@ -265,12 +265,8 @@ cdef public void llama_sample_classifier_free_guidance(llama_context *ctx, llama
 # ---- choosing ----
 
 # A draw from the context's generator needs the context: enter it, seeded. False + last error.
-cdef bint enter(llama_context *ctx, const char *function) noexcept nogil:
-    if ctx == NULL:
-        bnf_fail(BITNET_ERROR, "%s: ctx is NULL", function)
-        return False
-    if not bnf_context_enter(ctx):
-        bnf_fail(BITNET_ERROR_THREAD, "%s: the context is at work in another thread", function)
+cdef bint enter_seeded(llama_context *ctx, const char *function) noexcept nogil:
+    if bnf_enter(ctx, function) != 0:
         return False
     if not ctx.older.seeded:
         bnf_mt19937_seed(&ctx.older.random, bnf_random_seed())
@@ -290,7 +286,7 @@ cdef llama_token chosen(llama_context *ctx, const llama_token_data_array *cur, i
 
 cdef public void llama_set_rng_seed(llama_context *ctx, uint32_t seed) noexcept nogil:
     bnf_clear_error()
-    if not enter(ctx, "llama_set_rng_seed"):
+    if not enter_seeded(ctx, "llama_set_rng_seed"):
         return
     bnf_mt19937_seed(&ctx.older.random, bnf_random_seed() if seed == <uint32_t>LLAMA_DEFAULT_SEED else seed)
     bnf_context_leave(ctx)
@@ -317,7 +313,7 @@ cdef public llama_token llama_sample_token(llama_context *ctx, llama_token_data_
     cdef int64_t start = bnf_time_us()
     cdef bnf_sampler_dist dist
     cdef llama_sampler smpl
-    if not usable(candidates, "llama_sample_token") or not enter(ctx, "llama_sample_token"):
+    if not usable(candidates, "llama_sample_token") or not enter_seeded(ctx, "llama_sample_token"):
         return LLAMA_TOKEN_NULL
     smpl.ctx = NULL
     bnf_softmax_i.apply(&smpl, candidates)
@@ -334,10 +330,7 @@ cdef llama_token mirostat(llama_context *ctx, llama_token_data_array *cur, llama
     cdef llama_sampler smpl
     if not usable(cur, function):
         return LLAMA_TOKEN_NULL
-    if mu == NULL:
-        bnf_fail(BITNET_ERROR, "%s: mu is NULL", function)
-        return LLAMA_TOKEN_NULL
-    if not enter(ctx, function):
+    if bnf_is_null(mu, function, "mu") or not enter_seeded(ctx, function):
         return LLAMA_TOKEN_NULL
     own.dist.random = ctx.older.random
     own.n_vocab = ctx.model.hp.n_vocab
