@@ -10,10 +10,11 @@
  *     struct bnf_state_entry entry[n_entries]   by index, ascending
  *   int32  out_row[n_batch]           of the last decode: row of each token's output, -1: none
  *   float  hidden[n_rows][n_embd]     the rows before the head
+ *   struct bnf_mt19937, n_random times  the generator of llama_sample_token (bnf_random.h), once it has a seed
  *   keys, then values: by layer, page, kv head, filled slot: a row of the cache's type
  *   uint64 checksum of all before it
  *
- * A sequence's state has no outputs and calls its sequence 0. Next: bitnet_ffi/_core/state.pyx, kv_image.pyx. */
+ * A sequence's state has no outputs and no generator, and calls its sequence 0. Version 1 had no generators. Next: bitnet_ffi/_core/state.pyx, kv_image.pyx. */
 #ifndef BNF_STATE_H
 #define BNF_STATE_H
 
@@ -21,7 +22,7 @@
 
 #define BNF_STATE_MAGIC   "bnfstate"
 #define BNF_STATE_ORDER   0x01020304u
-#define BNF_STATE_VERSION 1u
+#define BNF_STATE_VERSION 2u /* 1 is read too */
 
 enum bnf_state_kind { BNF_STATE_CONTEXT = 1, BNF_STATE_SEQUENCE = 2 };
 
@@ -37,7 +38,7 @@ struct bnf_state_header {
     uint32_t n_client;
     uint32_t n_pages, n_tokens, n_tables;
     uint32_t n_batch, n_rows;
-    uint32_t unused;                     /* 0 */
+    uint32_t n_random;                   /* 0 or 1 */
     uint64_t checksum;                   /* of the header before it */
 };
 _Static_assert(sizeof(struct bnf_state_header) == 112, "no padding");

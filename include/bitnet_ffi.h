@@ -1261,12 +1261,14 @@ LLAMA_API void llama_kv_cache_view_free(struct llama_kv_cache_view *view);
 /* ------------------------------------------------------------------------------------------------
  * State: what a context or a sequence knows, as bytes
  *
- * A context's state holds its sequences, what they share, and the rows of the last decode, so that sampling goes on too (not its
- * embeddings); a sequence's state holds that sequence. Work that goes on from a state gives the same bits as work that never
- * stopped. It fits contexts of the same model, rope settings and type_k; n_ctx, n_batch and n_threads may differ if there is room.
+ * A context's state holds its sequences, what they share, the rows of the last decode (not its embeddings) and, once it has a seed, the
+ * generator of llama_sample_token, so that sampling goes on too; a sequence's state holds that sequence. Work that goes on from a
+ * state gives the same bits as work that never stopped. It fits contexts of the same model, rope settings and type_k; n_ctx, n_batch
+ * and n_threads may differ if there is room.
  * It is of this library and machine, not of llama.cpp. Checksums and every number are checked: a state that is cut off, damaged or
  * of another model is refused with a sentence, and the context is as it was. All functions return 0 or false + last error on
- * failure. Samplers, adapters and control vectors have no part in it: set the same ones.
+ * failure. Samplers, adapters and control vectors have no part in it: set the same ones. A state without a generator (of a context
+ * without a seed, or of version 1) leaves that of the context as it is.
  * ---------------------------------------------------------------------------------------------- */
 
 #define LLAMA_SESSION_MAGIC     0x6767736eu /* llama.cpp's: not what these states begin with */

@@ -22,7 +22,7 @@ YEARS = {
 }
 # simple-chat takes its seed from the operating system: here from the header.
 SEED = "#undef LLAMA_DEFAULT_SEED\n#define LLAMA_DEFAULT_SEED 1\n"
-WANTED = ("common/", "examples/simple", "examples/main/", "examples/batched/")
+WANTED = ("common/", "examples/simple", "examples/main/", "examples/batched/", "examples/save-load-state/")
 # Functions of ggml.h, not of llama.h, that `common` calls for a line about the machine.
 CPU = ["arm_fma", "avx", "avx2", "avx512", "avx512_vbmi", "avx512_vnni", "avx_vnni", "blas", "clblast", "cublas", "cuda", "f16c", "fma",
        "fp16_va", "gpublas", "kompute", "matmul_int8", "metal", "neon", "sse3", "ssse3", "sycl", "vsx", "vulkan", "wasm_simd"]
@@ -114,6 +114,17 @@ def test_batched(build, version, smollm2_path, monkeypatch, tmp_path):
     done = run(program, smollm2_path, PROMPT, 3, 16)
     text = done.stdout + done.stderr
     assert all(f"sequence {i}:" in text for i in range(3)) and text.count(PROMPT) == 4 and "decoded 33 tokens" in text
+
+
+@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("seed", [[], ["-s", 7]])
+def test_save_load_state(build, version, seed, smollm2_path, monkeypatch, tmp_path):
+    """It ends with 1 when a text drawn from the state is not the text drawn before: also where nobody has chosen a seed."""
+    program = build(version, "save-load-state")
+    monkeypatch.chdir(tmp_path)                 # it writes the state
+    done = run(program, "-m", smollm2_path, "-p", PROMPT, "-n", 24, "-c", 256, "-t", 2, *seed)
+    first, second = done.stdout.split("first run: ")[1].split("\n\n\nsecond run: ")
+    assert first.startswith(PROMPT) and len(first) > len(PROMPT) and second == first + "\n"
 
 
 @pytest.mark.parametrize("version", ["0.3.2", "0.3.36"])

@@ -24,6 +24,7 @@ from gguf_writer import tiny_model
 NULL = ffi.NULL
 SMALL = dict(n_layer=2, n_embd=32, n_ff=32, n_head=2, n_head_kv=1, n_vocab=280, n_ctx=256)
 HEADER = 112
+GENERATOR = 625 * 4
 
 
 def write(folder, name, **fields):
@@ -181,6 +182,70 @@ def test_a_key_turns_as_in_float64(model):
         assert (np.abs(part(got) - part(want)) <= bound).all()
 
 
+# ---- the generator of 2023 ----
+
+def drawn(ctx, n=20) -> list[int]:
+    """Tokens that llama_sample_token draws from equal candidates."""
+    candidates = ffi.new("llama_token_data[]", [(i, 0.0, 0.0) for i in range(200)])
+    return [lib.llama_sample_token(ctx, ffi.new("llama_token_data_array *", (candidates, 200, -1, False))) for _ in range(n)]
+
+
+@pytest.mark.parametrize("before", [0, 5, 311, 312])      # a draw takes two of 624 words
+def test_drawing_goes_on(model, before):
+    ctx, other = init(model, n_ctx=64), init(model, n_ctx=64)
+    lib.llama_set_rng_seed(ctx, 42)
+    drawn(ctx, before)
+    data = get(ctx)
+    assert len(data) == HEADER + GENERATOR + 8
+    assert put(other, data) == len(data) and get(other) == data
+    assert drawn(other) == drawn(ctx)
+
+
+def test_the_generator_follows_the_rows(model, saved):
+    ctx, other = forked(model), init(model, n_ctx=400, n_seq_max=4)
+    lib.llama_set_rng_seed(ctx, 7)
+    data = get(ctx)
+    assert len(data) == len(saved[0]) + GENERATOR
+    assert put(other, data) == len(data)
+    assert drawn(other) == drawn(ctx) and go_on(other) == saved[1]
+    assert get(ctx, 2) == get(forked(model), 2)        # a sequence has none
+
+
+def test_a_state_without_a_generator_leaves_the_one_that_is_there(model, saved):
+    ctx, other = init(model, n_ctx=400, n_seq_max=4), init(model, n_ctx=400, n_seq_max=4)
+    for each in (ctx, other):
+        lib.llama_set_rng_seed(each, 42)
+        drawn(each, 3)
+    assert put(ctx, saved[0]) == len(saved[0])
+    assert drawn(ctx) == drawn(other)
+
+
+def test_version_1_is_read(model, saved):
+    old = bytearray(saved[0])
+    old[12:16] = struct.pack("<I", 1)
+    ctx = init(model, n_ctx=400, n_seq_max=4)
+    assert put(ctx, resealed(bytes(old))) == len(old), last_error()
+    assert get(ctx) == saved[0] and go_on(ctx) == saved[1]
+
+
+@pytest.mark.parametrize("version", [0, 3, 2**32 - 1])
+def test_other_versions_are_refused(model, saved, version):
+    other = bytearray(saved[0])
+    other[12:16] = struct.pack("<I", version)
+    assert refused(model, resealed(bytes(other)), None) == f"the state is of version {version}, expected 1 to 2"
+
+
+@pytest.mark.parametrize("at, value, sentence", [
+    (100, 2, "2 generators"), (100, 0, "a size of"), (HEADER + 624 * 4, 625, "word 625 of a generator"),
+    (HEADER + 624 * 4, 2**32 - 1, "word -1 of a generator")])
+def test_a_lie_about_the_generator_is_refused(model, at, value, sentence):
+    ctx = init(model, n_ctx=400)
+    lib.llama_set_rng_seed(ctx, 42)
+    bad = bytearray(get(ctx))
+    bad[at:at + 4] = struct.pack("<I", value)
+    assert sentence in refused(model, resealed(bytes(bad)), None)
+
+
 # ---- what is refused ----
 
 def untouched(ctx, before):
@@ -220,6 +285,7 @@ def refused(model, state, where):
     code, sentence = last_error()
     assert code in (ERROR, -10) and "state" in sentence, sentence
     untouched(ctx, before)
+    return sentence
 
 
 def resealed(data: bytes) -> bytes:

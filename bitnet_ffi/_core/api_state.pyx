@@ -6,8 +6,8 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_seq_rm, bnf_release,
-    bool, llama_context, llama_seq_id, llama_token, BITNET_ERROR, BNF_KV_PAGE)
+    bnf_alloc, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_seq_rm, bnf_mt19937,
+    bnf_release, bool, llama_context, llama_seq_id, llama_token, BITNET_ERROR, BNF_KV_PAGE)
 from bitnet_ffi._core.bnf_state cimport (
     bnf_state_entry, bnf_state_header, bnf_state_read, bnf_state_table, bnf_state_write, bnf_stream, bnf_stream_close, bnf_stream_count,
     bnf_stream_from_file, bnf_stream_from_memory, bnf_stream_to_file, bnf_stream_to_memory)
@@ -159,7 +159,7 @@ cdef public size_t llama_state_seq_load_file(llama_context *ctx, const char *fil
 # ---- older names ----
 
 # Programs ask a new context for it, and read the state of a full one into so many bytes: room for every page, every sequence's table of
-# all pages, and outputs of a batch as long as the cache. Never less than the state there is, whose tables may be more.
+# all pages, outputs of a batch as long as the cache, and a generator. Never less than the state there is, whose tables may be more.
 cdef public size_t llama_get_state_size(llama_context *ctx) noexcept nogil:
     cdef size_t now = llama_state_get_size(ctx)
     cdef uint64_t most
@@ -170,7 +170,7 @@ cdef public size_t llama_get_state_size(llama_context *ctx) noexcept nogil:
     most *= ctx.kv.n_pages
     most += <uint64_t>ctx.kv.n_seq_max * sizeof(bnf_state_table)
     most += <uint64_t>ctx.kv.n_ctx * (sizeof(int32_t) + ctx.model.hp.n_embd * sizeof(float))
-    return max(now, <size_t>(sizeof(bnf_state_header) + most + sizeof(uint64_t)))
+    return max(now, <size_t>(sizeof(bnf_state_header) + most + sizeof(bnf_mt19937) + sizeof(uint64_t)))
 
 # No size is given: dst has llama_get_state_size bytes, src what its header says.
 cdef public size_t llama_copy_state_data(llama_context *ctx, uint8_t *dst) noexcept nogil:

@@ -592,6 +592,8 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_reused
 
 cdef extern from "bnf_older.h" nogil:
+    enum:
+        BNF_MT_LEN
     ctypedef struct bnf_mt19937 "struct bnf_mt19937":
         int32_t next
     ctypedef struct bnf_older "struct bnf_older":

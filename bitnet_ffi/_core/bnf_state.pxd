@@ -31,7 +31,7 @@ cdef extern from "bnf_state.h" nogil:
         uint32_t n_tables
         uint32_t n_batch
         uint32_t n_rows
-        uint32_t unused
+        uint32_t n_random
         uint64_t checksum
     ctypedef struct bnf_state_table "struct bnf_state_table":
         uint32_t seq

@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
-# A state to and from a stream: header, the client's tokens, what sequences hold, the outputs of the last decode, keys and values,
-# checksum. Reading goes twice over the bytes: once for the checksum, then to take them over, tables before rows, so that whatever
+# A state to and from a stream: header, the client's tokens, what sequences hold, the outputs of the last decode, the generator of
+# llama_sample_token, keys and values, checksum. Reading goes twice over the bytes: once for the checksum, then to take them over, tables before rows, so that whatever
 # is wrong is found while the context is as it was. (A file that changes or fails between the two costs the sequences: said so.)
 # May not: know where the bytes lie. Next: csrc/bnf_state.h draws the format, kv_image.pyx.
 
@@ -9,13 +9,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from bitnet_ffi._core.bnf cimport (
     bool, bnf_alloc, bnf_alloc_array, bnf_fail, bnf_hparams, bnf_kv, bnf_kv_clear, bnf_kv_keep_tables, bnf_kv_seq_rm, bnf_kv_undo,
-    bnf_release,
-    llama_context, llama_model, BITNET_ERROR, BITNET_ERROR_MEMORY)
+    bnf_mt19937, bnf_release, llama_context, llama_model, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_MT_LEN)
 from bitnet_ffi._core.bnf_state cimport (
     bnf_checksum, bnf_checksum_add, bnf_checksum_begin, bnf_checksum_end, bnf_image_free, bnf_image_of, bnf_image_read,
     bnf_image_read_rows, bnf_image_rows_size, bnf_image_write, bnf_image_write_rows, bnf_kv_image, bnf_state_header, bnf_stream,
-    bnf_stream_count,
-    bnf_stream_get, bnf_stream_put, bnf_stream_rewind,
+    bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind,
     BNF_STATE_CONTEXT, BNF_STATE_MAGIC, BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT)
 
 cdef extern from "bnf_calls.h":
@@ -88,8 +86,8 @@ cdef int check_header(const llama_context *ctx, int32_t seq, const bnf_state_hea
         return bnf_fail(BITNET_ERROR, b"this is no state that bitnet_ffi wrote")
     if header.order != own.order:
         return bnf_fail(BITNET_ERROR, b"the state was written on a machine with another byte order")
-    if header.version != own.version:
-        return bnf_fail(BITNET_ERROR, b"the state is of version %u, expected %u", header.version, own.version)
+    if header.version < 1 or header.version > own.version:
+        return bnf_fail(BITNET_ERROR, b"the state is of version %u, expected 1 to %u", header.version, own.version)
     if header.checksum != header_sum(header):
         return bnf_fail(BITNET_ERROR, b"the state's header is damaged: its checksum is wrong")
     if header.kind != own.kind:
@@ -122,6 +120,7 @@ cdef void write_body(llama_context *ctx, const bnf_state_header *header, const b
     bnf_image_write(&ctx.kv, image, s)
     bnf_stream_put(s, ctx.batch.out_row, header.n_batch * sizeof(int32_t))
     bnf_stream_put(s, ctx.hidden, <uint64_t>header.n_rows * header.n_embd * sizeof(float))
+    bnf_stream_put(s, &ctx.older.random, header.n_random * sizeof(bnf_mt19937))
     bnf_image_write_rows(&ctx.kv, image, s)
     sum = bnf_checksum_end(&s.sum)
     bnf_stream_put(s, &sum, sizeof(sum))
@@ -142,6 +141,8 @@ cdef public uint64_t bnf_state_write(llama_context *ctx, int32_t seq, const int3
     if seq < 0 and ctx.n_outputs > 0:
         header.n_batch = <uint32_t>ctx.batch.n_tokens
         header.n_rows = <uint32_t>ctx.n_outputs
+    if seq < 0 and ctx.older.seeded:
+        header.n_random = 1
     bnf_stream_count(&counter)
     write_body(ctx, &header, &image, tokens, &counter)
     header.size = counter.at
@@ -157,6 +158,7 @@ cdef public uint64_t bnf_state_write(llama_context *ctx, int32_t seq, const int3
 ctypedef struct rest_t:
     int32_t *out_row
     float *hidden
+    bnf_mt19937 random
 
 # Reads all once: does the checksum agree?
 cdef int check_sum(bnf_stream *s, uint64_t size) noexcept nogil:
@@ -195,6 +197,12 @@ cdef int read_rest(const llama_context *ctx, const bnf_state_header *header, bnf
         n += 1 if rest.out_row[i] >= 0 else 0
     if n != header.n_rows:
         return bnf_fail(BITNET_ERROR, b"the state contradicts itself: %u outputs, and rows for %lld", header.n_rows, <long long>n)
+    if header.n_random == 0:
+        return 0
+    if header.n_random != 1 or not bnf_stream_get(s, &rest.random, sizeof(bnf_mt19937)):
+        return bnf_fail(BITNET_ERROR, b"the state contradicts itself: %u generators", header.n_random) if s.code == 0 else s.code
+    if rest.random.next < 0 or rest.random.next > BNF_MT_LEN:
+        return bnf_fail(BITNET_ERROR, b"the state contradicts itself: word %d of a generator", rest.random.next)
     return 0
 
 # The outputs of the decode before the state was written become the context's. out_row lies where the batch's arrays do.
@@ -213,6 +221,9 @@ cdef void take_rest(llama_context *ctx, const bnf_state_header *header, rest_t *
     ctx.logits_ready = 0
     ctx.embeddings_ready = False      # pooling would want the batch's sequences too
     ctx.screened.n = 0
+    if header.n_random > 0:           # without one, the context keeps its own
+        ctx.older.random = rest.random
+        ctx.older.seeded = True
     rest.out_row = NULL
     rest.hidden = NULL
 
