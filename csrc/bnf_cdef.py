@@ -14,6 +14,7 @@ import bnf_build
 def declarations(tools: bnf_build.Toolchain) -> str:
     """What cffi understands of the header: every type and prototype, and the #defines that are one integer."""
     text = bnf_build.preprocessed_header(tools).replace(bnf_build.EXPORT_MARK, "")
+    text = re.sub(r" __attribute__\(\(.*\)\);", ";", text)
     kept = []
     for line in text.splitlines():
         if line.startswith("#"):

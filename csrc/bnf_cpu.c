@@ -5,9 +5,11 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 static unsigned found;
 static char found_text[128];
+static char found_name[49] = "CPU";
 
 #if defined(__x86_64__)
 
@@ -49,6 +51,26 @@ static unsigned detect(void)
     return features;
 }
 
+/* The brand string: 48 bytes in three leaves of four registers, with spaces before or behind to taste. */
+static void find_name(void)
+{
+    unsigned text[12], eax, ebx, ecx, edx;
+    char name[sizeof text + 1];
+    if (!__get_cpuid(0x80000000, &eax, &ebx, &ecx, &edx) || eax < 0x80000004)
+        return;
+    for (unsigned i = 0; i < 3; i++)
+        __get_cpuid(0x80000002 + i, &text[4 * i], &text[4 * i + 1], &text[4 * i + 2], &text[4 * i + 3]);
+    memcpy(name, text, sizeof text);
+    name[sizeof text] = '\0';
+    size_t from = strspn(name, " "), to = strlen(name);
+    while (to > from && name[to - 1] == ' ')
+        to--;
+    if (to > from) {
+        memcpy(found_name, name + from, to - from);
+        found_name[to - from] = '\0';
+    }
+}
+
 #elif defined(__aarch64__)
 
 #include <sys/auxv.h>
@@ -74,6 +96,7 @@ static void find(void)
 {
     found = detect();
 #if defined(__x86_64__)
+    find_name();
     const int avx2 = (found & BNF_CPU_AVX2) != 0; /* the bit stands for all three */
     snprintf(found_text, sizeof found_text, "AVX2 = %d | FMA = %d | F16C = %d | AVX_VNNI = %d | AVX512_VNNI = %d | AVX512_VBMI = %d",
              avx2, avx2, avx2, (found & BNF_CPU_AVXVNNI) != 0, (found & BNF_CPU_AVX512VNNI) != 0,
@@ -96,4 +119,10 @@ const char *bnf_cpu_features_text(void)
 {
     pthread_once(&once, find);
     return found_text;
+}
+
+const char *bnf_cpu_name(void)
+{
+    pthread_once(&once, find);
+    return found_name;
 }

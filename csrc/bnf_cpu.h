@@ -14,5 +14,6 @@ enum bnf_cpu_feature {
 
 unsigned bnf_cpu_features(void);
 const char *bnf_cpu_features_text(void); /* "AVX2 = 1 | AVX512_VNNI = 1 | ..." for llama_print_system_info */
+const char *bnf_cpu_name(void);          /* as its maker calls it, "AMD Ryzen ..."; "CPU" where it does not say */
 
 #endif

@@ -20,9 +20,9 @@
  *               llama_token_to_piece(vocab, token, buffer, size, 0, false);
  *     llama_sampler_free, llama_free, llama_model_free: in any order, NULL is accepted.
  *
- * ERRORS. Nothing here aborts, exits, throws, prints or installs a signal handler. A call that fails returns NULL,
- * false or a negative code (a positive one where the caller can act on it) and leaves its object as it was.
- * bitnet_last_error() then gives one sentence that says what, where, found and expected; bitnet_last_error_code() one
+ * ERRORS. Nothing here aborts (but ggml_abort, for those who call it), exits, throws, prints or installs a signal handler. A call
+ * that fails returns NULL, false or a negative code (a positive one where the caller can act on it) and leaves its object as it
+ * was. bitnet_last_error() then gives one sentence that says what, where, found and expected; bitnet_last_error_code() one
  * of enum bitnet_status. Both belong to the calling thread. Functions that return nothing and can fail clear them
  * first: a code other than 0 then says that they did. Pointers may be NULL only where it is said so, but a NULL handle
  * is always answered with an error.
@@ -56,12 +56,17 @@
 #endif
 #define LLAMA_API BITNET_API
 
-/* Of ggml.h, which llama.h includes: a program's own checks. The library calls neither. */
+/* Of ggml.h, which llama.h includes: a program's own checks, by ggml_abort. The library calls neither. */
 #ifndef GGML_ABORT
-#define GGML_ABORT(...) (fprintf(stderr, "%s:%d: ", __FILE__, __LINE__), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), abort())
+#define GGML_ABORT(...) ggml_abort(__FILE__, __LINE__, __VA_ARGS__)
 #endif
 #ifndef GGML_ASSERT
-#define GGML_ASSERT(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x), abort()))
+#define GGML_ASSERT(x) ((x) ? (void)0 : ggml_abort(__FILE__, __LINE__, "GGML_ASSERT(%s) failed", #x))
+#endif
+#ifdef __GNUC__
+#define BITNET_ABORTS __attribute__((noreturn, format(printf, 3, 4)))
+#else
+#define BITNET_ABORTS
 #endif
 
 #define BITNET_FFI_VERSION_MAJOR 0
@@ -116,6 +121,7 @@ typedef int32_t llama_seq_id; /* 0 .. n_seq_max - 1 */
 typedef struct llama_memory_i *llama_memory_t; /* the KV cache of a context */
 typedef void *llama_sampler_context_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
+typedef struct ggml_backend_reg *ggml_backend_reg_t;
 typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
 typedef struct ggml_threadpool *ggml_threadpool_t;
 typedef struct ggml_opt_dataset *ggml_opt_dataset_t;
@@ -387,6 +393,14 @@ enum ggml_backend_dev_type {
     GGML_BACKEND_DEVICE_TYPE_META  = 4,
 };
 
+enum ggml_sched_priority {
+    GGML_SCHED_PRIO_LOW      = -1,
+    GGML_SCHED_PRIO_NORMAL   = 0,
+    GGML_SCHED_PRIO_MEDIUM   = 1,
+    GGML_SCHED_PRIO_HIGH     = 2,
+    GGML_SCHED_PRIO_REALTIME = 3,
+};
+
 enum ggml_log_level {
     GGML_LOG_LEVEL_NONE  = 0,
     GGML_LOG_LEVEL_DEBUG = 1,
@@ -400,6 +414,8 @@ enum ggml_log_level {
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, void *user_data);
 /* True stops the work in progress. Called between layers, from the thread that called llama_decode. */
 typedef bool (*ggml_abort_callback)(void *data);
+/* What ggml_abort says before the process ends; the message is valid during the call. */
+typedef void (*ggml_abort_callback_t)(const char *error_message);
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 /* progress: 0 to 1. False cancels the load. */
 typedef bool (*llama_progress_callback)(float progress, void *user_data);
@@ -1612,7 +1628,7 @@ LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
 /* ------------------------------------------------------------------------------------------------
  * What is not here
  *
- * Devices other than the CPU, foreign thread pools, ggml's tensors and graphs, training. These calls are there so that
+ * Devices other than the CPU, thread pools of others, ggml's tensors and graphs, training. These calls are there so that
  * programs link and start. Each returns what is said here, and a last error unless it is said that none is due.
  * ---------------------------------------------------------------------------------------------- */
 
@@ -1623,7 +1639,8 @@ LLAMA_API size_t llama_max_tensor_buft_overrides(void);
 /* Threads run where the operating system puts them: an error for any strategy but DISABLED. */
 LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
 
-/* A context has threads of its own: an error unless both pools are NULL. detach: nothing to do, no error. */
+/* A context has threads of its own: no effect for NULL and for pools of ggml_threadpool_new, an error for others. detach:
+ * nothing to do, no error. */
 LLAMA_API void llama_attach_threadpool(
     struct llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
 LLAMA_API void llama_detach_threadpool(struct llama_context *ctx);
@@ -1696,10 +1713,26 @@ LLAMA_API int64_t ggml_time_ms(void);
 LLAMA_API const char *ggml_type_name(enum ggml_type type);
 LLAMA_API bool ggml_is_quantized(enum ggml_type type);
 
-/* Devices: nothing to load, and one, the CPU, with the machine's memory in bytes (where to may be NULL). By index, by the name
- * "CPU" or by type; NULL for another, with a last error for a wrong index. A handle that is none: NULL, CPU or nothing, and a last
- * error. */
-LLAMA_API void ggml_backend_load_all(void);
+/* Devices: one, the CPU, described as its maker calls it, and the machine's memory in bytes (where to may be NULL). By index, by the
+ * name "CPU" (as that of the backend, in any case of letters) or by type; NULL for another, with a last error for a wrong index. A
+ * handle that is none: NULL, CPU or nothing, and a last error. props: all of it in one struct; device_id is NULL, and of the
+ * abilities there is mmap. */
+struct ggml_backend_dev_caps {
+    bool async;
+    bool host_buffer;
+    bool buffer_from_host_ptr;
+    bool events;
+    bool mmap_support;
+};
+struct ggml_backend_dev_props {
+    const char *name;
+    const char *description;
+    size_t memory_free;
+    size_t memory_total;
+    enum ggml_backend_dev_type type;
+    const char *device_id;
+    struct ggml_backend_dev_caps caps;
+};
 LLAMA_API size_t ggml_backend_dev_count(void);
 LLAMA_API ggml_backend_dev_t ggml_backend_dev_get(size_t index);
 LLAMA_API ggml_backend_dev_t ggml_backend_dev_by_name(const char *name);
@@ -1708,6 +1741,63 @@ LLAMA_API const char *ggml_backend_dev_name(ggml_backend_dev_t device);
 LLAMA_API const char *ggml_backend_dev_description(ggml_backend_dev_t device);
 LLAMA_API enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device);
 LLAMA_API void ggml_backend_dev_memory(ggml_backend_dev_t device, size_t *free, size_t *total);
+LLAMA_API void ggml_backend_dev_get_props(ggml_backend_dev_t device, struct ggml_backend_dev_props *props);
+LLAMA_API ggml_backend_reg_t ggml_backend_dev_backend_reg(ggml_backend_dev_t device);
+
+/* The registry: one backend, "CPU", with the one device. get_proc_address knows ggml_threadpool_new
+ * and ggml_threadpool_free; NULL, no error, for other names. A handle that is none, or an index: NULL or 0, and a last error. */
+LLAMA_API size_t ggml_backend_reg_count(void);
+LLAMA_API ggml_backend_reg_t ggml_backend_reg_get(size_t index);
+LLAMA_API ggml_backend_reg_t ggml_backend_reg_by_name(const char *name);
+LLAMA_API const char *ggml_backend_reg_name(ggml_backend_reg_t reg);
+LLAMA_API size_t ggml_backend_reg_dev_count(ggml_backend_reg_t reg);
+LLAMA_API ggml_backend_dev_t ggml_backend_reg_dev_get(ggml_backend_reg_t reg, size_t index);
+LLAMA_API void *ggml_backend_reg_get_proc_address(ggml_backend_reg_t reg, const char *name);
+
+/* Backends of others cannot be used: load gives NULL, and load, unload and both registers leave a last error. load_all: all there are
+ * is built in, so there is nothing to load and no error. */
+LLAMA_API void ggml_backend_load_all(void);
+LLAMA_API void ggml_backend_load_all_from_path(const char *dir_path);
+LLAMA_API ggml_backend_reg_t ggml_backend_load(const char *path);
+LLAMA_API void ggml_backend_unload(ggml_backend_reg_t reg);
+LLAMA_API void ggml_backend_register(ggml_backend_reg_t reg);
+LLAMA_API void ggml_backend_device_register(ggml_backend_dev_t device);
+
+/* The kind of memory that the CPU has, "CPU", which programs name in tensor_buft_overrides. Of another: NULL or false, and a last
+ * error. */
+LLAMA_API ggml_backend_buffer_type_t ggml_backend_cpu_buffer_type(void);
+LLAMA_API ggml_backend_buffer_type_t ggml_backend_dev_buffer_type(ggml_backend_dev_t device);
+LLAMA_API const char *ggml_backend_buft_name(ggml_backend_buffer_type_t buft);
+LLAMA_API bool ggml_backend_buft_is_host(ggml_backend_buffer_type_t buft);
+LLAMA_API ggml_backend_dev_t ggml_backend_buft_get_device(ggml_backend_buffer_type_t buft);
+
+/* Thread pools: parameters that are kept, for programs that attach a pool (llama_attach_threadpool); the threads of a context are its
+ * own. default and init: n_threads as given, everything else normal. match: are they equal, `paused` aside? new: NULL + last error
+ * unless n_threads is 1 to 512. free accepts NULL; a pool that is none: 0 or nothing, and a last error. From any thread. */
+#define GGML_MAX_N_THREADS 512
+struct ggml_threadpool_params {
+    bool cpumask[GGML_MAX_N_THREADS]; /* no CPU: any */
+    int n_threads;
+    enum ggml_sched_priority prio;
+    uint32_t poll;                    /* 0 to 100 */
+    bool strict_cpu;
+    bool paused;
+};
+LLAMA_API struct ggml_threadpool_params ggml_threadpool_params_default(int n_threads);
+LLAMA_API void ggml_threadpool_params_init(struct ggml_threadpool_params *p, int n_threads);
+LLAMA_API bool ggml_threadpool_params_match(
+    const struct ggml_threadpool_params *p0, const struct ggml_threadpool_params *p1);
+LLAMA_API struct ggml_threadpool *ggml_threadpool_new(struct ggml_threadpool_params *params);
+LLAMA_API void ggml_threadpool_free(struct ggml_threadpool *threadpool);
+LLAMA_API int ggml_threadpool_get_n_threads(struct ggml_threadpool *threadpool);
+LLAMA_API void ggml_threadpool_pause(struct ggml_threadpool *threadpool);
+LLAMA_API void ggml_threadpool_resume(struct ggml_threadpool *threadpool);
+
+/* End the process with a message, "file:line: " and fmt with its arguments, which goes to the callback or, where there is none, to
+ * stderr; then abort(). The one call here that aborts: its caller asks for it, and the library never does. set_abort_callback: NULL
+ * for none; returns the one before. It cannot keep the process alive, unless it does not return. From any thread. */
+LLAMA_API ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
+LLAMA_API void ggml_abort(const char *file, int line, const char *fmt, ...) BITNET_ABORTS;
 
 /* ------------------------------------------------------------------------------------------------
  * Older calls

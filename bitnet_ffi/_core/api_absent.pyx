@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
-# Calls of llama.h for what this library has not: devices, foreign thread pools, training, models made without a file, samplers
+# Calls of llama.h for what this library has not: devices, thread pools of others, training, models made without a file, samplers
 # that run inside the graph, beam search. Each returns what the header says and leaves a sentence; none pretends.
 # Next: include/bitnet_ffi.h, "What is not here".
 
@@ -17,7 +17,9 @@ cdef extern from "bitnet_ffi.h" nogil:
         GGML_NUMA_STRATEGY_DISABLED
     ctypedef enum fit_status "enum llama_params_fit_status":
         LLAMA_PARAMS_FIT_STATUS_SUCCESS, LLAMA_PARAMS_FIT_STATUS_ERROR
-    ctypedef void *ggml_threadpool_t
+    ctypedef struct ggml_threadpool "struct ggml_threadpool":
+        pass
+    ctypedef ggml_threadpool *ggml_threadpool_t
     ctypedef void *ggml_opt_dataset_t
     ctypedef void *ggml_opt_result_t
     ctypedef void (*ggml_opt_epoch_callback)() noexcept nogil
@@ -33,6 +35,9 @@ cdef extern from "bitnet_ffi.h" nogil:
         pass
     ctypedef struct llama_opt_params "struct llama_opt_params":
         pass
+
+cdef extern from "bnf_threadpool.h" nogil:
+    int bnf_threadpool_check(const ggml_threadpool *pool, const char *function)
 
 # Programs size arrays with it, as llama.cpp's do; the overrides themselves have no effect here.
 cdef enum:
@@ -53,8 +58,11 @@ cdef public void llama_numa_init(numa_strategy numa) noexcept nogil:
 
 cdef public void llama_attach_threadpool(llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch) noexcept nogil:
     bnf_clear_error()
-    if not bnf_is_null(ctx, "llama_attach_threadpool", "ctx") and (threadpool != NULL or threadpool_batch != NULL):
-        bnf_fail(BITNET_ERROR, "llama_attach_threadpool: a context computes with threads of its own (llama_set_n_threads)")
+    if bnf_is_null(ctx, "llama_attach_threadpool", "ctx"):
+        return
+    if threadpool == NULL or bnf_threadpool_check(threadpool, "llama_attach_threadpool") == 0:
+        if threadpool_batch != NULL:
+            bnf_threadpool_check(threadpool_batch, "llama_attach_threadpool")
 
 cdef public void llama_detach_threadpool(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
