@@ -8,6 +8,7 @@
 #include "bnf_cgroup.h"
 #include "bnf_error.h"
 #include "bnf_log.h"
+#include "bnf_numa.h"
 #include "bnf_platform.h"
 
 #include <errno.h>
@@ -149,6 +150,7 @@ static void *work(void *arg)
 {
     struct member *self = arg;
     struct bnf_pool *pool = self->pool;
+    bnf_numa_place(self->ith);
     for (uint32_t seen = 0;; seen++) {
         wait_while(&self->start, seen, pool->spin_ns);
         if (pool->stop)

@@ -715,6 +715,12 @@ LLAMA_API void llama_log_get(ggml_log_callback *log_callback, void **user_data);
 LLAMA_API void llama_backend_init(void);
 LLAMA_API void llama_backend_free(void);
 
+/* Where the threads of contexts and loading run that start from now on, on a machine with several memory nodes; without a choice
+ * the operating system decides. DISTRIBUTE: they take turns over the nodes. ISOLATE: all on the node of the CPU that makes this
+ * call. NUMACTL: on the CPUs that numactl has given to the process, which they inherit anyway. Threads keep within the CPUs that
+ * the process may use; the thread that calls into the library is never moved. MIRROR is not supported: an error. */
+LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
+
 /* Microseconds on a monotonic clock. */
 LLAMA_API int64_t llama_time_us(void);
 
@@ -1636,9 +1642,6 @@ LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
 LLAMA_API bool llama_supports_rpc(void);
 LLAMA_API size_t llama_max_tensor_buft_overrides(void);
 
-/* Threads run where the operating system puts them: an error for any strategy but DISABLED. */
-LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
-
 /* A context has threads of its own: no effect for NULL and for pools of ggml_threadpool_new, an error for others. detach:
  * nothing to do, no error. */
 LLAMA_API void llama_attach_threadpool(
@@ -1854,7 +1857,7 @@ BITNET_API int32_t bitnet_decode_at(
  * and 2024. */
 BITNET_API void bitnet_set_logits_all(struct llama_context *ctx, bool logits_all);
 
-/* By their names of 2023 and 2024: nothing to set up; llama_n_seq_max; llama_supports_mmap and _mlock. */
+/* By their names of 2023 and 2024: llama_numa_init(GGML_NUMA_STRATEGY_DISTRIBUTE) if numa; llama_n_seq_max; llama_supports_mmap and _mlock. */
 LLAMA_API void llama_init_backend(bool numa);
 LLAMA_API uint32_t llama_n_max_seq(const struct llama_context *ctx);
 LLAMA_API bool llama_mmap_supported(void);

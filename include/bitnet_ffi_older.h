@@ -96,7 +96,11 @@ static inline int llama_eval_embd(struct llama_context *ctx, const float *embd, 
         llama_set_n_threads(ctx, n_threads, n_threads);
     return llama_eval_embd(ctx, const_cast<float *>(embd), n_tokens, n_past);
 }
-static inline void llama_backend_init(bool) { llama_backend_init(); }
+static inline void llama_backend_init(bool numa)
+{
+    llama_init_backend(numa);
+    llama_backend_init();
+}
 static inline void llama_init_backend() { llama_backend_init(); }
 static inline int32_t llama_chat_apply_template(const struct llama_model *model, const char *tmpl, const struct llama_chat_message *chat,
                                                 size_t n_msg, bool add_ass, char *buf, int32_t length)
@@ -229,9 +233,9 @@ static inline int bitnet_eval_embd_n_threads(struct llama_context *ctx, const fl
 #define BITNET_EVAL_EMBD_4(ctx, embd, n, n_past) llama_eval_embd(ctx, embd, n, n_past)
 #define llama_eval_embd(...) BITNET_CALL(BITNET_EVAL_EMBD_, __VA_ARGS__)
 
-/* With one argument or none, which says nothing either way. */
-#define llama_backend_init(...) ((void)sizeof((int[]){0, __VA_ARGS__}), llama_backend_init())
-#define llama_init_backend(...) ((void)sizeof((int[]){0, __VA_ARGS__}), llama_backend_init())
+/* With one argument, `bool numa`, or none. */
+#define llama_backend_init(...) ((llama_init_backend)(((const int[2]){0, __VA_ARGS__})[1] != 0), llama_backend_init())
+#define llama_init_backend(...) ((llama_init_backend)(((const int[2]){0, __VA_ARGS__})[1] != 0))
 
 #define BITNET_TEMPLATE_7(model, tmpl, chat, n, ass, buf, len) \
     llama_chat_apply_template((tmpl) ? (tmpl) : llama_model_chat_template(model, NULL), chat, n, ass, buf, len)

@@ -164,9 +164,11 @@ def works(call, *arguments):
 
 def test_devices_and_threads(ctx):
     assert not lib.llama_supports_rpc() and lib.llama_max_tensor_buft_overrides() == 4096
+    for strategy in (1, 2, 3, 0):
+        works(lib.llama_numa_init, strategy)
+    for strategy in (4, 5, 99):
+        refused(lib.llama_numa_init, strategy)
     pool = ffi.cast("ggml_threadpool_t", 64)
-    works(lib.llama_numa_init, 0)
-    refused(lib.llama_numa_init, 1)
     works(lib.llama_attach_threadpool, ctx, NULL, NULL)
     refused(lib.llama_attach_threadpool, ctx, pool, NULL)
     refused(lib.llama_attach_threadpool, ctx, NULL, pool)

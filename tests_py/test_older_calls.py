@@ -380,6 +380,8 @@ def test_logits_all_keeps_every_row(pointer):
 
 def test_names_of_then(pointer, ctx):
     lib.llama_init_backend(True)
+    lib.llama_init_backend(False)
+    lib.llama_numa_init(lib.GGML_NUMA_STRATEGY_DISABLED)
     assert lib.llama_mmap_supported() and lib.llama_mlock_supported()
     assert lib.llama_n_max_seq(ctx) == lib.llama_n_seq_max(ctx) == 1
     assert lib.llama_n_vocab_from_model(pointer) == lib.llama_vocab_n_tokens(pointer)

@@ -13,8 +13,6 @@ from bitnet_ffi._core.bnf cimport (
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum ggml_log_level "enum ggml_log_level":
         pass
-    ctypedef enum numa_strategy "enum ggml_numa_strategy":
-        GGML_NUMA_STRATEGY_DISABLED
     ctypedef enum fit_status "enum llama_params_fit_status":
         LLAMA_PARAMS_FIT_STATUS_SUCCESS, LLAMA_PARAMS_FIT_STATUS_ERROR
     ctypedef struct ggml_threadpool "struct ggml_threadpool":
@@ -50,11 +48,6 @@ cdef public bool llama_supports_rpc() noexcept nogil:
 
 cdef public size_t llama_max_tensor_buft_overrides() noexcept nogil:
     return MAX_TENSOR_BUFT_OVERRIDES
-
-cdef public void llama_numa_init(numa_strategy numa) noexcept nogil:
-    bnf_clear_error()
-    if numa != GGML_NUMA_STRATEGY_DISABLED:
-        bnf_fail(BITNET_ERROR, "llama_numa_init: strategy %d is not supported; threads run where the operating system puts them", <int>numa)
 
 cdef public void llama_attach_threadpool(llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch) noexcept nogil:
     bnf_clear_error()

@@ -1,17 +1,22 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 # The header's "Library" section and the process-wide bitnet_* calls: version, kernel table, last error, log, clock.
 # There is no global set-up: llama_backend_init and llama_backend_free exist for source compatibility and do nothing,
-# because tables are chosen on first use and pools belong to contexts.
+# because tables are chosen on first use and pools belong to contexts. Only where threads run can be said for all (llama_numa_init).
 # Next: csrc/bnf_error.h and csrc/bnf_log.h keep the state that these calls show.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
 from bitnet_ffi._core.bnf cimport (
-    bool, BNF_MAX_SEQUENCES, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
+    bool, BNF_MAX_SEQUENCES, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_clear_error, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
     bnf_cpu_features_text)
 
 cdef extern from "bitnet_ffi.h" nogil:
     const char *BITNET_FFI_VERSION_STRING
+    ctypedef enum ggml_numa_strategy "enum ggml_numa_strategy":
+        GGML_NUMA_STRATEGY_DISTRIBUTE
+
+cdef extern from "bnf_numa.h" nogil:
+    int32_t bnf_numa_set(ggml_numa_strategy strategy)
 
 # Programs size arrays with both: one entry a sequence id, one a device (llama_model_params.tensor_split).
 cdef enum:
@@ -22,8 +27,18 @@ cdef public void llama_backend_init() noexcept nogil:
     pass
 
 
+cdef public void llama_init_backend(bool numa) noexcept nogil:
+    if numa:
+        llama_numa_init(GGML_NUMA_STRATEGY_DISTRIBUTE)
+
+
 cdef public void llama_backend_free() noexcept nogil:
     pass
+
+
+cdef public void llama_numa_init(ggml_numa_strategy numa) noexcept nogil:
+    bnf_clear_error()
+    bnf_numa_set(numa)
 
 
 cdef public void llama_log_set(ggml_log_callback log_callback, void *user_data) noexcept nogil:

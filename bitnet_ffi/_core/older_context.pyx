@@ -94,10 +94,6 @@ cdef public void bitnet_set_logits_all(llama_context *ctx, bool logits_all) noex
 
 # ---- other names ----
 
-cdef public void llama_init_backend(bool numa) noexcept nogil:
-    pass
-
-
 cdef public uint32_t llama_n_max_seq(const llama_context *ctx) noexcept nogil:
     return llama_n_seq_max(ctx)
 
