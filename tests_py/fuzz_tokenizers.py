@@ -229,6 +229,12 @@ def has_reference(vocab: Vocab, text: bytes) -> bool:
     return set(repaired(text).decode("utf-8", "surrogatepass")) <= KNOWN
 
 
+def half_begun(own: bytes, text: bytes) -> bool:
+    """Does it stand in the text up to the middle of a character, and not to that character's end?"""
+    inside = [k for k in range(1, len(own)) if own[k] & 0xC0 == 0x80]
+    return any(text.count(own[:k]) != text.count(own[: k + 1]) for k in inside)
+
+
 # ---- one input ----
 
 class Loaded:
@@ -294,7 +300,7 @@ class Loaded:
     def comparable(self, text: bytes) -> bool:
         """Not where llama.cpp throws, beyond U+10FFFF, or lets a part of a character pass because a user-defined token begins so."""
         parts = self.vocab.model == "t5" and any(
-            kind == USER_DEFINED and own[0] >= 0x80 for own, kind in zip(self.vocab.texts, self.vocab.types))
+            kind == USER_DEFINED and half_begun(own, text) for own, kind in zip(self.vocab.texts, self.vocab.types))
         return not parts and not set(text) & set(range(0xF4, 0xF8))
 
     def check_pieces(self, text: bytes, ids: list[int], ranges: list[tuple[int, int]], special: bool) -> None:
