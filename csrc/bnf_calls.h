@@ -1,5 +1,5 @@
 /* Hidden functions that one engine module defines (cdef public in its .pyx) and others call. Grouped by home.
- * bitnet_ffi/_core/bnf.pxd mirrors it. Rule 1 of docs/ARCHITECTURE.md: never cimport a function from another .pyx. */
+ * bitnet_ffi/_core/bnf_calls.pxd (or the .pxd of a room) mirrors it. Rule 1 of docs/ARCHITECTURE.md: no cimport from a .pyx. */
 #ifndef BNF_CALLS_H
 #define BNF_CALLS_H
 

@@ -1,4 +1,4 @@
-/* Every struct that C and the Cython engine share. One definition, here; bitnet_ffi/_core/bnf.pxd mirrors it.
+/* Every struct that C and the Cython engine share. One definition, here; bitnet_ffi/_core/bnf_types.pxd mirrors it.
  * A model is immutable after load and shared by threads; a context owns everything that changes. */
 #ifndef BNF_TYPES_H
 #define BNF_TYPES_H

@@ -8,13 +8,18 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_dequantize, bnf_embd_number, bnf_fail, bnf_fail_within, bnf_gguf_close,
-    bnf_gguf_f32, bnf_gguf_find, bnf_gguf_kv, bnf_gguf_open, bnf_gguf_str, bnf_gguf_tensor, bnf_head_number, bnf_layer, bnf_linear,
-    bnf_linear_number, bnf_log, bnf_lora_pair, bnf_matrix, bnf_path_tail, bnf_release, bnf_show, bnf_source, bnf_source_name, bnf_str,
-    bnf_tensor, bnf_tensor_size, bnf_type_name, bnf_type_traits, llama_adapter_lora, llama_model, llama_token,
-    BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, BNF_ARCH_BITNET, BNF_GGUF_ARRAY, BNF_GGUF_I32, BNF_GGUF_U32,
-    BNF_LAYER_LINEARS, BNF_SHOWN_SIZE, GGML_LOG_LEVEL_WARN, GGML_TYPE_F32)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_fail_within, bnf_log, bnf_path_tail, bnf_release, bnf_show, BNF_SHOWN_SIZE)
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_gguf_close, bnf_gguf_f32, bnf_gguf_find, bnf_gguf_open, bnf_gguf_str, bnf_gguf_tensor, bnf_source_name)
+from bitnet_ffi._core.bnf_context cimport (
+    bnf_embd_number, bnf_head_number, bnf_linear_number, bnf_lora_pair, llama_adapter_lora, BNF_LAYER_LINEARS)
+from bitnet_ffi._core.bnf_ops cimport bnf_dequantize, bnf_matrix, bnf_tensor_size, bnf_type_name, bnf_type_traits
+from bitnet_ffi._core.bnf_public cimport (
+    llama_token, BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_F32)
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf_kv, bnf_layer, bnf_linear, bnf_source, bnf_str, bnf_tensor, llama_model, BNF_ARCH_BITNET, BNF_GGUF_ARRAY, BNF_GGUF_I32,
+    BNF_GGUF_U32)
 
 cdef extern from "bnf_calls.h":
     pass

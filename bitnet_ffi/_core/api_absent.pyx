@@ -6,9 +6,12 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_fail, bnf_gguf, bnf_gguf_close, bnf_gguf_open, bnf_is_null, bnf_kv, bnf_log, bnf_source, bool, llama_context,
-    llama_model, llama_model_params, llama_sampler, llama_token, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, bnf_log
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_close, bnf_gguf_open
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_model_params, llama_sampler, llama_token, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_kv, bnf_source, llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum ggml_log_level "enum ggml_log_level":

@@ -7,10 +7,13 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdio cimport FILE
 from libc.string cimport memcpy, memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_adapter_load, bnf_adapter_release, bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_context_set_lora_rank, bnf_enter,
-    bnf_fail, bnf_gguf, bnf_is_null, bnf_lora_on_head, bnf_lora_use, bnf_meta_count, bnf_meta_key, bnf_meta_value, bnf_meta_value_of,
-    bnf_release, bnf_source, llama_adapter_lora, llama_context, llama_model, llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_adapter_load, bnf_adapter_release, bnf_context_set_lora_rank, bnf_enter, bnf_lora_on_head, bnf_meta_count, bnf_meta_key,
+    bnf_meta_value, bnf_meta_value_of)
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_lora_use, llama_adapter_lora, llama_context
+from bitnet_ffi._core.bnf_public cimport llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_source, llama_model
 
 cdef extern from "bnf_calls.h":
     pass

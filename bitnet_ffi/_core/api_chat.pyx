@@ -6,7 +6,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, INT32_MAX
 from libc.string cimport memcpy, strcmp, strlen, strncmp
-from bitnet_ffi._core.bnf cimport BITNET_ERROR, bnf_clear_error, bnf_fail, bool, llama_chat_message
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail
+from bitnet_ffi._core.bnf_public cimport bool, llama_chat_message, BITNET_ERROR
 
 cdef extern from "bnf_chat.h" nogil:
     enum:

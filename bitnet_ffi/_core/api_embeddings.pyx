@@ -6,10 +6,13 @@
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_batch, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_need_output_row, bool,
-    llama_context, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_POOLING_TYPE_LAST,
-    LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_NONE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null
+from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_need_output_row
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_POOLING_TYPE_LAST, LLAMA_POOLING_TYPE_MEAN,
+    LLAMA_POOLING_TYPE_NONE)
+from bitnet_ffi._core.bnf_types cimport bnf_batch
 
 cdef extern from "bnf_calls.h":
     pass

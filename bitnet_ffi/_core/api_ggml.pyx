@@ -6,8 +6,9 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset, strcmp
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, bnf_clear_error, bnf_fail, bnf_time_us, bool, ggml_type)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_time_us
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32
+from bitnet_ffi._core.bnf_write cimport ggml_type
 
 cdef extern from "<strings.h>" nogil:
     int strcasecmp(const char *a, const char *b)

@@ -5,11 +5,14 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp, strlen
-from bitnet_ffi._core.bnf cimport (
-    bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_gguf, bnf_gguf_u32, bnf_is_null, bnf_load_mode_name,
-    bnf_meta_key_name, bnf_sink, bnf_sink_end, bnf_sink_put, bnf_sink_str, bnf_sink_to, bnf_tensor, bool, llama_flash_attn_type_t,
-    llama_ftype_t, llama_load_mode_t, llama_model, llama_model_meta_key_t, llama_rope_type_t, BITNET_ERROR, BITNET_FTYPE_MOSTLY_I2_S,
-    GGML_TYPE_I2_S, LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, LLAMA_LOAD_MODE_AUTO, LLAMA_LOAD_MODE_DIRECT_IO)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_fail, bnf_flash_attn_name, bnf_ftype_name, bnf_ftype_of_type, bnf_is_null, bnf_load_mode_name, bnf_meta_key_name, bnf_sink,
+    bnf_sink_end, bnf_sink_put, bnf_sink_str, bnf_sink_to)
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_u32
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_flash_attn_type_t, llama_ftype_t, llama_load_mode_t, llama_model_meta_key_t, llama_rope_type_t, BITNET_ERROR,
+    BITNET_FTYPE_MOSTLY_I2_S, GGML_TYPE_I2_S, LLAMA_FTYPE_ALL_F32, LLAMA_FTYPE_GUESSED, LLAMA_LOAD_MODE_AUTO, LLAMA_LOAD_MODE_DIRECT_IO)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_tensor, llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_model_n_embd(const llama_model *model)

@@ -6,13 +6,14 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t, uintptr_t, INT64_MAX
 from libc.string cimport memcpy, memset
-from bitnet_ffi._core.bnf cimport (
-    ggml_type, GGML_TYPE_I2_S, BITNET_ERROR, BITNET_ERROR_MEMORY,
-    BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_MATMUL_SCRATCH, BNF_PAD64,
-    bnf_act, bnf_matrix, bnf_matmul_fn, bnf_ops_t, bnf_type_traits_t, bnf_pool,
-    bnf_fail, bnf_clear_error, bnf_error_code, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name,
-    bnf_tensor_size, bnf_quantize, bnf_dequantize, bnf_ops,
-    bnf_pool_limit, bnf_pool_new, bnf_pool_free, bnf_pool_size, bnf_pool_run, bnf_pool_barrier, bnf_pool_range)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_error_code, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_ops cimport (
+    bnf_act, bnf_dequantize, bnf_matmul_fn, bnf_matrix, bnf_ops, bnf_ops_t, bnf_quantize, bnf_tensor_size, bnf_type_name,
+    bnf_type_traits, bnf_type_traits_t, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_MATMUL_SCRATCH, BNF_PAD64)
+from bitnet_ffi._core.bnf_pool cimport (
+    bnf_pool, bnf_pool_barrier, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_pool_size)
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_MEMORY, GGML_TYPE_I2_S
+from bitnet_ffi._core.bnf_write cimport ggml_type
 
 # Rows are handed to threads in groups, so that two threads seldom write to one cache line of y (16 floats).
 cdef enum:

@@ -6,9 +6,11 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
-from bitnet_ffi._core.bnf cimport (
-    bool, BNF_MAX_SEQUENCES, ggml_log_callback, bnf_ops_t, bnf_ops, bnf_clear_error, bnf_error_code, bnf_error_text, bnf_log_set, bnf_log_get, bnf_time_us,
-    bnf_cpu_features_text)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_clear_error, bnf_cpu_features_text, bnf_error_code, bnf_error_text, bnf_log_get, bnf_log_set, bnf_time_us)
+from bitnet_ffi._core.bnf_ops cimport bnf_ops, bnf_ops_t
+from bitnet_ffi._core.bnf_public cimport bool, ggml_log_callback
+from bitnet_ffi._core.bnf_types cimport BNF_MAX_SEQUENCES
 
 cdef extern from "bitnet_ffi.h" nogil:
     const char *BITNET_FFI_VERSION_STRING

@@ -5,9 +5,10 @@
 # May not: know pages. Next: kv_cache.pyx.
 
 from libc.stdint cimport int32_t
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep,
-    bnf_kv_seq_rm, bool, llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null
+from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_kv_clear, bnf_kv_move, bnf_kv_seq_cp, bnf_kv_seq_keep, bnf_kv_seq_rm
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_public cimport bool, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR
 
 cdef extern from "bnf_calls.h":
     pass

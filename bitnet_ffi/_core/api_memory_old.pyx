@@ -7,9 +7,12 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv, bnf_lowest64, bnf_release, bnf_seq,
-    bool, llama_context, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_KV_PAGE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_enter
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_lowest64, llama_context
+from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
+from bitnet_ffi._core.bnf_public cimport bool, llama_memory_t, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_types cimport bnf_kv, bnf_seq
 
 cdef extern from "bnf_calls.h":
     pass

@@ -6,12 +6,17 @@
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdio cimport FILE, snprintf
 from libc.string cimport memset, strcmp
-from bitnet_ffi._core.bnf cimport (
-    bnf_fail, bnf_gguf, bnf_gguf_main_type, bnf_gguf_str, bnf_is_null, bnf_is_null_buffer, bnf_meta_count, bnf_meta_key, bnf_meta_value,
-    bnf_meta_value_of, bnf_model_load, bnf_model_release, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_str,
-    bnf_sink_to, bnf_source, bnf_str, bnf_type_name, bool, llama_model, llama_model_params, llama_rope_type_t, llama_token,
-    BITNET_ERROR, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0, LLAMA_LAZY_MODE_AUTO, LLAMA_LOAD_MODE_AUTO,
-    LLAMA_ROPE_TYPE_NEOX, LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM, LLAMA_SPLIT_MODE_LAYER, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_fail, bnf_is_null, bnf_is_null_buffer, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_str, bnf_sink_to)
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_gguf_main_type, bnf_gguf_str, bnf_meta_count, bnf_meta_key, bnf_meta_value, bnf_meta_value_of, bnf_model_load,
+    bnf_model_release)
+from bitnet_ffi._core.bnf_ops cimport bnf_type_name
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_model_params, llama_rope_type_t, llama_token, BITNET_ERROR, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0,
+    GGML_TYPE_TQ2_0, LLAMA_LAZY_MODE_AUTO, LLAMA_LOAD_MODE_AUTO, LLAMA_ROPE_TYPE_NEOX, LLAMA_ROPE_TYPE_NONE, LLAMA_ROPE_TYPE_NORM,
+    LLAMA_SPLIT_MODE_LAYER, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_source, bnf_str, llama_model
 
 # ---- load and free ----
 

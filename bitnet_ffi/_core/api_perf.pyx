@@ -5,9 +5,10 @@
 # Next: api_decode.pyx counts.
 
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_is_null, bnf_log, bnf_time_us, llama_context, llama_perf_context_data,
-    GGML_LOG_LEVEL_INFO)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_is_null, bnf_log, bnf_time_us
+from bitnet_ffi._core.bnf_calls cimport bnf_enter
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_public cimport llama_perf_context_data, GGML_LOG_LEVEL_INFO
 
 cdef extern from "bnf_calls.h":
     pass

@@ -4,12 +4,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset, strcmp
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_FTYPE_MOSTLY_I2_S,
-    bnf_gguf, bnf_source, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_fail_within, bnf_gguf_close, bnf_gguf_open, bnf_path_tail,
-    bnf_release, llama_ftype_t, llama_model)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_fail_within, bnf_path_tail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_close, bnf_gguf_open
+from bitnet_ffi._core.bnf_public cimport llama_ftype_t, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_FTYPE_MOSTLY_I2_S
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_source, llama_model
 from bitnet_ffi._core.bnf_write cimport (
-    GGML_TYPE_COUNT, LLAMA_FTYPE_MOSTLY_Q8_0, bnf_gguf_write, bnf_quantize_plan, bnf_writing, llama_model_quantize_params)
+    bnf_gguf_write, bnf_quantize_plan, bnf_writing, llama_model_quantize_params, GGML_TYPE_COUNT, LLAMA_FTYPE_MOSTLY_Q8_0)
 
 cdef enum:
     FILE_TYPE_I2_S = 40 # what bitnet.cpp writes and reads for BITNET_FTYPE_MOSTLY_I2_S

@@ -5,9 +5,11 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_head_greedy, bnf_is_null, bnf_release, bool, llama_context,
-    llama_logit_bias, llama_model, llama_sampler, llama_sampler_chain_params, llama_sampler_context_t, llama_sampler_i, llama_token,
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_head_greedy
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_logit_bias, llama_sampler, llama_sampler_chain_params, llama_sampler_context_t, llama_sampler_i, llama_token,
     llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
@@ -15,6 +17,7 @@ from bitnet_ffi._core.bnf_sampler cimport (
     bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties,
     bnf_sampler_plain, bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i,
     bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i, INFINITY)
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     const llama_model *llama_get_model(const llama_context *ctx)

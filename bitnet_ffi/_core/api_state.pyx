@@ -5,9 +5,11 @@
 # May not: know the format. Next: state.pyx, csrc/bnf_stream.h.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_kv_seq_rm, bnf_mt19937,
-    bnf_release, bool, llama_context, llama_seq_id, llama_token, BITNET_ERROR, BNF_KV_PAGE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_kv_seq_rm
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_mt19937, llama_context
+from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
+from bitnet_ffi._core.bnf_public cimport bool, llama_seq_id, llama_token, BITNET_ERROR
 from bitnet_ffi._core.bnf_state cimport (
     bnf_state_entry, bnf_state_header, bnf_state_read, bnf_state_table, bnf_state_write, bnf_stream, bnf_stream_close, bnf_stream_count,
     bnf_stream_from_file, bnf_stream_from_memory, bnf_stream_to_file, bnf_stream_to_memory)

@@ -7,12 +7,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, INT32_MAX, INT32_MIN
 from libc.string cimport memcpy, strlen
-from bitnet_ffi._core.bnf cimport (
-    bool, llama_model, llama_token, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED,
-    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2, BITNET_TOKENIZE_ADD_SPECIAL,
-    BITNET_TOKENIZE_PARSE_SPECIAL,
-    BITNET_ERROR, BITNET_ERROR_TOKENIZE, bnf_fail, bnf_clear_error)
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_strings_get, bnf_tokenize, bnf_tokenize_cut, BNF_BOS, BNF_EOS
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_token, BITNET_ERROR, BITNET_ERROR_TOKENIZE, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
+    LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_USER_DEFINED,
+    LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV)
+from bitnet_ffi._core.bnf_types cimport llama_model
+from bitnet_ffi._core.bnf_vocab cimport bnf_strings_get, bnf_tokenize, bnf_tokenize_cut, bnf_vocab_t, BNF_BOS, BNF_EOS
 
 cdef enum:
     HIDDEN = LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_CONTROL

@@ -5,12 +5,14 @@
 # Next: api_tokenize.pyx for text to tokens and back; bnf_vocab.h for the struct.
 
 from libc.stdint cimport int32_t
-from bitnet_ffi._core.bnf cimport (
-    bool, llama_model, llama_token, llama_vocab_type_t, llama_token_attr_t, LLAMA_VOCAB_TYPE_NONE, LLAMA_TOKEN_NULL,
-    LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_CONTROL, BITNET_ERROR, bnf_fail)
+from bitnet_ffi._core.bnf_base cimport bnf_fail
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_token, llama_token_attr_t, llama_vocab_type_t, BITNET_ERROR, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNDEFINED,
+    LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_NULL, LLAMA_VOCAB_TYPE_NONE)
+from bitnet_ffi._core.bnf_types cimport llama_model
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, BNF_BOS, BNF_EOS, BNF_EOT, BNF_SEP, BNF_NL, BNF_PAD, BNF_MASK,
-    BNF_FIM_PRE, BNF_FIM_SUF, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP)
+    bnf_vocab_t, BNF_BOS, BNF_EOS, BNF_EOT, BNF_FIM_MID, BNF_FIM_PAD, BNF_FIM_PRE, BNF_FIM_REP, BNF_FIM_SEP, BNF_FIM_SUF, BNF_MASK,
+    BNF_NL, BNF_PAD, BNF_SEP)
 
 
 # ---- what the calls share ----

@@ -8,11 +8,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_attn_tile, bnf_batch, bnf_hparams, bnf_kv, bnf_kv_type, bnf_ops_t, bnf_pool_range, bnf_scratch, bnf_seq, bnf_seq_page, bnf_step,
-    bnf_tile_cut, bnf_tile_work, llama_context,
-    BNF_ATTN_TILES, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_KV_PAGE, BNF_MAX_SEQUENCES,
+from bitnet_ffi._core.bnf_context cimport (
+    bnf_scratch, bnf_step, bnf_tile_cut, bnf_tile_work, llama_context, BNF_ATTN_PAGES, BNF_ATTN_PAGES_ALONE, BNF_ATTN_TILES,
     BNF_TILE_TOKENS)
+from bitnet_ffi._core.bnf_ops cimport bnf_attn_tile, bnf_kv_type, bnf_ops_t, BNF_KV_PAGE
+from bitnet_ffi._core.bnf_pool cimport bnf_pool_range
+from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_kv, bnf_seq, bnf_seq_page, BNF_MAX_SEQUENCES
 
 cdef extern from "bnf_calls.h":
     pass

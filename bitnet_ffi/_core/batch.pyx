@@ -8,9 +8,12 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bool, llama_batch, llama_context, llama_pos, llama_seq_id, llama_token, bnf_batch, bnf_fail, bnf_resize, BITNET_ERROR,
-    BITNET_ERROR_MEMORY, BNF_BATCH_EXT, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_resize
+from bitnet_ffi._core.bnf_calls cimport BNF_BATCH_EXT
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_batch, llama_pos, llama_seq_id, llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_types cimport bnf_batch, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD
 
 cdef extern from "bnf_calls.h":
     pass

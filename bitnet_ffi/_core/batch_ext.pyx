@@ -8,9 +8,11 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_fail, bnf_is_null, bool, llama_batch, llama_batch_ext, llama_context, llama_embd, llama_pos, llama_seq_id,
-    llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_batch, llama_embd, llama_pos, llama_seq_id, llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_types cimport llama_batch_ext, BNF_BATCH_MAX_TOKENS, BNF_TOKEN_EMBD
 
 cdef extern from "bnf_calls.h":
     pass

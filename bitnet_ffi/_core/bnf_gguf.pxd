@@ -1,8 +1,9 @@
 # The engine's view of csrc/bnf_gguf.h: what the three gguf modules share. All extern; nothing is defined here.
 
-from libc.stdio cimport FILE
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf cimport bnf_gguf_kv, bnf_map, bnf_tensor
+from libc.stdio cimport FILE
+from bitnet_ffi._core.bnf_base cimport bnf_map
+from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_tensor
 
 cdef extern from "bnf_gguf.h" nogil:
     enum:

@@ -1,8 +1,8 @@
 # The grammar rooms' view of csrc/bnf_grammar.h, all extern. Nothing is defined here.
 
-from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, llama_model, llama_sampler, llama_token
+from libc.stdint cimport uint8_t, int32_t, uint32_t, uint64_t
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_token
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_regex.h" nogil:
     ctypedef struct bnf_regex "struct bnf_regex":

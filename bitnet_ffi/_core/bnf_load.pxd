@@ -1,7 +1,8 @@
 # The engine's view of csrc/bnf_load.h and bnf_atomic.h: what the loading modules share. All extern; nothing is defined here.
 
 from libc.stdint cimport uint8_t, int32_t, int64_t
-from bitnet_ffi._core.bnf cimport llama_model, llama_model_params
+from bitnet_ffi._core.bnf_public cimport llama_model_params
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_load.h" nogil:
     enum:

@@ -1,9 +1,9 @@
 # The sampler rooms' view of csrc/bnf_sampler.h and csrc/bnf_random.h, all extern. Nothing is defined here.
 
-from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf cimport (
-    bnf_mt19937, bool, llama_context, llama_model, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_context cimport bnf_mt19937, llama_context
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_random.h" nogil:
     void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)

@@ -1,7 +1,9 @@
 # csrc/bnf_state.h and bnf_stream.h for Cython, and what the rooms of the state call of each other (csrc/bnf_calls.h).
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, bnf_kv, llama_context
+from libc.stdint cimport uint8_t, int32_t, uint32_t, uint64_t
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport bool
+from bitnet_ffi._core.bnf_types cimport bnf_kv
 
 cdef extern from "bnf_state.h" nogil:
     const char *BNF_STATE_MAGIC

@@ -1,8 +1,9 @@
 # The view of csrc/bnf_trie.h and csrc/bnf_unicode_fold.h for the families that look up, and their hidden functions. All extern.
 
-from bitnet_ffi._core.bnf cimport bnf_gguf
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_strings, bnf_merge_scratch, bnf_ids, bnf_trie_t, bnf_match_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
+from bitnet_ffi._core.bnf_public cimport bool
+from bitnet_ffi._core.bnf_types cimport bnf_gguf
+from bitnet_ffi._core.bnf_vocab cimport bnf_ids, bnf_match_t, bnf_merge_scratch, bnf_strings, bnf_trie_t, bnf_vocab_t
 
 cdef extern from "bnf_trie.h" nogil:
     uint32_t bnf_trie_child(const bnf_trie_t *trie, uint32_t node, uint8_t byte)

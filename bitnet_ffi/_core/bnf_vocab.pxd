@@ -1,11 +1,9 @@
 # The vocabulary rooms' view of csrc/bnf_vocab.h and csrc/bnf_unicode.h, and of the functions that they define for each
 # other (csrc/bnf_calls.h). All extern. Cast llama_model.vocab to bnf_vocab_t * where a .pyx needs the fields.
 
-from bitnet_ffi._core.bnf cimport bnf_gguf, bnf_gguf_kv
 from libc.stdint cimport uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t
-
-cdef extern from "<stdbool.h>" nogil:
-    ctypedef bint bool
+from bitnet_ffi._core.bnf_public cimport bool
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv
 
 cdef extern from "bnf_unicode.h" nogil:
     enum:

@@ -1,8 +1,8 @@
 # The engine's view of what writes models: csrc/bnf_write.h, bnf_output.h, bnf_quantize_blocks.h. All extern.
 
-from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from bitnet_ffi._core.bnf cimport bool, bnf_gguf, llama_ftype_t, llama_model_kv_override
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
+from bitnet_ffi._core.bnf_public cimport bool, llama_ftype_t, llama_model_kv_override
+from bitnet_ffi._core.bnf_types cimport bnf_gguf
 
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum ggml_type "enum ggml_type":

@@ -5,8 +5,10 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from bitnet_ffi._core.bnf cimport bnf_expf, bnf_ops, bnf_ops_t, llama_token_data
-from bitnet_ffi._core.bnf_sampler cimport INFINITY, bnf_better, bnf_logit, bnf_rank
+from bitnet_ffi._core.bnf_math cimport bnf_expf
+from bitnet_ffi._core.bnf_ops cimport bnf_ops, bnf_ops_t
+from bitnet_ffi._core.bnf_public cimport llama_token_data
+from bitnet_ffi._core.bnf_sampler cimport bnf_better, bnf_logit, bnf_rank, INFINITY
 
 cdef enum:
     EXP_BLOCK = 256  # exponentials are taken in blocks, so that the vector kernel serves an array of structs

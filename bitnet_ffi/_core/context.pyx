@@ -7,16 +7,22 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_attention_work, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_head_init,
-    bnf_hparams, bnf_is_null, bnf_kv_free, bnf_kv_init, bnf_log, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_older,
-    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size, bnf_pow, bnf_release, bnf_scratch, bnf_time_us,
-    ggml_abort_callback, llama_context, llama_context_params, llama_model, llama_pooling_type_t, BITNET_ERROR, BITNET_ERROR_MEMORY,
-    BITNET_ERROR_THREAD, BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_MAX_SEQUENCES,
-    BNF_N_ACT_KINDS, BNF_PAD64, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL,
-    LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO,
-    LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR,
-    LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_release, bnf_time_us)
+from bitnet_ffi._core.bnf_calls cimport bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain
+from bitnet_ffi._core.bnf_context cimport (
+    bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_scratch, llama_context)
+from bitnet_ffi._core.bnf_math cimport bnf_pow
+from bitnet_ffi._core.bnf_ops cimport (
+    BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64)
+from bitnet_ffi._core.bnf_pool cimport bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size
+from bitnet_ffi._core.bnf_public cimport (
+    ggml_abort_callback, llama_context_params, llama_pooling_type_t, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
+    GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
+    LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE,
+    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE,
+    LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
+from bitnet_ffi._core.bnf_types cimport bnf_hparams, llama_model, BNF_MAX_SEQUENCES
 
 cdef extern from "bnf_calls.h":
     pass

@@ -9,10 +9,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport memcmp
-from bitnet_ffi._core.bnf cimport (
-    LLAMA_VOCAB_TYPE_BPE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNKNOWN)
-from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_split_t, bnf_split_start, bnf_split_next, bnf_strings_get, bnf_joins)
+from bitnet_ffi._core.bnf_public cimport bool, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_VOCAB_TYPE_BPE
+from bitnet_ffi._core.bnf_vocab cimport bnf_joins, bnf_split_next, bnf_split_start, bnf_split_t, bnf_strings_get, bnf_vocab_t
 
 
 cdef inline bool is_letter(uint8_t c) noexcept nogil:

@@ -8,11 +8,14 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_batch, bnf_control_of, bnf_dequantize, bnf_hparams, bnf_layer,
-    bnf_linear, bnf_linear_number, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_ops_t, bnf_pace_begin,
-    bnf_pace_leave, bnf_pool_barrier, bnf_pool_clock, bnf_pool_range, bnf_pool_run, bnf_rope_and_store, bnf_scratch, bnf_sincos,
-    bnf_step, bnf_type_traits, llama_context, llama_model, BNF_ATTN_PAGES_ALONE, BNF_FFN_RELU2, BNF_TOKEN_EMBD)
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row,
+    bnf_rope_and_store)
+from bitnet_ffi._core.bnf_context cimport bnf_control_of, bnf_linear_number, bnf_scratch, bnf_step, llama_context, BNF_ATTN_PAGES_ALONE
+from bitnet_ffi._core.bnf_math cimport bnf_sincos
+from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_dequantize, bnf_ops_t, bnf_type_traits
+from bitnet_ffi._core.bnf_pool cimport bnf_pace_begin, bnf_pace_leave, bnf_pool_barrier, bnf_pool_clock, bnf_pool_range, bnf_pool_run
+from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_layer, bnf_linear, llama_model, BNF_FFN_RELU2, BNF_TOKEN_EMBD
 
 cdef extern from "bnf_calls.h":
     pass

@@ -6,13 +6,12 @@
 from libc.stdint cimport uint8_t, uint32_t, int32_t, int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memcmp, memset, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL,
-    llama_model_kv_override, bnf_source, bnf_str, bnf_gguf, bnf_gguf_kv, bnf_tensor, bnf_map,
-    bnf_fail, bnf_unmap, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release, bnf_gguf_u32,
-    BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
-from bitnet_ffi._core.bnf_gguf cimport (
-    BNF_GGUF_MAX_TENSORS, bnf_gguf_part, bnf_gguf_read_part, bnf_gguf_free_part, bnf_gguf_int)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_map, bnf_path_tail, bnf_release, bnf_resize, bnf_show, bnf_unmap, BNF_SHOWN_SIZE)
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_u32
+from bitnet_ffi._core.bnf_gguf cimport bnf_gguf_free_part, bnf_gguf_int, bnf_gguf_part, bnf_gguf_read_part, BNF_GGUF_MAX_TENSORS
+from bitnet_ffi._core.bnf_public cimport llama_model_kv_override, BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, bnf_source, bnf_str, bnf_tensor
 
 # ---- names: open addressing over the key or tensor array ----
 # Items are bnf_gguf_kv or bnf_tensor: both begin with their name. The hash starts from the table's own address, so a file

@@ -6,9 +6,12 @@
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport strlen
-from bitnet_ffi._core.bnf cimport (
-    bnf_fail, bnf_gguf, bnf_gguf_find, bnf_gguf_format, bnf_gguf_kv, bnf_is_null, bnf_is_null_buffer, bnf_show, bnf_sink, bnf_sink_end,
-    bnf_sink_nothing, bnf_sink_put, bnf_sink_to, bool, BITNET_ERROR, BNF_GGUF_ARRAY, BNF_SHOWN_SIZE)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_fail, bnf_is_null, bnf_is_null_buffer, bnf_show, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_to,
+    BNF_SHOWN_SIZE)
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_find, bnf_gguf_format
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, BNF_GGUF_ARRAY
 
 cdef extern from "bnf_calls.h":
     pass

@@ -7,18 +7,17 @@
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t, INT64_MAX
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memcmp
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_TYPE_I2_S,
-    BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL,
-    BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_N_GGUF_TYPES,
-    bnf_str, bnf_gguf_kv, bnf_tensor, bnf_type_traits_t,
-    bnf_fail, bnf_model_repair, bnf_map_file, bnf_map_stream, bnf_unmap, bnf_alloc_array, bnf_release, bnf_type_traits, bnf_type_name,
-    bnf_tensor_size,
-    BNF_SHOWN_SIZE, bnf_show, bnf_path_tail)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc_array, bnf_fail, bnf_map_file, bnf_map_stream, bnf_model_repair, bnf_path_tail, bnf_release, bnf_show, bnf_unmap,
+    BNF_SHOWN_SIZE)
 from bitnet_ffi._core.bnf_gguf cimport (
-    BNF_GGUF_MAX_KV, BNF_GGUF_MAX_TENSORS, BNF_GGUF_MAX_KEY, BNF_GGUF_MAX_NAME, BNF_GGUF_MAX_STRING, BNF_GGUF_MAX_ALIGNMENT,
-    BNF_GGUF_ALIGNMENT, BNF_GGUF_MIN_KV_SIZE, BNF_GGUF_MIN_TENSOR_SIZE, bnf_gguf_place, bnf_gguf_part, bnf_gguf_type_name,
-    bnf_gguf_int)
+    bnf_gguf_int, bnf_gguf_part, bnf_gguf_place, bnf_gguf_type_name, BNF_GGUF_ALIGNMENT, BNF_GGUF_MAX_ALIGNMENT, BNF_GGUF_MAX_KEY,
+    BNF_GGUF_MAX_KV, BNF_GGUF_MAX_NAME, BNF_GGUF_MAX_STRING, BNF_GGUF_MAX_TENSORS, BNF_GGUF_MIN_KV_SIZE, BNF_GGUF_MIN_TENSOR_SIZE)
+from bitnet_ffi._core.bnf_ops cimport bnf_tensor_size, bnf_type_name, bnf_type_traits, bnf_type_traits_t
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_TYPE_I2_S
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf_kv, bnf_str, bnf_tensor, BNF_GGUF_ARRAY, BNF_GGUF_BOOL, BNF_GGUF_F32, BNF_GGUF_I16, BNF_GGUF_I32, BNF_GGUF_I8,
+    BNF_GGUF_STRING, BNF_GGUF_U16, BNF_GGUF_U32, BNF_GGUF_U8, BNF_N_GGUF_TYPES)
 
 # ---- reading: every take_* follows a need() that covers it ----
 

@@ -6,13 +6,15 @@
 from libc.stdint cimport (
     uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, uint64_t, int64_t, UINT32_MAX, INT64_MAX)
 from libc.string cimport memchr, memcpy, strncmp
-from bitnet_ffi._core.bnf cimport (
-    bool, BITNET_ERROR_MODEL, LLAMA_KV_OVERRIDE_TYPE_INT, LLAMA_KV_OVERRIDE_TYPE_FLOAT, LLAMA_KV_OVERRIDE_TYPE_BOOL,
-    LLAMA_KV_OVERRIDE_TYPE_STR, llama_model_kv_override,
-    BNF_GGUF_U8, BNF_GGUF_I8, BNF_GGUF_U16, BNF_GGUF_I16, BNF_GGUF_U32, BNF_GGUF_I32, BNF_GGUF_F32, BNF_GGUF_BOOL,
-    BNF_GGUF_STRING, BNF_GGUF_ARRAY, BNF_GGUF_U64, BNF_GGUF_I64, BNF_GGUF_F64,
-    bnf_str, bnf_gguf, bnf_gguf_kv, bnf_fail, bnf_gguf_find,
-    bnf_sink, bnf_sink_put, bnf_sink_str, bnf_sink_i64, bnf_sink_u64, bnf_sink_f64, bnf_sink_end)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_fail, bnf_sink, bnf_sink_end, bnf_sink_f64, bnf_sink_i64, bnf_sink_put, bnf_sink_str, bnf_sink_u64)
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_find
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_model_kv_override, BITNET_ERROR_MODEL, LLAMA_KV_OVERRIDE_TYPE_BOOL, LLAMA_KV_OVERRIDE_TYPE_FLOAT,
+    LLAMA_KV_OVERRIDE_TYPE_INT, LLAMA_KV_OVERRIDE_TYPE_STR)
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_ARRAY, BNF_GGUF_BOOL, BNF_GGUF_F32, BNF_GGUF_F64, BNF_GGUF_I16, BNF_GGUF_I32, BNF_GGUF_I64,
+    BNF_GGUF_I8, BNF_GGUF_STRING, BNF_GGUF_U16, BNF_GGUF_U32, BNF_GGUF_U64, BNF_GGUF_U8)
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t max_len)

@@ -6,16 +6,19 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, UINT32_MAX
 from libc.string cimport memcmp, memcpy, memset, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, BNF_GGUF_BOOL, BNF_GGUF_F32, BNF_GGUF_I64, BNF_GGUF_STRING, BNF_GGUF_U32,
-    BNF_GGUF_ARRAY, BNF_SHOWN_SIZE, GGML_LOG_LEVEL_INFO, GGML_TYPE_BF16, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
-    LLAMA_KV_OVERRIDE_TYPE_BOOL, LLAMA_KV_OVERRIDE_TYPE_FLOAT, LLAMA_KV_OVERRIDE_TYPE_INT,
-    bnf_gguf, bnf_gguf_kv, bnf_pool, bnf_tensor, llama_model_kv_override,
-    bnf_alloc_array, bnf_dequantize, bnf_fail, bnf_log, bnf_pool_free, bnf_pool_limit, bnf_pool_new,
-    bnf_pool_range, bnf_pool_run, bnf_pool_size, bnf_release, bnf_show, bnf_tensor_size, bnf_type_name, bnf_type_traits)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_log, bnf_release, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_ops cimport bnf_dequantize, bnf_tensor_size, bnf_type_name, bnf_type_traits
+from bitnet_ffi._core.bnf_pool cimport (
+    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_pool_size)
+from bitnet_ffi._core.bnf_public cimport (
+    llama_model_kv_override, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_TYPE_BF16, GGML_TYPE_F32,
+    GGML_TYPE_I2_S, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0, LLAMA_KV_OVERRIDE_TYPE_BOOL, LLAMA_KV_OVERRIDE_TYPE_FLOAT,
+    LLAMA_KV_OVERRIDE_TYPE_INT)
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf, bnf_gguf_kv, bnf_tensor, BNF_GGUF_ARRAY, BNF_GGUF_BOOL, BNF_GGUF_F32, BNF_GGUF_I64, BNF_GGUF_STRING, BNF_GGUF_U32)
 from bitnet_ffi._core.bnf_write cimport (
-    bnf_output, bnf_output_begin, bnf_output_end, bnf_output_pad, bnf_output_put, bnf_quantize_blocks, bnf_range,
-    bnf_range_add, bnf_writing)
+    bnf_output, bnf_output_begin, bnf_output_end, bnf_output_pad, bnf_output_put, bnf_quantize_blocks, bnf_range, bnf_range_add,
+    bnf_writing)
 
 cdef enum:
     PART = 1 << 18     # elements converted at once, a multiple of every block: 1 MB as floats

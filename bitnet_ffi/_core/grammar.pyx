@@ -6,11 +6,11 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
-from bitnet_ffi._core.bnf cimport BITNET_ERROR, bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release, bnf_resize, bool, llama_token
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release, bnf_resize
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_GR_CHARS, BNF_GR_END, BNF_GR_RULE, BNF_GR_TOKEN, BNF_MATCHER_MAX_HEADS, BNF_MATCHER_MAX_NODES,
-    BNF_MATCHER_MAX_STATES, bnf_gr_element, bnf_gr_node, bnf_gr_partial, bnf_gr_state, bnf_grammar, bnf_grammar_class,
-    bnf_grammar_free, bnf_grammar_share, bnf_matcher)
+    bnf_gr_element, bnf_gr_node, bnf_gr_partial, bnf_gr_state, bnf_grammar, bnf_grammar_class, bnf_grammar_free, bnf_grammar_share,
+    bnf_matcher, BNF_GR_CHARS, BNF_GR_END, BNF_GR_TOKEN, BNF_MATCHER_MAX_HEADS, BNF_MATCHER_MAX_NODES, BNF_MATCHER_MAX_STATES)
+from bitnet_ffi._core.bnf_public cimport bool, llama_token, BITNET_ERROR
 
 cdef extern from "bnf_grammar.h" nogil:
     pass

@@ -6,12 +6,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
-from bitnet_ffi._core.bnf cimport BITNET_ERROR, bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_GRAMMAR_MAX_CLASSES, BNF_GRAMMAR_MAX_ELEMENTS, LLAMA_GRETYPE_CHAR_ANY, LLAMA_GRETYPE_TOKEN, LLAMA_GRETYPE_TOKEN_NOT, BNF_GR_CHARS,
-    BNF_GR_END, BNF_GR_RULE, BNF_GR_TOKEN, BNF_GR_TOKEN_NOT, LLAMA_GRETYPE_ALT, LLAMA_GRETYPE_CHAR, LLAMA_GRETYPE_CHAR_ALT,
-    LLAMA_GRETYPE_CHAR_NOT, LLAMA_GRETYPE_CHAR_RNG_UPPER, LLAMA_GRETYPE_END, LLAMA_GRETYPE_RULE_REF, bnf_gr_element, bnf_grammar,
-    llama_grammar_element)
+    bnf_gr_element, bnf_grammar, llama_grammar_element, BNF_GRAMMAR_MAX_CLASSES, BNF_GRAMMAR_MAX_ELEMENTS, BNF_GR_CHARS, BNF_GR_END,
+    BNF_GR_RULE, BNF_GR_TOKEN, BNF_GR_TOKEN_NOT, LLAMA_GRETYPE_ALT, LLAMA_GRETYPE_CHAR, LLAMA_GRETYPE_CHAR_ALT, LLAMA_GRETYPE_CHAR_ANY,
+    LLAMA_GRETYPE_CHAR_NOT, LLAMA_GRETYPE_CHAR_RNG_UPPER, LLAMA_GRETYPE_END, LLAMA_GRETYPE_RULE_REF, LLAMA_GRETYPE_TOKEN,
+    LLAMA_GRETYPE_TOKEN_NOT)
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR
 
 cdef extern from "bnf_grammar.h" nogil:
     pass

@@ -6,12 +6,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_alloc_array, bnf_fail, bnf_release, bnf_resize, bool, llama_model, llama_token)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release, bnf_resize
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_GRAMMAR_MAX_DEPTH, BNF_GRAMMAR_MAX_ELEMENTS, BNF_GRAMMAR_MAX_REPEAT, LLAMA_GRETYPE_CHAR_ANY, LLAMA_GRETYPE_TOKEN,
-    LLAMA_GRETYPE_TOKEN_NOT, LLAMA_GRETYPE_ALT, LLAMA_GRETYPE_CHAR, LLAMA_GRETYPE_CHAR_ALT, LLAMA_GRETYPE_CHAR_NOT,
-    LLAMA_GRETYPE_CHAR_RNG_UPPER, LLAMA_GRETYPE_END, LLAMA_GRETYPE_RULE_REF, bnf_rules, llama_grammar_element)
+    bnf_rules, llama_grammar_element, BNF_GRAMMAR_MAX_DEPTH, BNF_GRAMMAR_MAX_ELEMENTS, BNF_GRAMMAR_MAX_REPEAT, LLAMA_GRETYPE_ALT,
+    LLAMA_GRETYPE_CHAR, LLAMA_GRETYPE_CHAR_ALT, LLAMA_GRETYPE_CHAR_ANY, LLAMA_GRETYPE_CHAR_NOT, LLAMA_GRETYPE_CHAR_RNG_UPPER,
+    LLAMA_GRETYPE_END, LLAMA_GRETYPE_RULE_REF, LLAMA_GRETYPE_TOKEN, LLAMA_GRETYPE_TOKEN_NOT)
+from bitnet_ffi._core.bnf_public cimport bool, llama_token, BITNET_ERROR
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_tokenize_text "llama_tokenize"(const llama_model *vocab, const char *text, int32_t text_len, llama_token *tokens,

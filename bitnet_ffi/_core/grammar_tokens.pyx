@@ -7,11 +7,12 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memcmp
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_alloc_array, bnf_release, bnf_resize, bool, llama_model, llama_token)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_release, bnf_resize
 from bitnet_ffi._core.bnf_grammar cimport (
-    bnf_gr_partial, bnf_matcher, bnf_matcher_byte, bnf_matcher_hopeful, bnf_matcher_mark_tokens, bnf_matcher_token,
-    bnf_matcher_union, bnf_token_order)
+    bnf_gr_partial, bnf_matcher, bnf_matcher_byte, bnf_matcher_hopeful, bnf_matcher_mark_tokens, bnf_matcher_token, bnf_matcher_union,
+    bnf_token_order)
+from bitnet_ffi._core.bnf_public cimport bool, llama_token
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_grammar.h" nogil:
     pass

@@ -7,14 +7,18 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
-from bitnet_ffi._core.bnf cimport (
-    bnf_act, bnf_alloc, bnf_alloc_array, bnf_context_enter, bnf_context_leave, bnf_fail, bnf_gumbel, bnf_gumbel_reach,
-    bnf_head_number, bnf_lora_down, bnf_lora_on_head, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row, bnf_pace_size,
-    bnf_pool_barrier, bnf_pool_range, bnf_pool_run, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_time_us,
-    bnf_type_traits, llama_context, llama_model, llama_token_data,
-    BITNET_ERROR_MEMORY, BNF_ACT_F32, BNF_F12_ROWS, BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, LLAMA_TOKEN_NULL)
-
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_time_us
+from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_on_head, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, llama_context
+from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_reach
+from bitnet_ffi._core.bnf_ops cimport (
+    bnf_act, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_type_traits, BNF_ACT_F32, BNF_F12_ROWS,
+    BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4)
+from bitnet_ffi._core.bnf_pool cimport bnf_pace_size, bnf_pool_barrier, bnf_pool_range, bnf_pool_run
+from bitnet_ffi._core.bnf_public cimport llama_token_data, BITNET_ERROR_MEMORY, LLAMA_TOKEN_NULL
 from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_shortlist
+from bitnet_ffi._core.bnf_types cimport llama_model
+
 
 cdef extern from "bnf_calls.h":
     pass

@@ -10,9 +10,11 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_release, bnf_resize, bnf_fail, bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
-    bnf_seq_page, bnf_kv_row_size, bnf_kv_type, bnf_lowest64, bnf_highest64, BNF_KV_PAGE, BITNET_ERROR_MEMORY)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release, bnf_resize
+from bitnet_ffi._core.bnf_context cimport bnf_highest64, bnf_lowest64
+from bitnet_ffi._core.bnf_ops cimport bnf_kv_row_size, bnf_kv_type, BNF_KV_PAGE
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_kv, bnf_seq, bnf_seq_page
 
 cdef extern from "bnf_calls.h":
     pass

@@ -6,12 +6,15 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc_array, bnf_fail, bnf_kv, bnf_kv_clear, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above, bnf_lowest64, bnf_release,
-    bnf_seq, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BNF_KV_PAGE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_kv_clear, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above
+from bitnet_ffi._core.bnf_context cimport bnf_lowest64
+from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_state cimport (
     bnf_kv_fill, bnf_kv_image, bnf_kv_reach, bnf_kv_take_page, bnf_state_entry, bnf_state_header, bnf_state_table, bnf_stream,
     bnf_stream_get, bnf_stream_put)
+from bitnet_ffi._core.bnf_types cimport bnf_kv, bnf_seq
 
 cdef extern from "bnf_calls.h":
     pass

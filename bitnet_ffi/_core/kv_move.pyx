@@ -9,10 +9,14 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_fail, bnf_hparams, bnf_kv, bnf_kv_keep_tables, bnf_kv_put, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above,
-    bnf_kv_undo, bnf_lowest64, bnf_ops_t, bnf_pool_run, bnf_pool_size, bnf_release, bnf_seq, bnf_seq_page, bnf_sincos, llama_context,
-    BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BNF_KV_PAGE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_kv_keep_tables, bnf_kv_put, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above, bnf_kv_undo
+from bitnet_ffi._core.bnf_context cimport bnf_lowest64, llama_context
+from bitnet_ffi._core.bnf_math cimport bnf_sincos
+from bitnet_ffi._core.bnf_ops cimport bnf_ops_t, BNF_KV_PAGE
+from bitnet_ffi._core.bnf_pool cimport bnf_pool_run, bnf_pool_size
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, bnf_seq
 
 cdef extern from "bnf_calls.h":
     pass

@@ -4,9 +4,11 @@
 # first change the tables, then, when nothing can fail any more, keys and values.
 # May not: copy keys and values. Next: kv_move.pyx, kv_image.pyx.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport bnf_alloc, bnf_kv, bnf_seq, bnf_seq_page, BNF_KV_PAGE
+from bitnet_ffi._core.bnf_base cimport bnf_alloc
+from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
+from bitnet_ffi._core.bnf_types cimport bnf_kv, bnf_seq, bnf_seq_page
 
 cdef extern from "bnf_calls.h":
     pass

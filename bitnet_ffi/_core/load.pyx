@@ -5,17 +5,20 @@
 
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN, BNF_GGUF_STRING,
-    LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_DIRECT_IO,
-    BNF_TYPE_F12_R4, llama_model, llama_model_params, bnf_f12_size, bnf_gguf_kv, bnf_layer, bnf_matrix, bnf_str, bnf_template,
-    bnf_tensor_size,
-    bnf_adapters_free, bnf_fail, bnf_fail_within, bnf_log, bnf_model_repair, bnf_alloc, bnf_alloc_array, bnf_resize, bnf_release,
-    bnf_time_us, bnf_path_tail, bnf_ops,
-    bnf_source, bnf_source_name, bnf_gguf_open, bnf_gguf_close, bnf_gguf_next_str, bnf_token_order_free, bnf_vocab_load, bnf_vocab_free,
-    bnf_vocab_n_tokens)
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_fail_within, bnf_log, bnf_model_repair, bnf_path_tail, bnf_release, bnf_resize,
+    bnf_time_us)
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_adapters_free, bnf_gguf_close, bnf_gguf_next_str, bnf_gguf_open, bnf_source_name, bnf_token_order_free, bnf_vocab_free,
+    bnf_vocab_load, bnf_vocab_n_tokens)
 from bitnet_ffi._core.bnf_load cimport (
-    bnf_loader, bnf_load_arch, bnf_load_hparams, bnf_load_tensors, bnf_load_check, bnf_load_pack, bnf_load_head, bnf_ref_take, bnf_ref_drop)
+    bnf_load_arch, bnf_load_check, bnf_load_head, bnf_load_hparams, bnf_load_pack, bnf_load_tensors, bnf_loader, bnf_ref_drop,
+    bnf_ref_take)
+from bitnet_ffi._core.bnf_ops cimport bnf_f12_size, bnf_matrix, bnf_ops, bnf_tensor_size, BNF_TYPE_F12_R4
+from bitnet_ffi._core.bnf_public cimport (
+    llama_model_params, BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN,
+    LLAMA_LOAD_MODE_DIRECT_IO, LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_layer, bnf_source, bnf_str, bnf_template, llama_model, BNF_GGUF_STRING
 
 cdef extern from "<sys/mman.h>" nogil:
     int mlock(const void *address, size_t size)

@@ -5,11 +5,13 @@
 
 from libc.stdint cimport uint16_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MODEL, GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I2_S, GGML_TYPE_Q4_1,
-    GGML_TYPE_Q5_1, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K,
-    GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0, BNF_SHOWN_SIZE, bnf_tensor, bnf_type_traits_t, bnf_fail, bnf_show, bnf_type_traits)
-from bitnet_ffi._core.bnf_load cimport bnf_loader, bnf_load_step
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_load cimport bnf_load_step, bnf_loader
+from bitnet_ffi._core.bnf_ops cimport bnf_type_traits, bnf_type_traits_t
+from bitnet_ffi._core.bnf_public cimport (
+    BITNET_ERROR_MODEL, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_1,
+    GGML_TYPE_Q4_K, GGML_TYPE_Q5_1, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0)
+from bitnet_ffi._core.bnf_types cimport bnf_tensor
 
 cdef int fail_number(const bnf_tensor *t, int64_t at, const char *what) noexcept nogil:
     cdef char shown[BNF_SHOWN_SIZE]

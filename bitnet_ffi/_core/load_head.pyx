@@ -5,12 +5,14 @@
 # LLAMA_LOAD_MODE_MMAP makes none: memory stays what the file takes.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MEMORY, BNF_SCREEN_MAX_K, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32,
-    LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK, bnf_alloc, bnf_alloc_array, bnf_f12_size, bnf_map_forget, bnf_matrix, bnf_ops_t,
-    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_release, bnf_screen, bnf_tensor_size,
-    llama_model)
-from bitnet_ffi._core.bnf_load cimport bnf_loader, bnf_load_own
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_map_forget, bnf_release
+from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_loader
+from bitnet_ffi._core.bnf_ops cimport (
+    bnf_f12_size, bnf_matrix, bnf_ops_t, bnf_screen, bnf_tensor_size, BNF_SCREEN_MAX_K, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4)
+from bitnet_ffi._core.bnf_pool cimport bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run
+from bitnet_ffi._core.bnf_public cimport (
+    BITNET_ERROR_MEMORY, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK)
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_load.h":
     pass

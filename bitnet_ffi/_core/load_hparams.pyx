@@ -6,14 +6,16 @@
 from libc.stdint cimport int32_t, uint32_t, int64_t, INT32_MAX
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, strlen
-from bitnet_ffi._core.bnf cimport (
-    bool, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, BNF_GGUF_ARRAY, BNF_GGUF_U32, BNF_GGUF_I32,
-    BNF_MAX_LAYERS, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_FFN_SILU, BNF_FFN_RELU2,
-    BNF_SHOWN_SIZE, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, bnf_str, bnf_gguf_kv, bnf_hparams,
-    llama_model_kv_override, bnf_fail, bnf_log, bnf_show,
-    bnf_gguf_find, bnf_gguf_u32, bnf_gguf_f32, bnf_gguf_bool, bnf_gguf_str)
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_log, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_f32, bnf_gguf_find, bnf_gguf_str, bnf_gguf_u32
 from bitnet_ffi._core.bnf_load cimport (
-    BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH, bnf_loader)
+    bnf_loader, BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH)
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_model_kv_override, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, LLAMA_POOLING_TYPE_NONE,
+    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED)
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf_kv, bnf_hparams, bnf_str, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_ARCH_LLAMA, BNF_FFN_RELU2, BNF_FFN_SILU,
+    BNF_GGUF_ARRAY, BNF_GGUF_I32, BNF_GGUF_U32, BNF_MAX_LAYERS)
 
 cdef enum:
     KEY_SIZE = 160 # an architecture (63 bytes) and the longest suffix below

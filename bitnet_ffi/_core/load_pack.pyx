@@ -7,11 +7,13 @@
 # it has read, so that the model is in memory once.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK,
-    bnf_layer, bnf_matrix, bnf_ops_t, bnf_pool, bnf_alloc, bnf_alloc_array, bnf_log, bnf_map_forget, bnf_pool_free, bnf_pool_limit,
-    bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_pool_size, bnf_release, bnf_tensor_size, llama_model)
-from bitnet_ffi._core.bnf_load cimport bnf_loader, bnf_load_own
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_log, bnf_map_forget, bnf_release
+from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_loader
+from bitnet_ffi._core.bnf_ops cimport bnf_matrix, bnf_ops_t, bnf_tensor_size
+from bitnet_ffi._core.bnf_pool cimport (
+    bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_pool_size)
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK
+from bitnet_ffi._core.bnf_types cimport bnf_layer, llama_model
 
 cdef extern from "bnf_load.h":
     pass

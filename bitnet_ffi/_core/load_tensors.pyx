@@ -6,14 +6,16 @@
 from libc.stdint cimport uint8_t, uint16_t, int32_t, int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN,
-    GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_I2_S, BNF_ARCH_LLAMA, BNF_ARCH_BITNET, BNF_SHOWN_SIZE,
-    bnf_tensor, bnf_matrix, bnf_linear, bnf_layer, bnf_hparams, bnf_sink, bnf_type_traits_t, llama_model,
-    bnf_fail, bnf_log, bnf_model_repair, bnf_show, bnf_alloc, bnf_alloc_array, bnf_type_traits, bnf_type_name, bnf_pow, bnf_f16_to_f32,
-    bnf_bf16_to_f32,
-    bnf_sink_str, bnf_sink_i64, bnf_sink_end, bnf_gguf_tensor)
-from bitnet_ffi._core.bnf_load cimport BNF_MAX_VOCAB, bnf_loader, bnf_load_own, bnf_load_step
+from bitnet_ffi._core.bnf_base cimport (
+    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_log, bnf_model_repair, bnf_show, bnf_sink, bnf_sink_end, bnf_sink_i64, bnf_sink_str,
+    BNF_SHOWN_SIZE)
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_tensor
+from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_load_step, bnf_loader, BNF_MAX_VOCAB
+from bitnet_ffi._core.bnf_math cimport bnf_bf16_to_f32, bnf_f16_to_f32, bnf_pow
+from bitnet_ffi._core.bnf_ops cimport bnf_matrix, bnf_type_name, bnf_type_traits, bnf_type_traits_t
+from bitnet_ffi._core.bnf_public cimport (
+    BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_I2_S)
+from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_layer, bnf_linear, bnf_tensor, llama_model, BNF_ARCH_BITNET, BNF_ARCH_LLAMA
 
 cdef enum:
     NAME_SIZE = 64 # GGUF names have at most 63 bytes

@@ -7,9 +7,9 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_act, bnf_embd_number, bnf_head_number, bnf_lora_pair, bnf_lora_third, bnf_lora_use, bnf_matrix, bnf_ops_t, llama_context,
-    BNF_ACT_F32, GGML_TYPE_F32)
+from bitnet_ffi._core.bnf_context cimport bnf_embd_number, bnf_head_number, bnf_lora_pair, bnf_lora_third, bnf_lora_use, llama_context
+from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_matrix, bnf_ops_t, BNF_ACT_F32
+from bitnet_ffi._core.bnf_public cimport bool, GGML_TYPE_F32
 
 cdef extern from "bnf_calls.h":
     pass

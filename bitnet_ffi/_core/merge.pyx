@@ -7,11 +7,12 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
-from bitnet_ffi._core.bnf cimport LLAMA_VOCAB_TYPE_SPM, BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_release
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_release
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY, LLAMA_VOCAB_TYPE_SPM
 from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_ids_add_word, bnf_symbol, bnf_merge_scratch, bnf_word, bnf_key, bnf_key_of,
-    bnf_key_find, bnf_key_find_bytes, bnf_same_bits, bnf_merge_find, bnf_merge_bytes, bnf_seed, bnf_utf8_len, bnf_whole_get,
-    bnf_whole_set, BNF_NO_TOKEN, BNF_UNK, BNF_WHOLE_YES, BNF_WHOLE_NO, BNF_SHORT_WORD, BNF_WORD_IDS)
+    bnf_ids, bnf_ids_add, bnf_ids_add_word, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of, bnf_merge_bytes, bnf_merge_find,
+    bnf_merge_scratch, bnf_same_bits, bnf_seed, bnf_symbol, bnf_utf8_len, bnf_vocab_t, bnf_whole_get, bnf_whole_set, bnf_word,
+    BNF_NO_TOKEN, BNF_SHORT_WORD, BNF_UNK, BNF_WHOLE_NO, BNF_WHOLE_YES, BNF_WORD_IDS)
 
 cdef enum:
     SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap

@@ -6,9 +6,12 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, INT32_MAX
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_model_release, bnf_release, bool, llama_batch,
-    llama_context, llama_context_params, llama_model, llama_model_params, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_model_release
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_batch, llama_context_params, llama_model_params, llama_pos, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY)
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     llama_model_params llama_model_default_params()

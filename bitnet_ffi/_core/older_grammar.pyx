@@ -6,13 +6,15 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_clear_error, bnf_fail, bnf_is_null, bnf_model_release, bnf_model_retain, bnf_release, llama_context, llama_model,
-    llama_sampler, llama_sampler_i, llama_token, llama_token_data_array, BITNET_ERROR)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_model_release, bnf_model_retain
+from bitnet_ffi._core.bnf_context cimport llama_context
 from bitnet_ffi._core.bnf_grammar cimport (
     bnf_grammar, bnf_grammar_compile, bnf_grammar_free, bnf_matcher_new, bnf_sampler_grammar, bnf_token_order_of, llama_grammar_element,
     BNF_GRAMMAR_MASKS, BNF_GRAMMAR_MAX_ELEMENTS)
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token, llama_token_data_array, BITNET_ERROR
 from bitnet_ffi._core.bnf_sampler cimport bnf_sampler_new
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_sampler.h" nogil:
     llama_sampler_i bnf_grammar_i

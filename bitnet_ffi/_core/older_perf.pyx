@@ -7,9 +7,10 @@
 from libc.stdint cimport int32_t
 from libc.stdio cimport FILE, fprintf
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_log, bnf_time_us, llama_context, llama_perf_context_data,
-    llama_sampler, BITNET_ERROR, GGML_LOG_LEVEL_INFO)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_time_us
+from bitnet_ffi._core.bnf_calls cimport bnf_enter
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_public cimport llama_perf_context_data, llama_sampler, BITNET_ERROR, GGML_LOG_LEVEL_INFO
 
 cdef extern from "bitnet_ffi.h" nogil:
     ctypedef enum llama_perf_type_t "enum llama_perf_type":

@@ -7,10 +7,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_clear_error, bnf_context_enter, bnf_context_leave, bnf_enter, bnf_fail, bnf_is_null, bnf_ln, bnf_release,
-    bnf_time_us, llama_context, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR,
-    LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release, bnf_time_us
+from bitnet_ffi._core.bnf_calls cimport bnf_enter
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_math cimport bnf_ln
+from bitnet_ffi._core.bnf_public cimport (
+    llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_DEFAULT_SEED,
+    LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_best, bnf_candidates_exp, bnf_candidates_max, bnf_dist_draw, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i,
     bnf_mt19937_seed, bnf_random_seed, bnf_sampler_dist, bnf_sampler_mirostat, bnf_sampler_plain, bnf_softmax_i, bnf_tail_free_i,

@@ -4,13 +4,14 @@
 # other names. Control tokens have no text here, as then.
 # Next: api_tokenize.pyx and api_vocab.pyx, which answer them.
 
-from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint8_t
 from libc.string cimport memcmp
-from bitnet_ffi._core.bnf cimport (
-    bnf_clear_error, bnf_fail, bool, llama_context, llama_model, llama_token, llama_token_attr_t, BITNET_ERROR,
-    LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED,
-    LLAMA_TOKEN_ATTR_USER_DEFINED)
+from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail
+from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_token, llama_token_attr_t, BITNET_ERROR, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_NORMAL,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_USER_DEFINED)
+from bitnet_ffi._core.bnf_types cimport llama_model
 from bitnet_ffi._core.bnf_vocab cimport bnf_strings_get, bnf_vocab_t
 
 cdef extern from "bitnet_ffi.h" nogil:

@@ -5,7 +5,8 @@
 # Next: forward.pyx and head.pyx, which multiply.
 
 from libc.stdint cimport int64_t
-from bitnet_ffi._core.bnf cimport bnf_act, bnf_ops_t, bnf_scratch, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_PAD64
+from bitnet_ffi._core.bnf_context cimport bnf_scratch
+from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_ops_t, BNF_ACT_F32, BNF_ACT_Q8_ROW, BNF_PAD64
 
 cdef extern from "bnf_calls.h":
     pass

@@ -5,11 +5,14 @@
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcmp, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, BITNET_ERROR_MODEL, BNF_SHOWN_SIZE, BITNET_FTYPE_MOSTLY_I2_S, GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16,
-    GGML_TYPE_F32, GGML_TYPE_I2_S, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
-    bnf_gguf, bnf_str, bnf_tensor, bnf_fail, bnf_gguf_tensor, bnf_log, bnf_show, bnf_tensor_size, bnf_type_name, bnf_type_traits)
-from bitnet_ffi._core.bnf_write cimport GGML_TYPE_COUNT, bnf_can_quantize, llama_model_quantize_params
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_log, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_tensor
+from bitnet_ffi._core.bnf_ops cimport bnf_tensor_size, bnf_type_name, bnf_type_traits
+from bitnet_ffi._core.bnf_public cimport (
+    BITNET_ERROR, BITNET_ERROR_MODEL, BITNET_FTYPE_MOSTLY_I2_S, GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32,
+    GGML_TYPE_I2_S, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_str, bnf_tensor
+from bitnet_ffi._core.bnf_write cimport bnf_can_quantize, llama_model_quantize_params, GGML_TYPE_COUNT
 
 cdef extern from "bnf_names.h" nogil:
     const char *bnf_ftype_name(int ftype)

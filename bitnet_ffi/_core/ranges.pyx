@@ -5,8 +5,9 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_utf8_decode, bnf_utf8_encode
+from bitnet_ffi._core.bnf_public cimport bool
 from bitnet_ffi._core.bnf_trie cimport bnf_lower_char
+from bitnet_ffi._core.bnf_vocab cimport bnf_utf8_decode, bnf_utf8_encode
 
 cdef struct Cursor:
     size_t merged, given   # the same place in both texts, at the beginning of a character

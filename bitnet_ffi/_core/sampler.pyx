@@ -5,11 +5,12 @@
 
 from libc.stddef cimport size_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc, bnf_ln, bnf_release, llama_sampler, llama_sampler_i, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_release
+from bitnet_ffi._core.bnf_math cimport bnf_ln
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token_data, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_candidates_best, bnf_candidates_exp, bnf_candidates_max, bnf_candidates_softmax,
-    bnf_candidates_sort, bnf_logit, bnf_sampler_plain)
+    bnf_candidates_best, bnf_candidates_exp, bnf_candidates_max, bnf_candidates_softmax, bnf_candidates_sort, bnf_logit,
+    bnf_sampler_plain, INFINITY)
 
 # Sorting for top-p and typical goes on only as far as the sum needs: this many first, then four times as many, ...
 cdef enum:

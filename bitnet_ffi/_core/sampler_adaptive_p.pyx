@@ -5,11 +5,11 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
-from bitnet_ffi._core.bnf cimport (
-    LLAMA_TOKEN_NULL, bnf_expf, llama_sampler, llama_token, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_math cimport bnf_expf
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token, llama_token_data, llama_token_data_array, LLAMA_TOKEN_NULL
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_adaptive_p_i, bnf_candidates_max, bnf_candidates_softmax, bnf_dist_copy, bnf_dist_draw, bnf_dist_new,
-    bnf_dist_reset, bnf_logit, bnf_mt19937_uniform, bnf_sampler_adaptive_p)
+    bnf_adaptive_p_i, bnf_candidates_max, bnf_candidates_softmax, bnf_dist_copy, bnf_dist_draw, bnf_dist_new, bnf_dist_reset, bnf_logit,
+    bnf_mt19937_uniform, bnf_sampler_adaptive_p, INFINITY)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

@@ -5,10 +5,10 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memmove
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_log, bnf_release, bnf_resize, bnf_time_us,
-    GGML_LOG_LEVEL_INFO, llama_perf_sampler_data, llama_sampler, llama_sampler_chain_params, llama_token, llama_token_data,
-    llama_token_data_array)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_log, bnf_release, bnf_resize, bnf_time_us
+from bitnet_ffi._core.bnf_public cimport (
+    llama_perf_sampler_data, llama_sampler, llama_sampler_chain_params, llama_token, llama_token_data, llama_token_data_array,
+    BITNET_ERROR, GGML_LOG_LEVEL_INFO)
 from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampler_chain, bnf_sampler_new
 
 cdef extern from "bitnet_ffi.h" nogil:

@@ -6,10 +6,9 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport LLAMA_DEFAULT_SEED, llama_sampler, llama_sampler_i, llama_token_data_array
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token_data_array, LLAMA_DEFAULT_SEED
 from bitnet_ffi._core.bnf_sampler cimport (
-    bnf_candidates_exp, bnf_candidates_max, bnf_mt19937_seed, bnf_mt19937_uniform, bnf_random_seed, bnf_sampler_dist,
-    bnf_sampler_new)
+    bnf_candidates_exp, bnf_candidates_max, bnf_mt19937_seed, bnf_mt19937_uniform, bnf_random_seed, bnf_sampler_dist, bnf_sampler_new)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

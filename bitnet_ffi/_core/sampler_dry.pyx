@@ -7,8 +7,9 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memmove
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_ln, bnf_pow, bnf_release, llama_sampler, llama_token, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_release
+from bitnet_ffi._core.bnf_math cimport bnf_ln, bnf_pow
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token, llama_token_data, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_dry_breaker, bnf_sampler_dry, bnf_sampler_new
 
 cdef extern from "bnf_sampler.h" nogil:

@@ -6,10 +6,11 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcmp, memcpy, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_fail, bnf_resize, bool, llama_model, llama_sampler, llama_token)
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_resize
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_token, BITNET_ERROR
 from bitnet_ffi._core.bnf_sampler cimport (
-    BNF_DRY_TAIL, bnf_dry_breaker, bnf_dry_i, bnf_empty_i, bnf_sampler_dry, bnf_sampler_new, bnf_sampler_plain)
+    bnf_dry_breaker, bnf_dry_i, bnf_empty_i, bnf_sampler_dry, bnf_sampler_new, bnf_sampler_plain, BNF_DRY_TAIL)
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
     int32_t llama_vocab_n_tokens(const llama_model *vocab)

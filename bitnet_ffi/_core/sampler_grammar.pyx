@@ -7,15 +7,15 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release, bool, llama_model, llama_sampler, llama_sampler_i,
-    llama_token, llama_token_data_array)
-from bitnet_ffi._core.bnf_sampler cimport INFINITY, bnf_empty_i, bnf_sampler_new, bnf_sampler_plain
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_GRAMMAR_MASKS, bnf_gr_partial, bnf_grammar, bnf_grammar_after, bnf_grammar_compile, bnf_grammar_free, bnf_grammar_mark,
-    bnf_grammar_mask, bnf_grammar_parse, bnf_matcher, bnf_matcher_complete, bnf_matcher_copy, bnf_matcher_free, bnf_matcher_new,
-    bnf_matcher_tidy, bnf_rules, bnf_rules_free, bnf_sampler_grammar, bnf_token_order_of, bnf_waiting_accept, bnf_waiting_copy,
-    bnf_waiting_free, bnf_waiting_reset, llama_grammar_element)
+    bnf_gr_partial, bnf_grammar, bnf_grammar_after, bnf_grammar_compile, bnf_grammar_free, bnf_grammar_mark, bnf_grammar_mask,
+    bnf_grammar_parse, bnf_matcher, bnf_matcher_complete, bnf_matcher_copy, bnf_matcher_free, bnf_matcher_new, bnf_matcher_tidy,
+    bnf_rules, bnf_rules_free, bnf_sampler_grammar, bnf_token_order_of, bnf_waiting_accept, bnf_waiting_copy, bnf_waiting_free,
+    bnf_waiting_reset, llama_grammar_element, BNF_GRAMMAR_MASKS)
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data_array, BITNET_ERROR
+from bitnet_ffi._core.bnf_sampler cimport bnf_empty_i, bnf_sampler_new, bnf_sampler_plain, INFINITY
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_sampler.h" nogil:
     llama_sampler_i bnf_grammar_i

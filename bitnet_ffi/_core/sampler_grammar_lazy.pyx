@@ -6,12 +6,12 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, strchr, strlen
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release, bnf_resize, bool, llama_model, llama_sampler,
-    llama_sampler_i, llama_token)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_release, bnf_resize
 from bitnet_ffi._core.bnf_grammar cimport (
-    BNF_REGEX_YES, bnf_grammar_follow, bnf_grammar_sampler_new, bnf_heard, bnf_regex, bnf_regex_find, bnf_regex_free, bnf_regex_new,
-    bnf_sampler_grammar, bnf_triggers, bnf_waiting)
+    bnf_grammar_follow, bnf_grammar_sampler_new, bnf_heard, bnf_regex, bnf_regex_find, bnf_regex_free, bnf_regex_new,
+    bnf_sampler_grammar, bnf_triggers, bnf_waiting, BNF_REGEX_YES)
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_sampler_i, llama_token, BITNET_ERROR
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_grammar.h" nogil:
     pass

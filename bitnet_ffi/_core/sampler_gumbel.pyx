@@ -5,11 +5,11 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t
-from bitnet_ffi._core.bnf cimport (
-    LLAMA_DEFAULT_SEED, bnf_gumbel, bnf_gumbel_bound_of, bnf_gumbel_reach, bnf_ops, bnf_ops_t, llama_sampler, llama_token_data,
-    llama_token_data_array)
+from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_bound_of, bnf_gumbel_reach
+from bitnet_ffi._core.bnf_ops cimport bnf_ops, bnf_ops_t
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token_data, llama_token_data_array, LLAMA_DEFAULT_SEED
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_candidates_best, bnf_gumbel_i, bnf_logit, bnf_random_seed, bnf_sampler_gumbel, bnf_sampler_new)
+    bnf_candidates_best, bnf_gumbel_i, bnf_logit, bnf_random_seed, bnf_sampler_gumbel, bnf_sampler_new, INFINITY)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

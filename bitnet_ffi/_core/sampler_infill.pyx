@@ -6,10 +6,12 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcmp
-from bitnet_ffi._core.bnf cimport (
-    BITNET_ERROR, LLAMA_TOKEN_NULL, bnf_fail, bool, llama_model, llama_sampler, llama_token, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_base cimport bnf_fail
+from bitnet_ffi._core.bnf_public cimport (
+    bool, llama_sampler, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_candidates_softmax, bnf_candidates_sort, bnf_infill_i, bnf_sampler_infill, bnf_sampler_new)
+    bnf_candidates_softmax, bnf_candidates_sort, bnf_infill_i, bnf_sampler_infill, bnf_sampler_new, INFINITY)
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

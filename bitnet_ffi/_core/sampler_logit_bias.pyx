@@ -5,8 +5,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_alloc_array, bnf_release, llama_sampler, llama_token, llama_token_data, llama_token_data_array)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_release
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token, llama_token_data, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport bnf_sampler_logit_bias, bnf_sampler_new
 
 

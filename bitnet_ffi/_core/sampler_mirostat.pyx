@@ -5,7 +5,8 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t
-from bitnet_ffi._core.bnf cimport bnf_ln, bnf_pow, llama_sampler, llama_sampler_i, llama_token_data_array
+from bitnet_ffi._core.bnf_math cimport bnf_ln, bnf_pow
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_softmax, bnf_candidates_sort, bnf_dist_copy, bnf_dist_draw, bnf_dist_new, bnf_dist_reset, bnf_mirostat_i,
     bnf_mirostat_v2_i, bnf_sampler_mirostat)

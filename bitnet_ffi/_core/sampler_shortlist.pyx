@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t
 from libc.string cimport memset
-from bitnet_ffi._core.bnf cimport bool, llama_sampler
+from bitnet_ffi._core.bnf_public cimport bool, llama_sampler
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_chain_i, bnf_empty_i, bnf_gumbel_i, bnf_logit_bias_i, bnf_penalties_i, bnf_sampler_chain, bnf_sampler_gumbel,
     bnf_sampler_logit_bias, bnf_sampler_penalties, bnf_sampler_plain, bnf_shortlist, bnf_temp_i, bnf_top_k_i, BNF_SHORTLIST_MORE)

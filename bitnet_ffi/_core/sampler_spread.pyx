@@ -4,9 +4,10 @@
 # Next: candidates.pyx for order and softmax, api_sampler.pyx for the constructors.
 
 from libc.stddef cimport size_t
-from bitnet_ffi._core.bnf cimport bnf_ln, bnf_pow, llama_sampler, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf_math cimport bnf_ln, bnf_pow
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token_data, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
-    INFINITY, bnf_candidates_max, bnf_candidates_softmax, bnf_candidates_sort, bnf_logit, bnf_sampler_plain, bnf_temp_apply)
+    bnf_candidates_max, bnf_candidates_softmax, bnf_candidates_sort, bnf_logit, bnf_sampler_plain, bnf_temp_apply, INFINITY)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

@@ -5,10 +5,10 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memmove
-from bitnet_ffi._core.bnf cimport llama_sampler, llama_token_data, llama_token_data_array
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token_data, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
-    bnf_candidates_softmax, bnf_candidates_sort, bnf_dist_copy, bnf_dist_new, bnf_empty_i, bnf_mt19937_uniform_float,
-    bnf_sampler_new, bnf_sampler_plain, bnf_sampler_xtc, bnf_xtc_i)
+    bnf_candidates_softmax, bnf_candidates_sort, bnf_dist_copy, bnf_dist_new, bnf_empty_i, bnf_mt19937_uniform_float, bnf_sampler_new,
+    bnf_sampler_plain, bnf_sampler_xtc, bnf_xtc_i)
 
 cdef extern from "bnf_sampler.h" nogil:
     pass

@@ -13,7 +13,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_merge_find, bnf_seed_place, bnf_utf8_char, BNF_NO_TOKEN
+from bitnet_ffi._core.bnf_vocab cimport bnf_merge_find, bnf_seed_place, bnf_utf8_char, bnf_vocab_t, BNF_NO_TOKEN
 
 
 cdef public uint64_t bnf_seed_find(const bnf_vocab_t *v, const uint8_t *bytes, size_t length) noexcept nogil:

@@ -7,14 +7,16 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_alloc, bnf_alloc_array, bnf_fail, bnf_hparams, bnf_kv, bnf_kv_clear, bnf_kv_keep_tables, bnf_kv_seq_rm, bnf_kv_undo,
-    bnf_mt19937, bnf_release, llama_context, llama_model, BITNET_ERROR, BITNET_ERROR_MEMORY, BNF_MT_LEN)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_kv_clear, bnf_kv_keep_tables, bnf_kv_seq_rm, bnf_kv_undo
+from bitnet_ffi._core.bnf_context cimport bnf_mt19937, llama_context, BNF_MT_LEN
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_state cimport (
     bnf_checksum, bnf_checksum_add, bnf_checksum_begin, bnf_checksum_end, bnf_image_free, bnf_image_of, bnf_image_read,
     bnf_image_read_rows, bnf_image_rows_size, bnf_image_write, bnf_image_write_rows, bnf_kv_image, bnf_state_header, bnf_stream,
-    bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind,
-    BNF_STATE_CONTEXT, BNF_STATE_MAGIC, BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT)
+    bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind, BNF_STATE_CONTEXT, BNF_STATE_MAGIC, BNF_STATE_ORDER,
+    BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT)
+from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, llama_model
 
 cdef extern from "bnf_calls.h":
     pass

@@ -8,21 +8,19 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_RWKV,
-    LLAMA_VOCAB_TYPE_PLAMO2,
-    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
-    BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_PARSE_SPECIAL,
-    BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN,
-    bnf_alloc, bnf_resize, bnf_release, bnf_fail, bnf_log)
-from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_fragment, bnf_split_t, bnf_strings_get,
-    bnf_utf8_is_clean, bnf_utf8_repair, bnf_joins, bnf_join_bytes, BNF_SHORT_WORD, bnf_split_start, bnf_split_next,
-    bnf_merge_word, bnf_merge_begin, bnf_merge_reserve, bnf_merge_free,
-    bnf_ranges_spaces, bnf_ranges_repaired,
-    BNF_NO_TOKEN, BNF_BOS, BNF_EOS, BNF_SEP)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_fail, bnf_log, bnf_release, bnf_resize
+from bitnet_ffi._core.bnf_public cimport (
+    bool, BITNET_ERROR_MEMORY, BITNET_ERROR_TOKENIZE, BITNET_TOKENIZE_ADD_SPECIAL, BITNET_TOKENIZE_NOT_FIRST, BITNET_TOKENIZE_NOT_LAST,
+    BITNET_TOKENIZE_PARSE_SPECIAL, GGML_LOG_LEVEL_WARN, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_SPM,
+    LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_WPM)
 from bitnet_ffi._core.bnf_trie cimport (
-    bnf_tokenize_wordpiece, bnf_tokenize_unigram, bnf_tokenize_raw, bnf_tokenize_rwkv, bnf_tokenize_plamo, bnf_dna_find, bnf_tokenize_dna)
+    bnf_dna_find, bnf_tokenize_dna, bnf_tokenize_plamo, bnf_tokenize_raw, bnf_tokenize_rwkv, bnf_tokenize_unigram,
+    bnf_tokenize_wordpiece)
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_fragment, bnf_ids, bnf_ids_add, bnf_join_bytes, bnf_joins, bnf_merge_begin, bnf_merge_free, bnf_merge_reserve,
+    bnf_merge_scratch, bnf_merge_word, bnf_ranges_repaired, bnf_ranges_spaces, bnf_split_next, bnf_split_start, bnf_split_t,
+    bnf_strings_get, bnf_utf8_is_clean, bnf_utf8_repair, bnf_vocab_t, BNF_BOS, BNF_EOS, BNF_NO_TOKEN, BNF_SEP, BNF_SHORT_WORD)
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)

@@ -5,8 +5,8 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_key_find_bytes, BNF_NO_TOKEN
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_longest
+from bitnet_ffi._core.bnf_vocab cimport bnf_ids, bnf_ids_add, bnf_key_find_bytes, bnf_vocab_t, BNF_NO_TOKEN
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)

@@ -7,11 +7,12 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, int64_t, INT64_MAX
-from bitnet_ffi._core.bnf cimport BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, bnf_fail, bnf_resize, bnf_release
-from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_merge_reserve, bnf_utf8_len, bnf_utf8_is_clean, bnf_utf8_repair,
-    BNF_NO_TOKEN, BNF_UNK)
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_release, bnf_resize
+from bitnet_ffi._core.bnf_public cimport BITNET_ERROR_MEMORY, BITNET_ERROR_TOKENIZE
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_child
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_ids, bnf_ids_add, bnf_merge_reserve, bnf_merge_scratch, bnf_utf8_is_clean, bnf_utf8_len, bnf_utf8_repair, bnf_vocab_t,
+    BNF_NO_TOKEN, BNF_UNK)
 
 cdef extern from "<string.h>" nogil:
     int memcmp(const void *a, const void *b, size_t n)

@@ -7,13 +7,14 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, int64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport BITNET_ERROR_TOKENIZE, bnf_fail
-from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_ids, bnf_ids_add, bnf_merge_scratch, bnf_split_t, bnf_split_start, bnf_split_next, bnf_merge_reserve,
-    bnf_merge_word, bnf_key_find_bytes, bnf_joins, bnf_join_bytes, bnf_utf8_is_clean, bnf_utf8_repair, bnf_utf8_decode,
-    bnf_utf8_encode, bnf_category_set, bnf_ranges_spaces, bnf_ranges_repaired, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_IN_S, BNF_PRE_GEMMA4,
-    BNF_PRE_WHITESPACE)
+from bitnet_ffi._core.bnf_base cimport bnf_fail
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_TOKENIZE
 from bitnet_ffi._core.bnf_trie cimport bnf_lower_char
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_category_set, bnf_ids, bnf_ids_add, bnf_join_bytes, bnf_joins, bnf_key_find_bytes, bnf_merge_reserve, bnf_merge_scratch,
+    bnf_merge_word, bnf_ranges_repaired, bnf_ranges_spaces, bnf_split_next, bnf_split_start, bnf_split_t, bnf_utf8_decode,
+    bnf_utf8_encode, bnf_utf8_is_clean, bnf_utf8_repair, bnf_vocab_t, BNF_IN_S, BNF_NO_TOKEN, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE,
+    BNF_SHORT_WORD)
 
 cdef enum:
     LONGEST = 0x7FFFFFFF   # bytes of one stretch, spaces escaped: positions in a word are 32 bits wide

@@ -5,8 +5,8 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_ids, bnf_ids_add, BNF_NO_TOKEN, BNF_UNK
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_longest
+from bitnet_ffi._core.bnf_vocab cimport bnf_ids, bnf_ids_add, bnf_vocab_t, BNF_NO_TOKEN, BNF_UNK
 
 
 cdef public void bnf_tokenize_rwkv(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, bnf_ids *ids) noexcept nogil:

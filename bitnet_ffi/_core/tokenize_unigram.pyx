@@ -8,10 +8,10 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport strlen
-from bitnet_ffi._core.bnf cimport (
-    LLAMA_TOKEN_ATTR_USER_DEFINED, BITNET_ERROR_TOKENIZE, BITNET_ERROR_MEMORY, bnf_fail, bnf_resize, bnf_release)
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_match_t, bnf_ids, bnf_ids_add, bnf_utf8_len, BNF_NO_TOKEN, BNF_UNK
+from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_release, bnf_resize
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY, BITNET_ERROR_TOKENIZE, LLAMA_TOKEN_ATTR_USER_DEFINED
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_child, bnf_trie_longest
+from bitnet_ffi._core.bnf_vocab cimport bnf_ids, bnf_ids_add, bnf_match_t, bnf_utf8_len, bnf_vocab_t, BNF_NO_TOKEN, BNF_UNK
 
 cdef extern from *:
     """

@@ -7,13 +7,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int64_t, uint32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport BITNET_ERROR_TOKENIZE, bnf_fail
-from bitnet_ffi._core.bnf_vocab cimport (
-    bool, bnf_vocab_t, bnf_merge_scratch, bnf_ids, bnf_ids_add, bnf_merge_reserve, bnf_category_set,
-    bnf_utf8_decode, bnf_utf8_encode, bnf_utf8_len,
-    BNF_IN_P, BNF_IN_S, BNF_NO_TOKEN, BNF_UNK)
+from bitnet_ffi._core.bnf_base cimport bnf_fail
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_TOKENIZE
 from bitnet_ffi._core.bnf_trie cimport (
-    bnf_trie_longest, bnf_base_char, bnf_lower_char, bnf_is_ideograph, BNF_IN_M, BNF_IN_SYMBOL, BNF_IN_CONTROL)
+    bnf_base_char, bnf_is_ideograph, bnf_lower_char, bnf_trie_longest, BNF_IN_CONTROL, BNF_IN_M, BNF_IN_SYMBOL)
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_category_set, bnf_ids, bnf_ids_add, bnf_merge_reserve, bnf_merge_scratch, bnf_utf8_decode, bnf_utf8_encode, bnf_utf8_len,
+    bnf_vocab_t, BNF_IN_P, BNF_IN_S, BNF_NO_TOKEN, BNF_UNK)
 
 cdef enum:
     LEAD = 3               # bytes of U+2581

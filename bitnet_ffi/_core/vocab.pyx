@@ -9,19 +9,20 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from libc.stdio cimport snprintf
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_gguf_kv, bnf_str, bnf_vocab, bnf_gguf_find, bnf_gguf_str, bnf_gguf_bool, bnf_gguf_next_str, BNF_GGUF_ARRAY,
-    BNF_GGUF_STRING, BNF_GGUF_F32, BNF_GGUF_I32, BNF_GGUF_U32,
-    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
-    LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
-    LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL,
-    LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE,
-    BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_find, bnf_gguf_next_str, bnf_gguf_str
+from bitnet_ffi._core.bnf_public cimport (
+    bool, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_NORMAL,
+    LLAMA_TOKEN_ATTR_UNDEFINED, LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_VOCAB_TYPE_BPE,
+    LLAMA_VOCAB_TYPE_NONE, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_UGM,
+    LLAMA_VOCAB_TYPE_WPM)
+from bitnet_ffi._core.bnf_trie cimport bnf_match_free, bnf_vocab_match
+from bitnet_ffi._core.bnf_types cimport (
+    bnf_gguf, bnf_gguf_kv, bnf_str, bnf_vocab, BNF_GGUF_ARRAY, BNF_GGUF_F32, BNF_GGUF_I32, BNF_GGUF_STRING, BNF_GGUF_U32)
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_pre_names, bnf_vocab_repair,
-    bnf_vocab_detect, bnf_vocab_roles, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_WHOLE_WORDS, BNF_PRE_ADD_BOS,
-    BNF_PRE_ADD_SEP, BNF_PRE_KEEP_SPACES, BNF_PRE_GEMMA4, BNF_PRE_WHITESPACE)
-from bitnet_ffi._core.bnf_trie cimport bnf_vocab_match, bnf_match_free
+    bnf_byte_of_text, bnf_pre_names, bnf_strings_end, bnf_strings_get, bnf_strings_new, bnf_vocab_detect, bnf_vocab_repair,
+    bnf_vocab_roles, bnf_vocab_t, bnf_vocab_tables, BNF_MOST_TOKENS, BNF_N_ROLES, BNF_PRE_ADD_BOS, BNF_PRE_ADD_SEP, BNF_PRE_GEMMA4,
+    BNF_PRE_KEEP_SPACES, BNF_PRE_WHITESPACE, BNF_PRE_WHOLE_WORDS)
 
 cdef enum:
     MOST_BYTES = 1 << 30     # of all token texts together, so that offsets fit 32 bits

@@ -6,8 +6,8 @@
 
 from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport memcmp, strlen
-from bitnet_ffi._core.bnf cimport bool, LLAMA_TOKEN_ATTR_NORMAL
-from bitnet_ffi._core.bnf_vocab cimport bnf_vocab_t, bnf_strings_get, bnf_pre_prints
+from bitnet_ffi._core.bnf_public cimport bool, LLAMA_TOKEN_ATTR_NORMAL
+from bitnet_ffi._core.bnf_vocab cimport bnf_pre_prints, bnf_strings_get, bnf_vocab_t
 
 cdef enum:
     ENOUGH = 8192     # ordinary tokens; fewer say too little

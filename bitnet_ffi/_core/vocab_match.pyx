@@ -7,12 +7,14 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bnf_gguf, bnf_gguf_kv, bnf_gguf_bool, bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail, BNF_GGUF_U8, BNF_GGUF_I8,
-    LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_TOKEN_ATTR_BYTE,
-    LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_UNUSED, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY)
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_match_t, bnf_trie_t, bnf_vocab_array, bnf_strings_get, bnf_utf8_is_clean
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool
+from bitnet_ffi._core.bnf_public cimport (
+    bool, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_UNUSED,
+    LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_WPM)
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_build, bnf_trie_free
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, BNF_GGUF_I8, BNF_GGUF_U8
+from bitnet_ffi._core.bnf_vocab cimport bnf_match_t, bnf_strings_get, bnf_trie_t, bnf_utf8_is_clean, bnf_vocab_array, bnf_vocab_t
 
 cdef enum:
     MOST_CHARSMAP = 1 << 28       # bytes; T5's has 300 kB

@@ -8,13 +8,13 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING, BITNET_ERROR_MODEL, BITNET_ERROR_MEMORY,
-    bnf_alloc, bnf_alloc_array, bnf_release, bnf_fail)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_key, bnf_merge_t, bnf_byte_pair_t, bnf_alphabet_next, bnf_key_of, bnf_key_slot_of, bnf_key_find,
-    bnf_key_find_bytes, bnf_strings_get, bnf_hash_mix, bnf_merge_slot, bnf_seed_place, bnf_utf8_len, bnf_utf8_decode,
-    bnf_prefetch, bnf_vocab_array, bnf_vocab_repair, BNF_SHORT_WORD, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_WHOLE_NO, BNF_N_SEEDS)
+    bnf_alphabet_next, bnf_byte_pair_t, bnf_hash_mix, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of, bnf_key_slot_of,
+    bnf_merge_slot, bnf_merge_t, bnf_prefetch, bnf_seed_place, bnf_strings_get, bnf_utf8_decode, bnf_utf8_len, bnf_vocab_array,
+    bnf_vocab_repair, bnf_vocab_t, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_N_SEEDS, BNF_SHORT_WORD, BNF_WHOLE_NO)
 
 cdef enum:
     BATCH = 32    # lines; their pieces keep the miss queue full, and what they touch fits the first-level cache

@@ -7,17 +7,16 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memset, strlen
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, bnf_str, bnf_gguf_str, bnf_gguf_u32, bnf_gguf_bool, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE,
-    LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_UGM,
-    LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
-    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_CONTROL,
-    LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_RSTRIP,
-    BITNET_ERROR_MEMORY, BNF_SHOWN_SIZE, bnf_show, bnf_alloc_array, bnf_clear_error)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_str, bnf_gguf_u32
+from bitnet_ffi._core.bnf_public cimport (
+    bool, BITNET_ERROR_MEMORY, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_LSTRIP, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_RSTRIP,
+    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_UNUSED, LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_PLAMO2,
+    LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_WPM)
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_str
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_strings_get, bnf_role_keys, bnf_known_texts, bnf_vocab_repair,
-    BNF_N_ROLES, BNF_BOS, BNF_EOS, BNF_EOT, BNF_EOM, BNF_UNK, BNF_SEP, BNF_PAD, BNF_MASK, BNF_FIM_PAD, BNF_FIM_REP, BNF_FIM_SEP,
-    BNF_KNOWN_EOG, BNF_KNOWN_SHOWN, BNF_PRE_GEMMA4)
+    bnf_known_texts, bnf_role_keys, bnf_strings_get, bnf_vocab_repair, bnf_vocab_t, BNF_BOS, BNF_EOM, BNF_EOS, BNF_EOT, BNF_FIM_PAD,
+    BNF_FIM_REP, BNF_FIM_SEP, BNF_KNOWN_EOG, BNF_KNOWN_SHOWN, BNF_MASK, BNF_N_ROLES, BNF_PAD, BNF_PRE_GEMMA4, BNF_SEP, BNF_UNK)
 
 cdef enum:
     NO_LINE = 0x7FFFFFFF

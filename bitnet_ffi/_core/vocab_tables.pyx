@@ -4,18 +4,19 @@
 # Next: vocab_merges.pyx for the merges of BPE; merge.pyx uses the tables; bnf_vocab.h has their layout and look-ups.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf cimport (
-    bool, bnf_gguf, LLAMA_VOCAB_TYPE_SPM, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_WPM, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_PLAMO2,
-    LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL,
-    LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_TOKEN_ATTR_BYTE, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO, BNF_SHOWN_SIZE,
-    bnf_show, bnf_alloc, bnf_alloc_array, bnf_log)
-from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_vocab_t, bnf_key_slot, bnf_strings_new, bnf_strings_end, bnf_strings_get, bnf_byte_of_text, bnf_alphabet_next,
-    bnf_key, bnf_key_of, bnf_joins_set, bnf_join_bytes, bnf_key_slot_of, bnf_key_find, bnf_key_find_bytes, bnf_prefetch, bnf_vocab_merges,
-    bnf_vocab_repair, bnf_tokenize, BNF_SHORT_WORD, BNF_NO_TOKEN, BNF_NL, BNF_PAD, BNF_WHOLE_NO, BNF_PRE_WHITESPACE)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_log, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_public cimport (
+    bool, BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_CONTROL, LLAMA_TOKEN_ATTR_UNKNOWN,
+    LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_VOCAB_TYPE_BPE, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_SPM,
+    LLAMA_VOCAB_TYPE_WPM)
 from bitnet_ffi._core.bnf_trie cimport bnf_vocab_match_pieces
+from bitnet_ffi._core.bnf_types cimport bnf_gguf
+from bitnet_ffi._core.bnf_vocab cimport (
+    bnf_alphabet_next, bnf_byte_of_text, bnf_join_bytes, bnf_joins_set, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of,
+    bnf_key_slot, bnf_key_slot_of, bnf_prefetch, bnf_strings_end, bnf_strings_get, bnf_strings_new, bnf_tokenize, bnf_vocab_merges,
+    bnf_vocab_repair, bnf_vocab_t, BNF_NL, BNF_NO_TOKEN, BNF_PAD, BNF_PRE_WHITESPACE, BNF_SHORT_WORD, BNF_WHOLE_NO)
 
 cdef enum:
     BATCH = 32   # tokens whose slots are asked for together

@@ -6,8 +6,9 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, int32_t, uint32_t
 from libc.string cimport memcpy, memset
-from bitnet_ffi._core.bnf cimport BITNET_ERROR_MEMORY, bnf_alloc_array, bnf_resize, bnf_release
-from bitnet_ffi._core.bnf_vocab cimport bool, bnf_vocab_t, bnf_strings, bnf_trie_t, bnf_strings_get
+from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_release, bnf_resize
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_vocab cimport bnf_strings, bnf_strings_get, bnf_trie_t, bnf_vocab_t
 
 cdef enum:
     SHORT = 24   # a range up to this is sorted by insertion: at most SHORT^2 / 4 moves, less than clearing 257 counters
