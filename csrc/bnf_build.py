@@ -174,8 +174,21 @@ def c_steps(tools: Toolchain) -> list[Step]:
     return steps
 
 
+def cimported(source: Path) -> set[Path]:
+    """The engine's .pxd files that a source reads, directly or through others."""
+    found: set[Path] = set()
+    unread = [source]
+    while unread:
+        for name in re.findall(r"^from bitnet_ffi\._core\.(\w+) cimport", unread.pop().read_text(), re.MULTILINE):
+            path = ROOT / "bitnet_ffi" / "_core" / f"{name}.pxd"
+            if path.exists() and path not in found:     # Cython says what is missing
+                found.add(path)
+                unread.append(path)
+    return found
+
+
 def cython_steps(sources: Iterable[Path]) -> list[Step]:
-    """C from .pyx files. Any .pxd of the engine counts as an input of each: they are few and short."""
+    """C from .pyx files."""
     try:
         from Cython import __version__ as version
     except ImportError:
@@ -184,7 +197,7 @@ def cython_steps(sources: Iterable[Path]) -> list[Step]:
     for source in sorted(sources):
         output = ROOT / "build" / "cython" / (source.stem + ".c")
         command = [sys.executable, "-m", "cython", "-3", "-Ibitnet_ffi/_core", relative(source), "-o", "@OUT@"]
-        steps.append(Step(output, command, [source, *(ROOT / "bitnet_ffi" / "_core").glob("*.pxd")],
+        steps.append(Step(output, command, [source, *sorted(cimported(source))],
                           key=f"Cython {version}\n{shlex.join(command[1:])}"))
     return steps
 
