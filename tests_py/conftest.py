@@ -52,6 +52,13 @@ def model(tiny_path):
         yield model
 
 
+@pytest.fixture(scope="module")
+def owner(path):
+    """The model of a module's own `path`, for the tests of the C API: its _pointer is what they use."""
+    with Model(path) as model:
+        yield model
+
+
 @pytest.fixture(scope="session")
 def slow_path(tmp_path_factory):
     """A model whose prompt takes seconds: many thin layers, so that a cancel meets a layer's border soon."""

@@ -2,11 +2,6 @@
 
 Next: adapter_tools.py makes the files, llama_reference.py computes.
 """
-import hashlib
-import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +13,7 @@ from bitnet_ffi import Model
 from bitnet_ffi._ffi import ffi, lib
 from engine_abi import ERROR, THREAD, decode, forget_error, init, last_error, row
 from gguf_writer import ARRAY, F32, STRING, U32, tiny_model
+from kernel_tables import TABLES, run_under
 from llama_reference import Llama
 from reference import Reference
 
@@ -36,12 +32,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def path(folder):
     return tiny_model(**SHAPE, head="f32").write(folder / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def owner(path):
-    with Model(path) as model:
-        yield model
 
 
 @pytest.fixture(scope="module")
@@ -166,35 +156,24 @@ def test_same_bits_for_every_cut_ubatch_and_thread(model, full):
 
 
 PROBE = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import test_adapter as t, bitnet_ffi
-with t.Model(sys.argv[2]) as owner:
+import hashlib, json, sys
+import test_adapter as t
+with t.Model(sys.argv[1]) as owner:
     ctx = t.init(owner._pointer, n_ctx=256, n_threads=2, n_threads_batch=2)
-    assert t.set_all(ctx, (t.load(owner._pointer, sys.argv[3]), 0.5)) == 0
+    assert t.set_all(ctx, (t.load(owner._pointer, sys.argv[2]), 0.5)) == 0
     assert t.lib.llama_set_adapter_cvec(ctx, [0.1] * t.E, t.E, t.E, 1, 1) == 0
-    print(json.dumps([bitnet_ffi.kernel_name(), t.hashlib.sha256(t.logits(ctx).tobytes()).hexdigest()]))
+    print(json.dumps(hashlib.sha256(t.logits(ctx).tobytes()).hexdigest()))
 """
 
 
-def probe(table, path, file):
-    done = subprocess.run([sys.executable, "-c", PROBE, str(TESTS), str(path), str(file)], capture_output=True, text=True,
-                          env={**os.environ, "BITNET_FFI_KERNELS": table})
-    if "no such kernel table" in done.stderr or "cannot run" in done.stderr:
-        return None
-    assert done.returncode == 0, done.stderr
-    name, digest = json.loads(done.stdout)
-    assert name == table
-    return digest
+@pytest.fixture(scope="module")
+def probe_file(folder):
+    return adapter(random_pairs(all_weights(), 5, 2), alpha=5.0).write(folder / "probe.gguf")
 
 
-@pytest.mark.parametrize("table", ["avx2", "avxvnni", "avx512vnni", "avx512vbmi", "neon", "i8mm"])
-def test_every_table_gives_the_bits_of_scalar(table, folder, path):
-    file = adapter(random_pairs(all_weights(), 5, 2), alpha=5.0).write(folder / f"probe-{table}.gguf")
-    digest = probe(table, path, file)
-    if digest is None:
-        pytest.skip(f"this CPU cannot run the {table} kernels")
-    assert digest == probe("scalar", path, file)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_gives_the_bits_of_scalar(table, path, probe_file):
+    assert run_under(table, PROBE, path, probe_file) == run_under("scalar", PROBE, path, probe_file)
 
 
 # ---- setting, taking away ----

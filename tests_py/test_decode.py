@@ -24,12 +24,6 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def owner(path):
-    with Model(path) as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
 def model(owner):
     return owner._pointer
 

@@ -2,12 +2,6 @@
 
 Next: llama_reference.py, the NumPy; test_same_bits.py for logits.
 """
-import hashlib
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +10,10 @@ from bitnet_ffi import Model
 from bitnet_ffi._ffi import ffi, lib
 from engine_abi import ABORTED, ERROR, FULL, NO_ROOM, Batch, decode, forget_error, init, last_error, row, span
 from gguf_writer import BOOL, U32, tiny_model
+from kernel_tables import TABLES, run_under
 from llama_reference import Llama
 
 NULL = ffi.NULL
-TESTS = Path(__file__).parent
 E, N_VOCAB = 64, 280
 SHAPE = dict(n_layer=2, n_embd=E, n_ff=96, n_head=4, n_head_kv=2, n_vocab=N_VOCAB, n_ctx=512, head="f32")
 TEXT = [(11 * i * i + 5 * i + 3) % N_VOCAB for i in range(150)]      # more than two pages of the cache
@@ -31,12 +25,6 @@ CLOSE = dict(rtol=0, atol=1e-5)
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return tiny_model(**SHAPE).write(tmp_path_factory.mktemp("embeddings") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def owner(path):
-    with Model(path) as model:
-        yield model
 
 
 @pytest.fixture(scope="module")
@@ -197,33 +185,18 @@ def test_same_bits_beside_neighbours(model, kind, causal):
 
 
 PROBE = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import test_embeddings as t, bitnet_ffi
-with t.Model(sys.argv[2]) as owner:
+import hashlib, json, sys
+import test_embeddings as t
+with t.Model(sys.argv[1]) as owner:
     rows = [t.states(owner._pointer, causal=causal, n_ubatch=150, type_k=kv, type_v=kv) for causal in (True, False) for kv in (0, 1)]
     means = [t.vector(t.lib.llama_get_embeddings_seq(t.pooled(owner._pointer, t.MEAN, t.TEXT, [0] * 150, attention_type=a), 0)) for a in (0, 1)]
-print(json.dumps([bitnet_ffi.kernel_name(), t.hashlib.sha256(b"".join(x.tobytes() for x in rows + means)).hexdigest()]))
+print(json.dumps(hashlib.sha256(b"".join(x.tobytes() for x in rows + means)).hexdigest()))
 """
 
 
-def probe(table, path):
-    done = subprocess.run([sys.executable, "-c", PROBE, str(TESTS), str(path)], capture_output=True, text=True,
-                          env={**os.environ, "BITNET_FFI_KERNELS": table})
-    if "no such kernel table" in done.stderr or "cannot run" in done.stderr:
-        return None
-    assert done.returncode == 0, done.stderr
-    name, digest = json.loads(done.stdout)
-    assert name == table
-    return digest
-
-
-@pytest.mark.parametrize("table", ["avx2", "avxvnni", "avx512vnni", "avx512vbmi", "neon", "i8mm"])
+@pytest.mark.parametrize("table", TABLES)
 def test_every_table_gives_the_embeddings_of_scalar(table, path):
-    digest = probe(table, path)
-    if digest is None:
-        pytest.skip(f"this CPU cannot run the {table} kernels")
-    assert digest == probe("scalar", path)
+    assert run_under(table, PROBE, path) == run_under("scalar", PROBE, path)
 
 
 # ---- embeddings in ----

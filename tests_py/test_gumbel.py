@@ -1,11 +1,6 @@
 """The Gumbel sampler: a draw from the softmax, the same from all logits as from the few that the screened head computes."""
-import json
 import math
-import os
-import subprocess
-import sys
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from bitnet_ffi import Model
 from bitnet_ffi._ffi import check_pointer, ffi, lib
 from gguf_writer import tiny_model
+from kernel_tables import TABLES, run_under
 
 INF, NAN = float("inf"), float("nan")
 SHAPE = dict(arch="bitnet-b1.58", weights="i2_s", n_embd=256, n_ff=256, n_head=4, n_head_kv=2, n_layer=1)
@@ -309,27 +305,21 @@ def stream(model, n_threads, seed, n=30):
     return tokens
 
 
-# In a process of its own, as the kernel table is chosen once: the streams of four seeds.
+# The streams of four seeds.
 PROBE = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
-import bitnet_ffi, test_gumbel as t
-with t.Model(sys.argv[2]) as model:
-    print(json.dumps([bitnet_ffi.kernel_name()] + [t.stream(model, 2, seed) for seed in range(4)]))
+import test_gumbel as t
+with t.Model(sys.argv[1]) as model:
+    print(json.dumps([t.stream(model, 2, seed) for seed in range(4)]))
 """
 
 
-@pytest.mark.parametrize("table", ["scalar", "avx2", "avxvnni", "avx512vnni", "avx512vbmi", "neon", "i8mm"])
+@pytest.mark.parametrize("table", ["scalar", *TABLES])
 def test_every_table_gives_the_same_tokens(tmp_path, table):
     path = head(8).write(tmp_path / "model.gguf")
-    done = subprocess.run([sys.executable, "-c", PROBE, str(Path(__file__).parent), str(path)], capture_output=True, text=True,
-                          env={**os.environ, "BITNET_FFI_KERNELS": table})
-    if "no such kernel table" in done.stderr or "cannot run" in done.stderr:
-        pytest.skip(f"this CPU cannot run the {table} kernels")
-    assert done.returncode == 0, done.stderr
-    name, *streams = json.loads(done.stdout)
+    streams = run_under(table, PROBE, path)
     with Model(path) as model:
-        assert name == table and streams == [stream(model, 1, seed) for seed in range(4)]
+        assert streams == [stream(model, 1, seed) for seed in range(4)]
     assert len(set(map(tuple, streams))) == 4
 
 

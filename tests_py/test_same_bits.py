@@ -3,10 +3,6 @@
 Compared with ==, never with a tolerance. Every table runs in its own process (it is chosen once per process) and reports digests.
 """
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +14,8 @@ import bitnet_ffi.model
 from bitnet_ffi import Model
 from bitnet_ffi._ffi import lib
 from gguf_writer import TYPES, tiny_model
+from kernel_tables import TABLES, run_under
 
-TESTS = Path(__file__).parent
 N = 150                      # tokens: more than two pages of the KV cache
 TOKENS = [(7 * i * i + 3 * i + 11) % 320 for i in range(N)]
 
@@ -155,14 +151,12 @@ def test_weights_in_place_give_the_same_bits_as_packed_ones(case, monkeypatch):
 
 # ---- every table ----
 
-# Runs in a process of its own: prints {model: digest of a whole decode}, for types of keys and values, each for several ubatches and
-# numbers of threads.
+# Prints {model: digest of a whole decode}, for types of keys and values, each for several ubatches and numbers of threads.
 PROBE = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
-import bitnet_ffi, test_same_bits as t
-out = {"table": bitnet_ffi.kernel_name()}
-for path in sys.argv[2:]:
+import test_same_bits as t
+out = {}
+for path in sys.argv[1:]:
     with t.Model(path) as model:
         shape = t.MODELS[t.Path(path).stem]
         fit = shape["n_embd"] // shape["n_head"] % 32 == 0
@@ -176,27 +170,9 @@ print(json.dumps(out))
 """
 
 
-def probe(table, paths):
-    done = subprocess.run([sys.executable, "-c", PROBE, str(TESTS), *map(str, paths.values())], capture_output=True, text=True,
-                          env={**os.environ, "BITNET_FFI_KERNELS": table})
-    if "no such kernel table" in done.stderr or "cannot run" in done.stderr:
-        return None
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def scalar_digests(paths):
-    return probe("scalar", paths)
-
-
-@pytest.mark.parametrize("table", ["avx2", "avxvnni", "avx512vnni", "avx512vbmi", "neon", "i8mm"])
-def test_every_table_gives_the_bits_of_scalar(table, paths, scalar_digests):
-    digests = probe(table, paths)
-    if digests is None:
-        pytest.skip(f"this CPU cannot run the {table} kernels")
-    assert digests.pop("table") == table
-    assert digests == {key: value for key, value in scalar_digests.items() if key != "table"}
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_gives_the_bits_of_scalar(table, paths):
+    assert run_under(table, PROBE, *paths.values()) == run_under("scalar", PROBE, *paths.values())
 
 
 def test_models_cover_every_weight_type():
