@@ -216,41 +216,34 @@ static inline struct llama_model_params bitnet_era_model_default_params(void)
     return zeros;
 }
 
+/* What llama_context_params has under the same name today and then. */
+#define BITNET_ERA_SAME_FIELDS(to, from) \
+    do { \
+        (to).n_ctx = (from).n_ctx; (to).n_batch = (from).n_batch; (to).n_ubatch = (from).n_ubatch; \
+        (to).n_seq_max = (from).n_seq_max; (to).n_threads = (from).n_threads; (to).n_threads_batch = (from).n_threads_batch; \
+        (to).pooling_type = (from).pooling_type; (to).attention_type = (from).attention_type; \
+        (to).rope_freq_base = (from).rope_freq_base; (to).rope_freq_scale = (from).rope_freq_scale; \
+        (to).yarn_ext_factor = (from).yarn_ext_factor; (to).yarn_attn_factor = (from).yarn_attn_factor; \
+        (to).yarn_beta_fast = (from).yarn_beta_fast; (to).yarn_beta_slow = (from).yarn_beta_slow; \
+        (to).yarn_orig_ctx = (from).yarn_orig_ctx; (to).defrag_thold = (from).defrag_thold; (to).cb_eval = (from).cb_eval; \
+        (to).cb_eval_user_data = (from).cb_eval_user_data; (to).type_k = (from).type_k; (to).type_v = (from).type_v; \
+        (to).no_perf = (from).no_perf; (to).abort_callback = (from).abort_callback; \
+        (to).abort_callback_data = (from).abort_callback_data; \
+    } while (0)
+
 static inline struct llama_context_params bitnet_era_context_default_params(void)
 {
     const struct bitnet_context_params now = llama_context_default_params();
     struct llama_context_params old;
+    BITNET_ERA_SAME_FIELDS(old, now);
     old.seed = LLAMA_DEFAULT_SEED;
-    old.n_ctx = now.n_ctx;
-    old.n_batch = now.n_batch;
-    old.n_ubatch = now.n_ubatch;
-    old.n_seq_max = now.n_seq_max;
-    old.n_threads = now.n_threads;
-    old.n_threads_batch = now.n_threads_batch;
     old.rope_scaling_type = LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED;
-    old.pooling_type = now.pooling_type;
-    old.attention_type = now.attention_type;
-    old.rope_freq_base = now.rope_freq_base;
-    old.rope_freq_scale = now.rope_freq_scale;
-    old.yarn_ext_factor = now.yarn_ext_factor;
-    old.yarn_attn_factor = now.yarn_attn_factor;
-    old.yarn_beta_fast = now.yarn_beta_fast;
-    old.yarn_beta_slow = now.yarn_beta_slow;
-    old.yarn_orig_ctx = now.yarn_orig_ctx;
-    old.defrag_thold = now.defrag_thold;
-    old.cb_eval = NULL;
-    old.cb_eval_user_data = NULL;
-    old.type_k = now.type_k;
-    old.type_v = now.type_v;
     old.logits_all = false;
     old.embeddings = false;
     old.embedding = false;
     old.offload_kqv = true;
     old.flash_attn = false;
-    old.no_perf = now.no_perf;
     old.mul_mat_q = true;
-    old.abort_callback = NULL;
-    old.abort_callback_data = NULL;
 #if BITNET_FFI_API == 2023
     old.n_seq_max = 64; /* a number that contexts did not have: more than programs of then used */
     old.f16_kv = true;
@@ -305,31 +298,9 @@ static inline struct llama_context *bitnet_era_new_context(struct llama_model *m
 {
     struct bitnet_context_params params = llama_context_default_params();
     struct llama_context *ctx;
-    params.n_ctx = old.n_ctx;
-    params.n_batch = old.n_batch;
-    params.n_ubatch = old.n_ubatch;
-    params.n_seq_max = old.n_seq_max;
-    params.n_threads = old.n_threads;
-    params.n_threads_batch = old.n_threads_batch;
+    BITNET_ERA_SAME_FIELDS(params, old);
     params.rope_scaling_type = (enum llama_rope_scaling_type)old.rope_scaling_type;
-    params.pooling_type = old.pooling_type;
-    params.attention_type = old.attention_type;
-    params.rope_freq_base = old.rope_freq_base;
-    params.rope_freq_scale = old.rope_freq_scale;
-    params.yarn_ext_factor = old.yarn_ext_factor;
-    params.yarn_attn_factor = old.yarn_attn_factor;
-    params.yarn_beta_fast = old.yarn_beta_fast;
-    params.yarn_beta_slow = old.yarn_beta_slow;
-    params.yarn_orig_ctx = old.yarn_orig_ctx;
-    params.defrag_thold = old.defrag_thold;
-    params.cb_eval = old.cb_eval;
-    params.cb_eval_user_data = old.cb_eval_user_data;
-    params.type_k = old.type_k;
-    params.type_v = old.type_v;
     params.embeddings = old.embeddings || old.embedding;
-    params.no_perf = old.no_perf;
-    params.abort_callback = old.abort_callback;
-    params.abort_callback_data = old.abort_callback_data;
 #if BITNET_FFI_API == 2023
     if (!old.f16_kv)
         params.type_k = params.type_v = GGML_TYPE_F32;
@@ -341,6 +312,7 @@ static inline struct llama_context *bitnet_era_new_context(struct llama_model *m
     }
     return ctx;
 }
+#undef BITNET_ERA_SAME_FIELDS
 
 #define llama_model_default_params bitnet_era_model_default_params
 #define llama_context_default_params bitnet_era_context_default_params
