@@ -27,6 +27,9 @@ from bitnet_ffi._core.bnf_types cimport bnf_hparams, llama_model, BNF_MAX_SEQUEN
 cdef extern from "bnf_calls.h":
     pass
 
+cdef extern from "<math.h>" nogil:
+    bint isfinite(float x)
+
 cdef enum:
     MAX_CTX = 1 << 24             # positions end there too (batch.pyx)
     MAX_PANEL_COLS = 16           # bnf_ops.panel_cols is at most this
@@ -94,8 +97,8 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return refuse(b"samplers: samplers inside a context are not supported, call llama_sampler_sample")
     if p.cb_eval != NULL:
         return refuse(b"cb_eval: there is no graph of tensors to observe")
-    if not (p.rope_freq_base >= 0) or not (p.rope_freq_scale >= 0):
-        return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more")
+    if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
+        return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more, and finite")
     return 0
 
 cdef void complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
