@@ -131,13 +131,28 @@ cdef public llama_sampler *llama_sampler_chain_init(llama_sampler_chain_params p
     return smpl
 
 
-# The chain owns the member from here on; a member that cannot be added stays the caller's.
+# Is it this sampler, or a chain with it somewhere inside?
+cdef bint holds(const llama_sampler *smpl, const llama_sampler *wanted) noexcept nogil:
+    cdef const bnf_sampler_chain *chain
+    cdef int32_t i
+    if smpl == wanted or smpl.iface != &bnf_chain_i:
+        return smpl == wanted
+    chain = <const bnf_sampler_chain *>smpl.ctx
+    for i in range(chain.n):
+        if holds(chain.members[i], wanted):
+            return True
+    return False
+
+
+# The chain owns the member from here on; a member that cannot be added stays the caller's. One that is in the chain already would be
+# freed twice, and a chain inside itself never end.
 cdef public void llama_sampler_chain_add(llama_sampler *chain, llama_sampler *smpl) noexcept nogil:
     cdef bnf_sampler_chain *own = bnf_chain_of(chain, "llama_sampler_chain_add")
     if own == NULL:
         return
-    if smpl == NULL or smpl == chain:
-        bnf_fail(BITNET_ERROR, "llama_sampler_chain_add: the member is %s", "NULL" if smpl == NULL else "the chain itself")
+    if smpl == NULL or holds(smpl, chain) or holds(chain, smpl):
+        bnf_fail(BITNET_ERROR, "llama_sampler_chain_add: the member is %s",
+                 "NULL" if smpl == NULL else "the chain itself, or holds it" if holds(smpl, chain) else "in the chain already")
         return
     append(own, smpl)
 

@@ -4,7 +4,7 @@
 # Next: sampler_dist.pyx, the draw.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from bitnet_ffi._core.bnf_math cimport bnf_ln, bnf_pow
 from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token_data_array
 from bitnet_ffi._core.bnf_sampler cimport (
@@ -38,7 +38,7 @@ cdef size_t zipf_k(const bnf_sampler_mirostat *own, const llama_token_data_array
     cdef double along = 0, squares = 0, t, s, e, k
     cdef size_t i
     for i in range(cur.size - 1):
-        if <int32_t>i >= own.m - 1 or not cur.data[i + 1].p > 0:      # what cannot be drawn follows no law
+        if <int64_t>i + 1 >= own.m or not cur.data[i + 1].p > 0:      # what cannot be drawn follows no law
             break
         t = bnf_ln((<double>i + 2) / (<double>i + 1))
         along += t * bnf_ln(<double>cur.data[i].p / cur.data[i + 1].p)
