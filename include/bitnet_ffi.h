@@ -1001,8 +1001,8 @@ LLAMA_API int32_t llama_detokenize(
 /* A conversation as the text a model was trained on. tmpl: Jinja text of a known template, or the name of one
  * ("chatml", "llama3", "bitnet", ...); NULL: "chatml". Templates are recognised, not executed: one that is not
  * known is refused. chat: n_msg messages, NULL when that is 0; a NULL role or content is empty.   add_ass: end with
- * the opening of the assistant's turn.   buf, length: where to; NULL when length is 0. Returns the full length, which
- * may exceed `length`; a NUL follows where there is room for one. Negative: unknown template, or NULL messages. */
+ * the opening of the assistant's turn.   buf, length: where to; NULL, or a length of 0 or less: only measured. Returns the full
+ * length, which may exceed `length`; a NUL follows where there is room for one. Negative: unknown template, or NULL messages. */
 LLAMA_API int32_t llama_chat_apply_template(
     const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
 
@@ -1399,8 +1399,8 @@ LLAMA_API uint32_t llama_sampler_get_seed(const struct llama_sampler *smpl);
 
 LLAMA_API struct llama_sampler_chain_params llama_sampler_chain_default_params(void);
 
-/* A chain. add takes the sampler over (not when it fails: NULL, no chain, no memory); get borrows (-1: the chain
- * itself); remove gives member i back to the caller. */
+/* A chain. add takes the sampler over (not when it fails: NULL, no chain, no memory, one that is in the chain already or holds it);
+ * get borrows (-1: the chain itself); remove gives member i back to the caller. */
 LLAMA_API struct llama_sampler *llama_sampler_chain_init(struct llama_sampler_chain_params params);
 LLAMA_API void llama_sampler_chain_add(struct llama_sampler *chain, struct llama_sampler *smpl);
 LLAMA_API struct llama_sampler *llama_sampler_chain_get(struct llama_sampler *chain, int32_t i);

@@ -11,7 +11,7 @@ NO_ROOM, ABORTED = 1, 2
 
 
 def last_error() -> tuple[int, str]:
-    return lib.bitnet_last_error_code(), ffi.string(lib.bitnet_last_error()).decode()
+    return lib.bitnet_last_error_code(), ffi.string(lib.bitnet_last_error()).decode(errors="replace")  # paths are bytes
 
 
 def forget_error() -> None:
