@@ -2,7 +2,9 @@
 
 Every figure comes from processes of their own, in which the model is loaded twice: a first load also pays for the process's memory,
 threads and kernel tables. A process before them is not counted: in a virtual machine, memory that no process has had yet must first be
-found by the host (a 2B model's first load took 2.8 s there, the next processes' 1.2 and 0.5). Knows no engine. Next: worker.py, first_token().
+found by the host (a 2B model's first load took 2.8 s there, the next processes' 1.2 and 0.5). Knows no engine.
+
+Next: worker.py, first_token().
 """
 
 from __future__ import annotations

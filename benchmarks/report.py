@@ -134,7 +134,8 @@ def lines(document: dict) -> list[str]:
     for engine in document["engines"]:
         reads = engine["reads"]
         out.append(f"{engine['engine']} {engine['version']}: {engine['kernels']}")
-        out.append(f"    a token reads {reads['layers'] / 1e6:.1f} MB of layers ({8 * reads['layers'] / model['n_weights']:.2f} bits a weight), "
+        bits = 8 * reads["layers"] / model["n_weights"]
+        out.append(f"    a token reads {reads['layers'] / 1e6:.1f} MB of layers ({bits:.2f} bits a weight), "
                    f"{reads['choose'] / 1e6:.1f} of the head to choose one, {reads['logits'] / 1e6:.1f} for all logits")
     out += ["", *_load_lines(document), "", *_cell_lines(document)]
     for fill in document.get("fills", []):

@@ -6,7 +6,7 @@
  *    scores   BNF_TILE_ROWS query heads x BNF_KEY_VECS vectors of slots; a block of keys stays in L1 while all rows pass
  *    outputs  BNF_TILE_ROWS query heads x BNF_VALUE_VECS vectors of columns, down the visible slots
  * Everything is static: the files that include this are compiled for different instruction sets.
- * May not change the order of a float operation stated in bnf_ops.h. Next: bnf_attention_page.h, kernels/avx512vnni/attention_avx512vnni.c. */
+ * May not change the order of a float operation stated in bnf_ops.h. Next: bnf_attention_page.h, attention_avx512vnni.c. */
 #ifndef BNF_ATTENTION_H
 #define BNF_ATTENTION_H
 

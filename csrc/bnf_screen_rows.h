@@ -12,8 +12,8 @@
 #include "bnf_math.h"
 #include "bnf_screen.h"
 
-/* Sums of squares in single precision are off by k / 16 + 8 roundings at most, 2.5e-4 of them for k = 65536; squares below 2^-149 are lost, of
- * numbers below 4e-23: 65536 of them have a norm below 1e-20. */
+/* Sums of squares in single precision are off by k / 16 + 8 roundings at most, 2.5e-4 of them for k = 65536; squares below 2^-149 are
+ * lost, of numbers below 4e-23: 65536 of them have a norm below 1e-20. */
 static inline float bnf_screen_norm(const float square[16])
 {
     double sum = 0;

@@ -14,7 +14,8 @@
  *   keys, then values: by layer, page, kv head, filled slot: a row of the cache's type
  *   uint64 checksum of all before it
  *
- * A sequence's state has no outputs and no generator, and calls its sequence 0. Version 1 had no generators. Next: bitnet_ffi/_core/state.pyx, kv_image.pyx. */
+ * A sequence's state has no outputs and no generator, and calls its sequence 0. Version 1 had no generators.
+ * Next: bitnet_ffi/_core/state.pyx, kv_image.pyx. */
 #ifndef BNF_STATE_H
 #define BNF_STATE_H
 

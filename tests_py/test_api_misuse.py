@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 
 # What is not answered with an error: NULL is said to be accepted, or there is nothing to refuse.
-NULL_IS_ACCEPTED = {"llama_adapter_lora_free", "llama_lora_adapter_free", "llama_free", "llama_free_model", "llama_model_free", "llama_sampler_free", "llama_batch_ext_free"}
+NULL_IS_ACCEPTED = {"llama_adapter_lora_free", "llama_lora_adapter_free", "llama_free", "llama_free_model", "llama_model_free",
+                    "llama_sampler_free", "llama_batch_ext_free"}
 ENDS_THE_PROCESS = {"ggml_abort"}     # what it is for: test_ggml.py
 ENDS_ITS_HANDLE = NULL_IS_ACCEPTED
 
@@ -56,7 +57,8 @@ def call_all(handles_are_good: str) -> None:
     chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
     lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
     good = {"struct llama_model *": owner._pointer, "struct llama_context *": ctx, "struct llama_memory_i *": lib.llama_get_memory(ctx),
-            "llama_memory_t": lib.llama_get_memory(ctx), "struct llama_sampler *": chain, "struct llama_batch_ext *": lib.llama_batch_ext_init(ctx)}
+            "llama_memory_t": lib.llama_get_memory(ctx), "struct llama_sampler *": chain,
+            "struct llama_batch_ext *": lib.llama_batch_ext_init(ctx)}
     for name in sys.stdin.read().split():
         function = ffi.typeof(getattr(lib, name))
         print(json.dumps(name), flush=True)
@@ -79,8 +81,8 @@ def call_all(handles_are_good: str) -> None:
 def run(handles_are_good):
     names = [name for name in bnf_build.exported_functions(bnf_build.Toolchain()) if name not in ENDS_THE_PROCESS]
     environment = {**os.environ, "PYTHONPATH": f"{HERE}:{ROOT / 'csrc'}:{config.PACKAGE.parent}"}
-    done = subprocess.run([sys.executable, __file__, str(handles_are_good)], input=" ".join(names), capture_output=True, text=True, timeout=120,
-                          env=environment)
+    done = subprocess.run([sys.executable, __file__, str(handles_are_good)], input=" ".join(names), capture_output=True, text=True,
+                          timeout=120, env=environment)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line]
     assert done.returncode == 0 and lines[-1] == "end", f"{lines[-1]}: {done.stderr[-2000:]}"
     seen = [line for line in lines[:-1] if isinstance(line, str)]

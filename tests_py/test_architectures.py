@@ -92,7 +92,8 @@ CASES = {
     "llama-untied-bias": (dict(arch="llama", head="f32", bias=True, **ODD), {}),
     "llama-wide-heads": (dict(arch="llama", n_embd=96, n_ff=160, n_head=4, n_head_kv=2, dk=48, dv=32), {}),
     "llama-3-scaling": (dict(arch="llama", rope_freqs=True, rope_base=500000.0, **ODD), {}),
-    "llama-linear-scaling": (dict(arch="llama", **ODD), {"llama.rope.scaling.type": (STRING, "linear"), "llama.rope.scaling.factor": (F32, 4.0)}),
+    "llama-linear-scaling": (dict(arch="llama", **ODD),
+                             {"llama.rope.scaling.type": (STRING, "linear"), "llama.rope.scaling.factor": (F32, 4.0)}),
     "llama-no-gqa": (dict(arch="llama", n_embd=64, n_ff=96, n_head=4, n_head_kv=4), {}),
     "llama-one-kv-head": (dict(arch="llama", n_embd=80, n_ff=96, n_head=5, n_head_kv=1), {}),
     "bitnet": (dict(arch="bitnet", **ODD), {}),
@@ -110,7 +111,8 @@ def test_logits_equal_float64(tmp_path, name):
     for key, (kind, value) in keys.items():
         g.set(key, kind, value)
     path = g.write(tmp_path / "model.gguf")
-    # Each of about 20 dependent operations of a layer adds at most K * 2^-24 of its result, K <= 200, random in sign: sqrt(60 * 200) * 2^-24 = 7e-6.
+    # Each of about 20 dependent operations of a layer adds at most K * 2^-24 of its result, K <= 200, random in sign:
+    # sqrt(60 * 200) * 2^-24 = 7e-6.
     assert relative(ours(path), reference(path, TOKENS)) < 1e-5
 
 
@@ -118,9 +120,9 @@ def test_logits_equal_float64(tmp_path, name):
 def test_every_weight_type_is_near_its_dequantized_self(tmp_path, kind):
     shape = dict(arch="llama", weights=kind, embd=kind if kind != "i2_s" else "f32", n_embd=256, n_ff=512, n_head=4, n_head_kv=2, n_layer=2)
     path = tiny_model(**shape, seed=3).write(tmp_path / "model.gguf")
-    # Float types differ by rounding alone. Others round activations to int8: a step of absmax / 127 is an error of absmax / 127 / sqrt(12) per element,
-    # with absmax about 3.5 (token) or 2 to 2.5 (32 elements) standard deviations: 0.8 % or 0.5 % per product. Nine products in a row, each adding
-    # to a residual stream that carries the others: below 3 %; twice that is the bound.
+    # Float types differ by rounding alone. Others round activations to int8: a step of absmax / 127 is an error of
+    # absmax / 127 / sqrt(12) per element, with absmax about 3.5 (token) or 2 to 2.5 (32 elements) standard deviations: 0.8 % or 0.5 %
+    # per product. Nine products in a row, each adding to a residual stream that carries the others: below 3 %; twice that is the bound.
     bound = 1e-5 if kind in ("f16", "bf16") else 0.06
     assert relative(ours(path), reference(path, TOKENS)) < bound
 

@@ -239,7 +239,8 @@ def test_logits_before_and_after(ctx, rows):
     assert decode(ctx, TEXT[:4], logits=[0, 1, 0, 1]) == 0
     assert [row(ctx, i) for i in (1, 3, -1, -2)] == [rows[1], rows[3], rows[3], rows[1]]
     for i, sentence in ((0, "token 0 did not ask for logits"), (2, "token 2 did not ask"), (4, "the last batch had 4 tokens"),
-                        (2**31 - 1, "the last batch had 4 tokens"), (-3, "the last batch left 2 rows"), (-2**31, "the last batch left 2 rows")):
+                        (2**31 - 1, "the last batch had 4 tokens"), (-3, "the last batch left 2 rows"),
+                        (-2**31, "the last batch left 2 rows")):
         forget_error()
         assert row(ctx, i) == b""
         code, text = last_error()
@@ -377,7 +378,8 @@ int main(void) { return four(NULL) == 1 && five(NULL) == 1 && bitnet_last_error_
 @pytest.mark.parametrize("compiler, name", [("cc", "eval.c"), ("c++", "eval.cpp")])
 def test_eval_with_four_and_five_arguments(tmp_path, compiler, name):
     (tmp_path / name).write_text(EVAL_PROGRAM)
-    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", tmp_path / name, *config.cflags(), *config.libs(), "-o", tmp_path / "eval"], check=True)
+    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", tmp_path / name, *config.cflags(), *config.libs(), "-o", tmp_path / "eval"],
+                   check=True)
     assert subprocess.run([tmp_path / "eval"]).returncode == 0
 
 

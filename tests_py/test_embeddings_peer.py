@@ -92,7 +92,8 @@ def test_embeddings_in(both):
 
 
 def test_adapters(both, tmp_path):
-    files = [str(adapter(random_pairs(all_weights(), rank, rank), alpha).write(tmp_path / f"{rank}.gguf")).encode() for rank, alpha in ((3, 6.0), (8, None))]
+    files = [str(adapter(random_pairs(all_weights(), rank, rank), alpha).write(tmp_path / f"{rank}.gguf")).encode()
+             for rank, alpha in ((3, 6.0), (8, None))]
     ours, theirs = init(both[0], **FIELDS), their_context(both[1])
     assert lib.llama_set_adapters_lora(ours, [lib.llama_adapter_lora_init(both[0], f) for f in files], 2, [0.5, -0.25]) == 0
     handles = (llama_cpp.llama_adapter_lora_p_ctypes * 2)(*[llama_cpp.llama_adapter_lora_init(both[1], f) for f in files])

@@ -34,8 +34,8 @@ def build(request, tmp_path_factory):
 
     def program(source, era):
         out = folder / f"{source.stem}_{era}"
-        command = [compiler, "-x", "c++" if is_cxx else "c", f"-std={standard}", *STRICT, *([f"-DBITNET_FFI_API={era}"] if era else []), source,
-                   "-x", "none", *config.cflags(), *config.libs(), "-o", out]
+        command = [compiler, "-x", "c++" if is_cxx else "c", f"-std={standard}", *STRICT, *([f"-DBITNET_FFI_API={era}"] if era else []),
+                   source, "-x", "none", *config.cflags(), *config.libs(), "-o", out]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return out
@@ -76,8 +76,8 @@ def test_every_shape_of_a_call_does_what_todays_does(build, path, era):
 
 
 def test_unknown_era_is_refused():
-    done = subprocess.run(["cc", "-DBITNET_FFI_API=2022", "-fsyntax-only", "-x", "c", "-", *config.cflags()], input='#include "bitnet_ffi.h"\n',
-                          capture_output=True, text=True)
+    done = subprocess.run(["cc", "-DBITNET_FFI_API=2022", "-fsyntax-only", "-x", "c", "-", *config.cflags()],
+                          input='#include "bitnet_ffi.h"\n', capture_output=True, text=True)
     assert done.returncode != 0 and "expected 2023, 2024 or 2026" in done.stderr
 
 

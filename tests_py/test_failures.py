@@ -49,7 +49,8 @@ def fail_each_allocation(path: str) -> None:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return tiny_model(weights="q8_0", n_embd=64, n_ff=64, n_head=2, n_head_kv=1, n_vocab=280).write(tmp_path_factory.mktemp("failures") / "tiny.gguf")
+    tiny = tiny_model(weights="q8_0", n_embd=64, n_ff=64, n_head=2, n_head_kv=1, n_vocab=280)
+    return tiny.write(tmp_path_factory.mktemp("failures") / "tiny.gguf")
 
 
 def run(call, path, **environment):

@@ -194,12 +194,14 @@ def key(name: bytes, kind: int, value: bytes) -> bytes:
     (key(b"k", STRING, struct.pack("<Q", 1000)), "the file ends inside metadata key 1 of 1"),
     (key(b"k", ARRAY, struct.pack("<IQ", 9, 1)), "key 'k' is an array of type 9 (array), expected scalars or strings"),
     (key(b"k", ARRAY, struct.pack("<IQ", 77, 1)), "key 'k' is an array of type 77 (unknown), expected scalars or strings"),
-    (key(b"k", ARRAY, struct.pack("<IQ", F64, 2**61)), "key 'k' announces an array of 2305843009213693952 elements of type f64, but only 64 bytes"),
+    (key(b"k", ARRAY, struct.pack("<IQ", F64, 2**61)),
+     "key 'k' announces an array of 2305843009213693952 elements of type f64, but only 64 bytes"),
     (key(b"k", ARRAY, struct.pack("<IQ", U8, 65)), "key 'k' announces an array of 65 elements of type u8, but only 64 bytes"),
     (key(b"k", ARRAY, struct.pack("<IQ", STRING, 9)), "key 'k' announces an array of 9 elements of type string"),
     (key(b"k", ARRAY, struct.pack("<IQQ", STRING, 2, 999)), "the file ends inside metadata key 1 of 1"),
     (key(b"general.alignment", STRING, bytes(8)), "key 'general.alignment' is of type string, expected an integer"),
-    (key(b"general.alignment", U32, struct.pack("<I", 131072)), "key 'general.alignment' is 131072, expected a power of two of at most 65536"),
+    (key(b"general.alignment", U32, struct.pack("<I", 131072)),
+     "key 'general.alignment' is 131072, expected a power of two of at most 65536"),
 ])
 def test_keys(file, content, sentence):
     expect(file, content, sentence)
@@ -359,7 +361,8 @@ def test_split_tensor_twice(parts):
 
 VALUES = [("a.u8", U8, 200, "200"), ("a.i8", 1, -5, "-5"), ("a.u16", U16, 65535, "65535"), ("a.i16", 3, -300, "-300"),
           ("a.u32", U32, 2**32 - 1, "4294967295"), ("a.i32", I32, -1, "-1"), ("a.f32", F32, 0.5, "0.500000"), ("a.bool", BOOL, True, "true"),
-          ("a.str", STRING, "h\u00e9\"y", "h\u00e9\"y"), ("a.u64", U64, 2**64 - 1, "18446744073709551615"), ("a.i64", I64, -2**63, str(-2**63)),
+          ("a.str", STRING, "h\u00e9\"y", "h\u00e9\"y"), ("a.u64", U64, 2**64 - 1, "18446744073709551615"),
+          ("a.i64", I64, -2**63, str(-2**63)),
           ("a.f64", F64, -1e300, f"{-1e300:f}"), ("a.nul", STRING, b"ab\0cd", "ab"),
           ("a.ints", ARRAY, (I32, [1, -2, 3]), "[1, -2, 3]"), ("a.none", ARRAY, (STRING, []), "[]"),
           ("a.strs", ARRAY, (STRING, ["x", 'q"\\']), '["x", "q\\"\\\\"]'), ("a.bools", ARRAY, (BOOL, [True, False]), "[true, false]")]

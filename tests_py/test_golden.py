@@ -100,7 +100,8 @@ def test_smollm2_prompts_tokenize_as_llama_cpp(smollm2):
 
 @pytest.fixture(scope="module")
 def smollm2_steps(smollm2):
-    """Per step of every prompt, fed the reference's own tokens: (our logits of its ten tokens, llama.cpp's, those of float weights, our first choice)."""
+    """Per step of every prompt, fed the reference's own tokens: (our logits of its ten tokens, llama.cpp's, those of float weights, our
+    first choice)."""
     steps = []
     for case in GREEDY:
         chosen = [step["top"][0][0] for step in case["steps"]]

@@ -174,7 +174,8 @@ def biases(*pairs):
 
 CHAINS = {
     "top-k": lambda seed: chain_of(lib.llama_sampler_init_top_k(20), lib.llama_sampler_init_dist(seed)),
-    "all": lambda seed: chain_of(lib.llama_sampler_init_top_k(31), lib.llama_sampler_init_top_p(0.9, 1), lib.llama_sampler_init_min_p(0.05, 1),
+    "all": lambda seed: chain_of(lib.llama_sampler_init_top_k(31), lib.llama_sampler_init_top_p(0.9, 1),
+                                 lib.llama_sampler_init_min_p(0.05, 1),
                                  lib.llama_sampler_init_temp(0.7), lib.llama_sampler_init_dist(seed)),
     "typical": lambda seed: chain_of(lib.llama_sampler_init_temp(1), lib.llama_sampler_init_top_k(25), lib.llama_sampler_init_typical(0.8, 1),
                                      lib.llama_sampler_init_dist(seed)),

@@ -21,7 +21,8 @@ PAGE = 64
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tiny_model(n_layer=1, n_embd=32, n_ff=32, n_head=2, n_head_kv=1, n_vocab=280, seed=5).write(tmp_path_factory.mktemp("kv") / "tiny.gguf")
+    tiny = tiny_model(n_layer=1, n_embd=32, n_ff=32, n_head=2, n_head_kv=1, n_vocab=280, seed=5)
+    path = tiny.write(tmp_path_factory.mktemp("kv") / "tiny.gguf")
     with Model(path) as model:
         reference.cache_clear()
         yield model
@@ -196,7 +197,8 @@ class Cache(RuleBasedStateMachine):
 def test_cache_behaves_as_its_model(model):
     Cache.weights = model
     machine = Cache.TestCase()
-    machine.settings = settings(max_examples=80, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    machine.settings = settings(max_examples=80, stateful_step_count=25, deadline=None, derandomize=True,
+                                suppress_health_check=list(HealthCheck))
     machine.runTest()
 
 

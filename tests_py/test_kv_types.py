@@ -28,8 +28,9 @@ def test_q8_0_is_near_f16(path):
     with Model(path) as model:
         f16, q8_0 = logits(model, "f16"), logits(model, "q8_0")
     distance = np.linalg.norm(q8_0 - f16) / np.linalg.norm(f16)
-    # The model's weights are F16, so that the cache alone rounds. A step of q is 1/127 of a block's largest number, its error uniform in half a step: about 0.3 % of a normal block's root mean
-    # square (whose largest of 32 is 2.1 sigma). Two layers of k and v, which attention averages: well under 2 %.
+    # The model's weights are F16, so that the cache alone rounds. A step of q is 1/127 of a block's largest number, its error uniform in
+    # half a step: about 0.3 % of a normal block's root mean square (whose largest of 32 is 2.1 sigma). Two layers of k and v, which
+    # attention averages: well under 2 %.
     assert 0 < distance < 0.02
 
 

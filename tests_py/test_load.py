@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gguf_writer import ARRAY, BOOL, F32, I32, STRING, TYPES, U32, Gguf, bpe_vocab, spm_vocab, tiny_model
-from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, desc, error_of, last_error, lib, library_path, load, loaded, meta, params,
-                       text_of, warnings)
+from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, desc, error_of, last_error, lib, library_path, load,
+                       loaded, meta, params, text_of, warnings)
 
 DATA = Path(__file__).parent / "data"
 ARCHS = ["llama", "bitnet", "bitnet-25", "bitnet-b1.58"]
@@ -117,9 +117,11 @@ def test_missing_keys(file, arch, key):
     ("embedding_length", U32, 0, "key 'llama.embedding_length' is 0, expected 1 to"),
     ("embedding_length", U32, 2**31, "key 'llama.embedding_length' is 2147483648, expected 1 to"),
     ("embedding_length", U32, 512, "tensor 'token_embd.weight' has shape {256, 320}, expected {512, at most"),
-    ("embedding_length", U32, 257, "the embedding length 257 is not a multiple of the 4 heads, and key 'llama.attention.key_length' is missing"),
+    ("embedding_length", U32, 257,
+     "the embedding length 257 is not a multiple of the 4 heads, and key 'llama.attention.key_length' is missing"),
     ("feed_forward_length", U32, 512, "tensor 'blk.0.ffn_gate.weight' has shape {256, 256}, expected {256, 512}"),
-    ("feed_forward_length", ARRAY, (U32, [256]), "key 'llama.feed_forward_length' is an array of 1 values, expected one integer, or u32 or i32 for "
+    ("feed_forward_length", ARRAY, (U32, [256]),
+     "key 'llama.feed_forward_length' is an array of 1 values, expected one integer, or u32 or i32 for "
                                                  "each of 2 layers"),
     ("feed_forward_length", ARRAY, (F32, [256, 256]), "key 'llama.feed_forward_length' is an array of 2 values"),
     ("feed_forward_length", ARRAY, (I32, [-1, -1]), "key 'llama.feed_forward_length' is -1, expected 1 to"),
@@ -174,8 +176,8 @@ def test_override_of_the_architecture_keeps_the_keys(file):
 
 def test_overrides(file):
     g = tiny_model().drop("llama.rope.freq_base").write(file)
-    with loaded(file, overrides={"llama.context_length": (INT, 77), "llama.rope.scaling.factor": (FLOAT, 8.0), "llama.rope.scaling.type": (STR, b"linear"),
-                                 "llama.attention.causal": (O_BOOL, True)}) as m:
+    with loaded(file, overrides={"llama.context_length": (INT, 77), "llama.rope.scaling.factor": (FLOAT, 8.0),
+                                 "llama.rope.scaling.type": (STR, b"linear"), "llama.attention.causal": (O_BOOL, True)}) as m:
         assert lib.llama_model_n_ctx_train(m) == 77
         assert lib.llama_model_rope_freq_scale_train(m) == 0.125
         assert meta(m, "llama.context_length") == "512"
@@ -185,7 +187,8 @@ def test_overrides(file):
 # ---- tensors ----
 
 @pytest.mark.parametrize("arch, name, shape", [
-    ("llama", "token_embd.weight", "{256, tokens}"), ("llama", "output_norm.weight", "{256}"), ("llama", "blk.1.ffn_down.weight", "{256, 256}"),
+    ("llama", "token_embd.weight", "{256, tokens}"), ("llama", "output_norm.weight", "{256}"),
+    ("llama", "blk.1.ffn_down.weight", "{256, 256}"),
     ("bitnet", "blk.0.attn_sub_norm.weight", "{256}"), ("bitnet-b1.58", "blk.1.ffn_sub_norm.weight", "{256}"),
     ("bitnet-25", "blk.0.attn_k.weight", "{256, 128}"),
 ])
@@ -207,7 +210,8 @@ def change(g: Gguf, name: str, data: bytes | None = None, **fields) -> Gguf:
     ("blk.0.attn_q.weight", dict(ne=(256, 256, 1, 1)), None),
     ("output.weight", dict(ne=(256, 319)), "tensor 'output.weight' has shape {256, 319}, expected {256, 320}"),
     ("rope_freqs.weight", dict(ne=(16,)), "tensor 'rope_freqs.weight' has shape {16}, expected {32}"),
-    ("rope_freqs.weight", dict(data=struct.pack("<32f", *[1.0] * 31, 0.0)), "tensor 'rope_freqs.weight': element 31 is 0, expected a positive number"),
+    ("rope_freqs.weight", dict(data=struct.pack("<32f", *[1.0] * 31, 0.0)),
+     "tensor 'rope_freqs.weight': element 31 is 0, expected a positive number"),
     ("rope_freqs.weight", dict(data=struct.pack("<32f", *[float("nan")] * 32)), "tensor 'rope_freqs.weight': element 0 is nan"),
 ])
 def test_wrong_tensors(file, name, fields, sentence):
@@ -230,7 +234,8 @@ def test_tensor_that_nothing_uses_is_named(file):
     assert any("1 of 21 tensors are not used by architecture llama; the first is 'blk.0.attn_q_norm.weight'" in line for line in lines)
 
 
-@pytest.mark.parametrize("scale, sentence", [(float("nan"), "has the scale nan"), (float("inf"), "has the scale inf"), (-1.0, None), (0.0, None)])
+@pytest.mark.parametrize("scale, sentence", [(float("nan"), "has the scale nan"), (float("inf"), "has the scale inf"), (-1.0, None),
+                                             (0.0, None)])
 def test_i2_s_scale(file, scale, sentence):
     g = tiny_model("bitnet-b1.58", weights="i2_s")
     data = g.get_tensor("blk.1.ffn_up.weight").data
@@ -376,7 +381,8 @@ def test_metadata_calls(file):
         assert [text_of(lib.llama_model_meta_key_by_index, m, i) for i in range(n)] == scalars
         assert [text_of(lib.llama_model_meta_val_str_by_index, m, i) for i in range(n)] == [meta(m, key) for key in scalars]
         for i in (-1, n, 2**31 - 1):
-            assert lib.llama_model_meta_key_by_index(m, i, None, 0) == -1 and f"metadata index is {i}, expected 0 to {n - 1}" in last_error()[1]
+            assert lib.llama_model_meta_key_by_index(m, i, None, 0) == -1
+            assert f"metadata index is {i}, expected 0 to {n - 1}" in last_error()[1]
             assert lib.llama_model_meta_val_str_by_index(m, i, None, 0) == -1
         assert meta(m, "none") is None and "no key 'none'" in last_error()[1]
         assert lib.llama_model_meta_val_str(m, None, None, 0) == -1 and "key is NULL" in last_error()[1]
@@ -387,7 +393,8 @@ def test_metadata_calls(file):
 
 
 def test_chat_templates(file):
-    g = tiny_model().set("tokenizer.chat_template", STRING, "{{ d\u00e9faut }}").set("tokenizer.chat_template.tool_use", STRING, "{{ tools }}")
+    g = tiny_model().set("tokenizer.chat_template", STRING, "{{ d\u00e9faut }}")
+    g.set("tokenizer.chat_template.tool_use", STRING, "{{ tools }}")
     g.set("tokenizer.chat_templates", ARRAY, (STRING, ["tool_use"]))
     with loaded(g.write(file)) as m:
         assert lib.llama_model_chat_template(m, None).decode() == "{{ d\u00e9faut }}"

@@ -29,8 +29,8 @@ def test_ci_runs_the_test_command_of_the_readme():
 def test_c_example_compiles_and_runs(tmp_path):
     code, = blocks("c")
     (tmp_path / "program.c").write_text(code)
-    subprocess.run([*shlex.split(os.environ.get("CC", "gcc")), "-Wall", "-Wextra", "-Werror", tmp_path / "program.c", *config.cflags(), *config.libs(), "-o",
-                    tmp_path / "program"], check=True)
+    subprocess.run([*shlex.split(os.environ.get("CC", "gcc")), "-Wall", "-Wextra", "-Werror", tmp_path / "program.c", *config.cflags(),
+                    *config.libs(), "-o", tmp_path / "program"], check=True)
     assert "512 tokens in the vocabulary" in subprocess.run([tmp_path / "program", TINY], capture_output=True, text=True, check=True).stdout
     assert subprocess.run([tmp_path / "program", "/nowhere"], capture_output=True, text=True).stderr.count("/nowhere") == 1
 

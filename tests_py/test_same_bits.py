@@ -22,15 +22,16 @@ TOKENS = [(7 * i * i + 3 * i + 11) % 320 for i in range(N)]
 # One model a line: architecture, weights, head, and shapes that leave tails (dk = 80 and 100, three heads per kv head, an odd ubatch).
 MODELS = {
     "b158-i2_s": dict(arch="bitnet-b1.58", weights="i2_s", embd="f16", n_embd=384, n_ff=640, n_head=6, n_head_kv=2),
-    "bitnet-tq": dict(arch="bitnet", weights={"": "tq2_0", "ffn_down": "tq1_0", "attn_v": "i2_s"}, embd="q6_k", scales=True, n_embd=512, n_ff=256,
-                      n_head=4, n_head_kv=4),
+    "bitnet-tq": dict(arch="bitnet", weights={"": "tq2_0", "ffn_down": "tq1_0", "attn_v": "i2_s"}, embd="q6_k", scales=True, n_embd=512,
+                      n_ff=256, n_head=4, n_head_kv=4),
     "llama-k": dict(arch="llama", weights={"attn_q": "q4_k", "attn_k": "q5_k", "attn_v": "q6_k", "attn_output": "q3_k", "ffn_gate": "q2_k",
                                            "ffn_up": "q4_k", "ffn_down": "q6_k"}, embd="q8_0", head="q6_k", n_embd=512, n_ff=512, n_head=8,
                     n_head_kv=1, rope_freqs=True),
     "llama-0": dict(arch="llama", weights={"attn_q": "q4_0", "attn_k": "q4_1", "attn_v": "q5_0", "attn_output": "q5_1", "ffn_gate": "q8_0",
-                                           "ffn_up": "q4_1", "ffn_down": "q4_0"}, embd="q4_1", bias=True, n_embd=320, n_ff=352, n_head=4, n_head_kv=2),
-    "llama-float": dict(arch="llama", weights={"": "f16", "attn_v": "bf16", "ffn_up": "f32"}, embd="bf16", head="f16", norms="bf16", n_embd=200,
-                        n_ff=232, n_head=2, n_head_kv=1),
+                                           "ffn_up": "q4_1", "ffn_down": "q4_0"}, embd="q4_1", bias=True, n_embd=320, n_ff=352, n_head=4,
+                                           n_head_kv=2),
+    "llama-float": dict(arch="llama", weights={"": "f16", "attn_v": "bf16", "ffn_up": "f32"}, embd="bf16", head="f16", norms="bf16",
+                        n_embd=200, n_ff=232, n_head=2, n_head_kv=1),
 }
 
 
@@ -176,6 +177,7 @@ def test_every_table_gives_the_bits_of_scalar(table, paths):
 
 
 def test_models_cover_every_weight_type():
-    used = {kind for shape in MODELS.values() for kind in (shape["weights"].values() if isinstance(shape["weights"], dict) else [shape["weights"]])}
+    weights = [shape["weights"] for shape in MODELS.values()]
+    used = {kind for w in weights for kind in (w.values() if isinstance(w, dict) else [w])}
     used |= {shape.get("embd", "f32") for shape in MODELS.values()} | {shape.get("head") for shape in MODELS.values()}
     assert used >= set(TYPES)

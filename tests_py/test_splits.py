@@ -71,7 +71,8 @@ def test_one_path_is_a_whole_model(tmp_path, expected):
 @pytest.mark.parametrize("order, code, text", [
     ([0, 1], LOAD, "this model has 3 parts, but 2 paths are given"), ([0], LOAD, "this model has 3 parts, but 1 paths are given"),
     ([0, 1, 2, 2], LOAD, "this model has 3 parts, but 4 paths are given"), ([1, 0, 2], LOAD, "this is part 2 of 3"),
-    ([0, 2, 1], MODEL, "key 'split.no' is 2, expected 1: this file is not part 2 of 3"), ([0, 0, 2], MODEL, "key 'split.no' is 0, expected 1"),
+    ([0, 2, 1], MODEL, "key 'split.no' is 2, expected 1: this file is not part 2 of 3"),
+    ([0, 0, 2], MODEL, "key 'split.no' is 0, expected 1"),
 ])
 def test_wrong_parts(parts, order, code, text):
     assert load_splits([parts[i] for i in order]) == NULL
@@ -113,7 +114,8 @@ def test_open_file(tmp_path, at, expected):
     assert logits(load_open(path, at)) == expected
 
 
-@pytest.mark.parametrize("at, text", [(3, "the open file: the file begins with bytes"), (10**6 * 8, "the open file: it stands at byte 8000000 and ends at")])
+@pytest.mark.parametrize("at, text", [(3, "the open file: the file begins with bytes"),
+                                      (10**6 * 8, "the open file: it stands at byte 8000000 and ends at")])
 def test_open_file_at_a_wrong_place(tmp_path, at, text):
     assert load_open(whole().write(tmp_path / "m.gguf"), at) == NULL
     assert last_error()[0] in (LOAD, MODEL) and text in last_error()[1]

@@ -15,7 +15,8 @@ MODEL = ROOT / "tests_py" / "data" / "tiny-b158-i2_s.gguf"
 @pytest.fixture(scope="module")
 def simple(tmp_path_factory):
     program = tmp_path_factory.mktemp("valgrind") / "simple"
-    subprocess.run([os.environ.get("CC", "cc"), "-g", ROOT / "examples" / "simple.c", *config.cflags(), *config.libs(), "-o", program], check=True)
+    subprocess.run([os.environ.get("CC", "cc"), "-g", ROOT / "examples" / "simple.c", *config.cflags(), *config.libs(), "-o", program],
+                   check=True)
     return program
 
 

@@ -19,10 +19,10 @@ from vocab_tools import lib
 FOUND: list[int] = []  # seeds of what was found, kept for ever
 SEEDS = [*FOUND, *range(300)]
 PREFIX = "tokenizer.ggml."
-TEXTS = [b"", b"a", b"the cat <s></s><|end|> 123", b"\xff\xfe\x80 \xe2\x96", "caf\u00e9 \u4e2d\u6587 \U0001f600\u2581".encode(), b" " * 99, b"e" * 400,
-         b"\0\0", bytes(range(256))]
-STRANGE = ["", " ", "  ", "a b", "\u2581", "\u2581\u2581", "<0x41>", "<0xZZ>", "<s>", "\u0120the", "\u0120" * 300, "x" * 5000, "\ufffd", "\0", "a\0b", "\u00e9",
-           "\u00c3\u00a9", "\u0100", "\u0144", "unused", "<|end|>", "\U0001f600"]
+TEXTS = [b"", b"a", b"the cat <s></s><|end|> 123", b"\xff\xfe\x80 \xe2\x96", "caf\u00e9 \u4e2d\u6587 \U0001f600\u2581".encode(), b" " * 99,
+         b"e" * 400, b"\0\0", bytes(range(256))]
+STRANGE = ["", " ", "  ", "a b", "\u2581", "\u2581\u2581", "<0x41>", "<0xZZ>", "<s>", "\u0120the", "\u0120" * 300, "x" * 5000, "\ufffd",
+           "\0", "a\0b", "\u00e9", "\u00c3\u00a9", "\u0100", "\u0144", "unused", "<|end|>", "\U0001f600"]
 NUMBERS = [0, 1, -1, 2**31 - 1, -2**31, 5, 259]
 SCORES = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1e38, -1e38, 1e-45]
 

@@ -118,8 +118,9 @@ def in_parts(model, text, flags, block):
 def test_parts_give_the_tokens_of_the_whole(models, name):
     rng = random.Random(name)
     model = models(name)
-    words = ["a b", " c", "the", " The", "'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "1", "1234", ",", "...", " (", "\u00e9", " \u00e9",
-             "\u4e2d\u6587", "\u3042", "\ud55c\uad6d", "\u0e01\u0e32", "\u0301", "\U0001f600", "<|end|>", "<u>", "ab c", "<c> x", "IMGIMGAZ", "\u2581"]
+    words = ["a b", " c", "the", " The", "'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "1", "1234", ",", "...", " (", "\u00e9",
+             " \u00e9", "\u4e2d\u6587", "\u3042", "\ud55c\uad6d", "\u0e01\u0e32", "\u0301", "\U0001f600", "<|end|>", "<u>", "ab c",
+             "<c> x", "IMGIMGAZ", "\u2581"]
     total = 0
     for n in range(60):
         parts = rng.choices(words, k=rng.randrange(60))

@@ -61,8 +61,9 @@ cdef void no_room(const llama_context *ctx) noexcept nogil:
         bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
                  ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
     else:
-        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages",
-                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+        bnf_fail(BITNET_ERROR_CONTEXT,
+                 b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages", ctx.batch.n_tokens,
+                 ctx.kv.n_used, ctx.kv.n_ctx)
 
 # The whole of a decode, with the context entered. all: every token leaves a state. llama_decode's codes: 0, 1 no room, 2
 # aborted, or negative.

@@ -79,11 +79,13 @@ cdef public int32_t bitnet_tokenize_cut(const llama_model *vocab, const char *te
 # The bytes of a token and their number; 0 bytes for a hidden token unless `special`. False: there is no such token.
 cdef bool find_piece(const llama_model *model, llama_token token, bool special, const uint8_t **bytes, uint32_t *length) noexcept nogil:
     cdef const bnf_vocab_t *v = <const bnf_vocab_t *>model.vocab
+    cdef bint spoken
     length[0] = 0
     bytes[0] = NULL
     if token < 0 or token >= v.n_tokens:
         return token >= 0 and token < model.hp.n_vocab   # a row without text
-    if (v.attr[token] & SPOKEN or v.type == LLAMA_VOCAB_TYPE_RWKV or v.type == LLAMA_VOCAB_TYPE_PLAMO2) and (special or not v.attr[token] & HIDDEN):
+    spoken = v.attr[token] & SPOKEN or v.type == LLAMA_VOCAB_TYPE_RWKV or v.type == LLAMA_VOCAB_TYPE_PLAMO2
+    if spoken and (special or not v.attr[token] & HIDDEN):
         bytes[0] = bnf_strings_get(&v.piece, <uint32_t>token, length)
     return True
 

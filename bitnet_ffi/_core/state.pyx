@@ -1,8 +1,9 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
 # A state to and from a stream: header, the client's tokens, what sequences hold, the outputs of the last decode, the generator of
-# llama_sample_token, keys and values, checksum. Reading goes twice over the bytes: once for the checksum, then to take them over, tables before rows, so that whatever
-# is wrong is found while the context is as it was. (A file that changes or fails between the two costs the sequences: said so.)
+# llama_sample_token, keys and values, checksum. Reading goes twice over the bytes: once for the checksum, then to take them over,
+# tables before rows, so that whatever is wrong is found while the context is as it was. (A file that changes or fails between the two
+# costs the sequences: said so.)
 # May not: know where the bytes lie. Next: csrc/bnf_state.h draws the format, kv_image.pyx.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t

@@ -1,6 +1,6 @@
 /* What attention needs of this instruction set: rows of the cache as vectors of floats, trees of sums, squares turned. The loops are those of
  * ../../bnf_attention.h (tiles) and ../../bnf_attention_page.h (pages), the same everywhere. Same bits as
- * ../scalar/attention_scalar.c, which says what is computed. Next: vector_avx512vnni.c for the other operations, math_avx512vnni.h for exp. */
+ * ../scalar/attention_scalar.c, which says what is computed. Next: math_avx512vnni.h for exp. */
 #include <string.h>
 
 #include "kernels_avx512vnni.h"
