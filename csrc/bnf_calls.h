@@ -46,6 +46,7 @@ void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */
 int32_t bnf_vocab_n_tokens(const struct bnf_vocab *vocab);
 
 /* ---- the rooms inside the vocabulary; structs in bnf_vocab.h ---- */
+struct bnf_key;
 struct bnf_merge_scratch;
 struct bnf_ids;
 /* vocab.pyx: an array of strings or numbers with at least `count` elements. 1: *out set; 0: absent; negative: another
@@ -66,6 +67,14 @@ int bnf_vocab_merges(const struct bnf_gguf *gguf, struct bnf_vocab *vocab);
  * BITNET_ERROR_MEMORY. */
 int bnf_merge_word(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,
                    struct bnf_ids *ids);
+/* The same for a word whose key is known, which is not empty. A piece is a part of a word, of which no merge crosses the
+ * ends: that it is a token does not count by itself. */
+int bnf_merge_key(const struct bnf_vocab *vocab, const struct bnf_key *key, bool piece, struct bnf_merge_scratch *scratch,
+                  struct bnf_ids *ids);
+/* pieces.pyx: a word of byte-level BPE with characters of several bytes, cut where no merge crosses. 0 or
+ * BITNET_ERROR_MEMORY. */
+int bnf_merge_pieces(const struct bnf_vocab *vocab, const uint8_t *word, size_t len, struct bnf_merge_scratch *scratch,
+                     struct bnf_ids *ids);
 /* Working memory for a text of this length, as much as it will repeat words; 0 or BITNET_ERROR_MEMORY. */
 int bnf_merge_begin(struct bnf_merge_scratch *scratch, size_t len);
 int bnf_merge_reserve(struct bnf_merge_scratch *scratch, size_t size); /* at least size bytes in scratch->bytes */

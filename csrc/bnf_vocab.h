@@ -115,7 +115,8 @@ struct bnf_vocab {
     struct bnf_merge *merge_slots; /* BPE: n_merge_slots is a power of two and at least 1.5 times n_merges */
     uint32_t n_merges, n_merge_slots;
     struct bnf_byte_pair *byte_pairs; /* BPE: [left << 8 | right] */
-    uint32_t *crossings;        /* BPE: [last byte << 8 | first byte], see bnf_crossing */
+    uint32_t *crossings;        /* BPE: [first byte << 8 | last byte], see bnf_crossing */
+    uint8_t *borders;           /* byte-level BPE: [BNF_N_BORDERS] bits, see bnf_border; else NULL */
     uint32_t *seed_least;       /* BPE: [BNF_N_SEEDS] lowest rank + 1 of merges of the whole character, not behind a space; 0: none */
     uint64_t *seeds;            /* BPE: [BNF_N_SEEDS] memo of bnf_seed_find; 0: not known */
     uint32_t byte_token[256];   /* BPE: token of a byte; n_tokens + byte when there is none. Others: <0xHH> or BNF_NO_TOKEN */
@@ -334,7 +335,7 @@ static inline uint32_t bnf_merge_bytes(const struct bnf_vocab *v, uint8_t left, 
  * `last` and `first` are the bytes at the border. */
 static inline uint32_t bnf_crossing(const struct bnf_vocab *v, uint8_t last, uint8_t first)
 {
-    return v->crossings[(uint32_t)last << 8 | first] - 1;
+    return v->crossings[(uint32_t)first << 8 | last] - 1;
 }
 
 /* ---- seeds: characters that merging may take as a whole from the beginning; seed.pyx proves when ---- */
@@ -351,10 +352,9 @@ static inline uint32_t bnf_seed_place(uint32_t code_point)
  * BNF_NO_TOKEN when the character cannot be a seed. */
 uint64_t bnf_seed_find(const struct bnf_vocab *v, const uint8_t *bytes, size_t len);
 
-static inline uint64_t bnf_seed_get(const struct bnf_vocab *v, const uint8_t *bytes, size_t len)
+static inline uint64_t bnf_seed_get(const struct bnf_vocab *v, uint32_t code_point, const uint8_t *bytes, size_t len)
 {
-    const uint8_t *next;
-    const uint32_t place = bnf_seed_place(bnf_utf8_char(bytes, &next));
+    const uint32_t place = bnf_seed_place(code_point);
     if (place == BNF_N_SEEDS)
         return (uint64_t)BNF_NO_TOKEN << 32;
     uint64_t seed = __atomic_load_n(v->seeds + place, __ATOMIC_RELAXED);
@@ -368,13 +368,37 @@ static inline uint64_t bnf_seed_get(const struct bnf_vocab *v, const uint8_t *by
 /* The token of the character of len > 1 bytes at word[at] if it is one whatever stands beside it here, else BNF_NO_TOKEN. */
 static inline uint32_t bnf_seed(const struct bnf_vocab *v, const uint8_t *word, size_t at, size_t len, size_t word_len)
 {
-    const uint64_t seed = bnf_seed_get(v, word + at, len);
-    const uint8_t *after = word + at + len;
+    const uint8_t *after;
+    const uint32_t code_point = bnf_utf8_char(word + at, &after);
+    const uint64_t seed = bnf_seed_get(v, code_point, word + at, len);
     if (at > 0 && (word[at - 1] == ' ' || bnf_crossing(v, word[at - 1], word[at]) <= seed >> 32))
         return BNF_NO_TOKEN;
     if (at + len < word_len && bnf_crossing(v, after[-1], after[0]) <= seed >> 32)
         return BNF_NO_TOKEN;
     return seed >> 32 == BNF_NO_TOKEN ? BNF_NO_TOKEN : (uint32_t)seed;
+}
+
+/* ---- borders of characters that merges cross; pieces.pyx cuts words at the others ---- */
+
+#define BNF_N_BORDERS (1u << 19) /* bits, 64 KiB. Llama 3 has 10 300 such pairs: of the others one in 50 shares its bit with one */
+#define BNF_PART 0x110000u       /* | byte, instead of a code point: a character that is not whole yet, by its byte at the border */
+
+/* May a merge join two symbols, of which the first ends with the character `left` and the second begins with `right`? */
+static inline uint32_t bnf_border_bit(uint32_t left, uint32_t right)
+{
+    return (uint32_t)(((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u >> 45);
+}
+
+static inline bool bnf_border(const struct bnf_vocab *v, uint32_t left, uint32_t right)
+{
+    const uint32_t bit = bnf_border_bit(left, right);
+    return v->borders[bit >> 3] >> (bit & 7) & 1;
+}
+
+static inline void bnf_border_set(struct bnf_vocab *v, uint32_t left, uint32_t right)
+{
+    const uint32_t bit = bnf_border_bit(left, right);
+    v->borders[bit >> 3] |= (uint8_t)(1 << (bit & 7));
 }
 
 static inline void bnf_prefetch(const void *p)
@@ -414,9 +438,9 @@ struct bnf_symbol { /* a part of a word being merged; a list in text order */
 };
 
 #define BNF_WORD_IDS 9
-struct bnf_word { /* what a short word became the last time, in one cache line */
+struct bnf_word { /* what a short word, or piece of a word, became the last time, in one cache line */
     struct bnf_bits bits;
-    uint8_t len;          /* 0: empty */
+    uint8_t len;          /* 0: empty; | 0x80: a piece */
     uint8_t n_ids;
     uint32_t ids[BNF_WORD_IDS]; /* where the token ends in the word << 24 | token, which is less than BNF_MOST_TOKENS */
 };
@@ -447,6 +471,22 @@ struct bnf_merge_scratch {
     uint8_t *bytes;
     size_t cap_bytes;
 };
+
+/* Where a word is remembered, if it is. */
+static inline struct bnf_word *bnf_word_of(const struct bnf_merge_scratch *scratch, const struct bnf_key *key)
+{
+    return scratch->words + ((uint32_t)(key->hash >> 40) & (scratch->n_words - 1));
+}
+
+/* A word that will be merged soon: have what merging it reads first brought near. Always inlined: gcc 12 takes a function
+ * that only prefetches for one without effect, and drops the calls. */
+__attribute__((always_inline)) static inline void bnf_key_ask(const struct bnf_vocab *v, const struct bnf_merge_scratch *scratch,
+                                                               const struct bnf_key *key)
+{
+    if (scratch->n_words != 0)
+        bnf_prefetch(bnf_word_of(scratch, key));
+    bnf_prefetch(bnf_key_slot(v, key->hash));
+}
 
 struct bnf_fragment { /* a stretch of the text, or the token that replaces it */
     size_t begin, len;

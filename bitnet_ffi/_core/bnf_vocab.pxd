@@ -117,6 +117,7 @@ cdef extern from "bnf_vocab.h" nogil:
         uint32_t n_merge_slots
         bnf_byte_pair_t *byte_pairs
         uint32_t *crossings
+        uint8_t *borders
         uint32_t *seed_least
         uint64_t *seeds
         uint32_t byte_token[256]
@@ -160,6 +161,12 @@ cdef extern from "bnf_vocab.h" nogil:
     const int BNF_N_SEEDS
     uint32_t bnf_seed_place(uint32_t code_point)
     uint32_t bnf_seed(const bnf_vocab_t *v, const uint8_t *word, size_t at, size_t len, size_t word_len)
+    uint64_t bnf_seed_get(const bnf_vocab_t *v, uint32_t code_point, const uint8_t *bytes, size_t len)
+    uint32_t bnf_crossing(const bnf_vocab_t *v, uint8_t last, uint8_t first)
+    const int BNF_N_BORDERS
+    const uint32_t BNF_PART
+    bool bnf_border(const bnf_vocab_t *v, uint32_t left, uint32_t right)
+    void bnf_border_set(bnf_vocab_t *v, uint32_t left, uint32_t right)
     void bnf_prefetch(const void *p)
 
     ctypedef struct bnf_ids "struct bnf_ids":
@@ -192,6 +199,8 @@ cdef extern from "bnf_vocab.h" nogil:
         size_t cap_symbols
         uint8_t *bytes
         size_t cap_bytes
+    bnf_word *bnf_word_of(const bnf_merge_scratch *scratch, const bnf_key *key)
+    void bnf_key_ask(const bnf_vocab_t *v, const bnf_merge_scratch *scratch, const bnf_key *key)
     ctypedef struct bnf_fragment "struct bnf_fragment":
         size_t begin
         size_t len
@@ -205,6 +214,8 @@ cdef extern from "bnf_vocab.h" nogil:
 
 cdef extern from "bnf_calls.h" nogil:
     int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t len, bnf_merge_scratch *scratch, bnf_ids *ids)
+    int bnf_merge_key(const bnf_vocab_t *vocab, const bnf_key *key, bool piece, bnf_merge_scratch *scratch, bnf_ids *ids)
+    int bnf_merge_pieces(const bnf_vocab_t *vocab, const uint8_t *word, size_t len, bnf_merge_scratch *scratch, bnf_ids *ids)
     int bnf_merge_begin(bnf_merge_scratch *scratch, size_t length)
     int bnf_merge_reserve(bnf_merge_scratch *scratch, size_t size)
     void bnf_merge_free(bnf_merge_scratch *scratch)

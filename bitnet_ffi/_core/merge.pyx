@@ -11,13 +11,15 @@ from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_release
 from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY, LLAMA_VOCAB_TYPE_SPM
 from bitnet_ffi._core.bnf_vocab cimport (
     bnf_ids, bnf_ids_add, bnf_ids_add_word, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of, bnf_merge_bytes, bnf_merge_find,
-    bnf_merge_scratch, bnf_same_bits, bnf_seed, bnf_symbol, bnf_utf8_len, bnf_vocab_t, bnf_whole_get, bnf_whole_set, bnf_word,
-    BNF_NO_TOKEN, BNF_SHORT_WORD, BNF_UNK, BNF_WHOLE_NO, BNF_WHOLE_YES, BNF_WORD_IDS)
+    bnf_merge_pieces, bnf_merge_scratch, bnf_same_bits, bnf_seed, bnf_symbol, bnf_utf8_len, bnf_vocab_t, bnf_whole_get, bnf_whole_set,
+    bnf_word, bnf_word_of, BNF_NO_TOKEN, BNF_SHORT_WORD, BNF_UNK, BNF_WHOLE_NO, BNF_WHOLE_UNKNOWN, BNF_WHOLE_YES, BNF_WORD_IDS)
 
 cdef enum:
     SHORT = 32    # symbols; up to here scanning for the best pair is faster than a heap
     LEAST_WORDS = 64    # remembered: 4 KiB
     MOST_WORDS = 32768  # 2 MiB; with a quarter of it mixed alphabets go 9 % slower, English 4 %
+    PHRASE = 9          # bytes; longer words of a script without spaces hardly ever come again
+    PIECE = 0x80        # beside the length of what is remembered: a piece, not a word
 
 
 # ---- working memory ----
@@ -293,23 +295,38 @@ cdef int64_t merge(const bnf_vocab_t *v, const uint8_t *word, size_t length, bnf
     return n
 
 
-# A word that may be a token: looked up whole first, and merged unless that is known to give the token.
-cdef int merge_key(const bnf_vocab_t *v, const bnf_key *key, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
+# Does a character of three bytes or four begin among these eight, as in the scripts of which merges cross few borders?
+cdef inline bool has_long_char(uint64_t bytes) noexcept nogil:
+    return bytes & bytes << 1 & bytes << 2 & <uint64_t>0x8080808080808080 != 0
+
+
+# A word that may be a token: looked up whole first, and merged unless that is known to give the token. In a piece of a word
+# only that counts, whatever the vocabulary says of words.
+cdef int merge_new(const bnf_vocab_t *v, const bnf_key *key, bool piece, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
     cdef uint32_t whole = bnf_key_find(v, key), only = BNF_NO_TOKEN
+    cdef uint8_t known = BNF_WHOLE_NO if whole == BNF_NO_TOKEN else bnf_whole_get(v, whole)
     cdef int64_t n
-    if whole != BNF_NO_TOKEN and (v.whole_words or bnf_whole_get(v, whole) == BNF_WHOLE_YES):
+    if known == BNF_WHOLE_YES or (whole != BNF_NO_TOKEN and v.whole_words and not piece):
         bnf_ids_add(ids, whole, key.bytes, key.len)
         return 0
+    if known == BNF_WHOLE_NO and not piece and v.borders != NULL and (has_long_char(key.bits.x[0]) or has_long_char(key.bits.x[1])):
+        return bnf_merge_pieces(v, key.bytes, key.len, scratch, ids)
     n = merge(v, key.bytes, key.len, scratch, ids, &only)
     if n < 0:
         return <int>n
-    if whole != BNF_NO_TOKEN:
+    if known == BNF_WHOLE_UNKNOWN:
         bnf_whole_set(v, whole, BNF_WHOLE_YES if n == 1 and only == whole else BNF_WHOLE_NO)
     return 0
 
 
+# Does the word begin with Han characters or kana? Its pieces are remembered instead.
+cdef inline bool is_phrase(const bnf_vocab_t *v, const bnf_key *key) noexcept nogil:
+    cdef uint8_t first = key.bytes[0]
+    return v.borders != NULL and first >= 0xE3 and first <= 0xE9
+
+
 # Keep what the word became, unless there are too many tokens, or bytes without one.
-cdef inline void remember(bnf_word *known, const bnf_key *key, const bnf_ids *ids) noexcept nogil:
+cdef inline void remember(bnf_word *known, const bnf_key *key, uint8_t tag, const bnf_ids *ids) noexcept nogil:
     cdef int64_t i
     cdef int32_t end = 0
     if ids.n > BNF_WORD_IDS:
@@ -323,37 +340,43 @@ cdef inline void remember(bnf_word *known, const bnf_key *key, const bnf_ids *id
     for i in range(ids.n):
         known.ids[i] = <uint32_t>ids.ranges[2 * i + 1] << 24 | <uint32_t>ids.out[i]
     known.bits = key.bits
-    known.len = <uint8_t>key.len
+    known.len = tag
     known.n_ids = <uint8_t>ids.n
 
 
-cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
-                               bnf_ids *ids) noexcept nogil:
+cdef public int bnf_merge_key(const bnf_vocab_t *vocab, const bnf_key *key, bool piece, bnf_merge_scratch *scratch,
+                              bnf_ids *ids) noexcept nogil:
     cdef int32_t[BNF_SHORT_WORD] found   # a token is a byte at least
     cdef int32_t[2 * BNF_SHORT_WORD] ranges
     cdef bnf_ids local
     cdef bnf_word *known
-    cdef bnf_key key
+    cdef uint8_t tag = <uint8_t>(key.len | PIECE if piece else key.len)
     cdef int64_t i
     cdef int status
-    if length == 0:
-        return 0
-    key = bnf_key_of(vocab, word, length, scratch.end)
-    if scratch.n_words == 0 or length > BNF_SHORT_WORD:
-        return merge_key(vocab, &key, scratch, ids)
-    known = scratch.words + (<uint32_t>(key.hash >> 40) & (scratch.n_words - 1))
-    if known.len == length and bnf_same_bits(&known.bits, &key.bits):
-        bnf_ids_add_word(ids, known, word)
+    if scratch.n_words == 0 or key.len > BNF_SHORT_WORD or (key.len > PHRASE and not piece and is_phrase(vocab, key)):
+        return merge_new(vocab, key, piece, scratch, ids)
+    known = bnf_word_of(scratch, key)
+    if known.len == tag and bnf_same_bits(&known.bits, &key.bits):
+        bnf_ids_add_word(ids, known, key.bytes)
         return 0
     local.out = found
     local.ranges = ranges
-    local.base = word
+    local.base = key.bytes
     local.cap = BNF_SHORT_WORD
     local.n = 0
-    status = merge_key(vocab, &key, scratch, &local)
+    status = merge_new(vocab, key, piece, scratch, &local)
     if status < 0:
         return status
     for i in range(local.n):
-        bnf_ids_add(ids, <uint32_t>found[i], word + ranges[2 * i], <size_t>(ranges[2 * i + 1] - ranges[2 * i]))
-    remember(known, &key, &local)
+        bnf_ids_add(ids, <uint32_t>found[i], key.bytes + ranges[2 * i], <size_t>(ranges[2 * i + 1] - ranges[2 * i]))
+    remember(known, key, tag, &local)
     return 0
+
+
+cdef public int bnf_merge_word(const bnf_vocab_t *vocab, const uint8_t *word, size_t length, bnf_merge_scratch *scratch,
+                               bnf_ids *ids) noexcept nogil:
+    cdef bnf_key key
+    if length == 0:
+        return 0
+    key = bnf_key_of(vocab, word, length, scratch.end)
+    return bnf_merge_key(vocab, &key, False, scratch, ids)

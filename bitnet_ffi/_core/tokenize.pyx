@@ -18,15 +18,17 @@ from bitnet_ffi._core.bnf_trie cimport (
     bnf_dna_find, bnf_tokenize_dna, bnf_tokenize_plamo, bnf_tokenize_raw, bnf_tokenize_rwkv, bnf_tokenize_unigram,
     bnf_tokenize_wordpiece)
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_fragment, bnf_ids, bnf_ids_add, bnf_join_bytes, bnf_joins, bnf_merge_begin, bnf_merge_free, bnf_merge_reserve,
-    bnf_merge_scratch, bnf_merge_word, bnf_ranges_repaired, bnf_ranges_spaces, bnf_split_next, bnf_split_start, bnf_split_t,
-    bnf_strings_get, bnf_utf8_is_clean, bnf_utf8_repair, bnf_vocab_t, BNF_BOS, BNF_EOS, BNF_NO_TOKEN, BNF_SEP, BNF_SHORT_WORD)
+    bnf_fragment, bnf_ids, bnf_ids_add, bnf_join_bytes, bnf_joins, bnf_key, bnf_key_ask, bnf_key_of, bnf_merge_begin, bnf_merge_free,
+    bnf_merge_key, bnf_merge_reserve, bnf_merge_scratch, bnf_merge_word, bnf_ranges_repaired, bnf_ranges_spaces, bnf_split_next,
+    bnf_split_start, bnf_split_t, bnf_strings_get, bnf_utf8_is_clean, bnf_utf8_repair, bnf_vocab_t, BNF_BOS, BNF_EOS, BNF_NO_TOKEN,
+    BNF_SEP, BNF_SHORT_WORD)
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t haystack_len, const void *needle, size_t needle_len)
 
 cdef enum:
     LONGEST = 0x7FFFFFFF   # bytes of one stretch, escapes included: positions in a word are 32 bits wide
+    AHEAD = 4              # words that are cut off before the first of them is merged: their cache misses overlap
     DNA = 0x7FFFFFFF       # instead of a token: a fragment of DNA
 
 
@@ -176,7 +178,10 @@ cdef int partition(const bnf_vocab_t *v, const uint8_t *text, size_t length, boo
 
 cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, bnf_merge_scratch *scratch, bnf_ids *ids) noexcept nogil:
     cdef bnf_split_t split
+    cdef bnf_key[AHEAD] keys   # word i is keys[i % AHEAD]
+    cdef bnf_key *key
     cdef const uint8_t *word
+    cdef size_t n = 0, done = 0
     cdef int status = 0
     ids.base = text
     if not bnf_utf8_is_clean(text, length):
@@ -190,10 +195,18 @@ cdef int tokenize_bpe(const bnf_vocab_t *v, const uint8_t *text, size_t length, 
         return bnf_fail(BITNET_ERROR_TOKENIZE, "text: %zu bytes between special tokens, expected at most 2147483647", length)
     scratch.end = text + length
     bnf_split_start(&split, v.pre, text, length)
-    while split.pos < split.end and status == 0:
-        word = split.pos
-        bnf_split_next(&split)
-        status = bnf_merge_word(v, word, <size_t>(split.pos - word), scratch, ids)
+    while status == 0 and (split.pos < split.end or done < n):
+        if split.pos < split.end:
+            word = split.pos
+            bnf_split_next(&split)
+            key = keys + n % AHEAD
+            key[0] = bnf_key_of(v, word, <size_t>(split.pos - word), scratch.end)
+            bnf_key_ask(v, scratch, key)
+            n += 1
+            if n < AHEAD and split.pos < split.end:
+                continue
+        status = bnf_merge_key(v, keys + done % AHEAD, False, scratch, ids)
+        done += 1
     return status
 
 

@@ -383,6 +383,7 @@ cdef public void bnf_vocab_free(bnf_vocab *vocab) noexcept nogil:
     bnf_release(v.merge_slots)
     bnf_release(v.byte_pairs)
     bnf_release(v.crossings)
+    bnf_release(v.borders)
     bnf_release(v.seed_least)
     bnf_release(v.seeds)
     bnf_release(v.specials)

@@ -12,9 +12,10 @@ from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf
 from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, bnf_str, BNF_GGUF_STRING
 from bitnet_ffi._core.bnf_vocab cimport (
-    bnf_alphabet_next, bnf_byte_pair_t, bnf_hash_mix, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of, bnf_key_slot_of,
-    bnf_merge_slot, bnf_merge_t, bnf_prefetch, bnf_seed_place, bnf_strings_get, bnf_utf8_decode, bnf_utf8_len, bnf_vocab_array,
-    bnf_vocab_repair, bnf_vocab_t, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_N_SEEDS, BNF_SHORT_WORD, BNF_WHOLE_NO)
+    bnf_alphabet_next, bnf_border_set, bnf_byte_pair_t, bnf_hash_mix, bnf_key, bnf_key_find, bnf_key_find_bytes, bnf_key_of,
+    bnf_key_slot_of, bnf_merge_slot, bnf_merge_t, bnf_prefetch, bnf_seed_place, bnf_strings_get, bnf_utf8_char, bnf_utf8_decode,
+    bnf_utf8_len, bnf_vocab_array, bnf_vocab_repair, bnf_vocab_t, BNF_MOST_TOKENS, BNF_NO_TOKEN, BNF_N_BORDERS, BNF_N_SEEDS, BNF_PART,
+    BNF_SHORT_WORD, BNF_WHOLE_NO)
 
 cdef enum:
     BATCH = 32    # lines; their pieces keep the miss queue full, and what they touch fits the first-level cache
@@ -159,7 +160,7 @@ cdef inline uint32_t merged_token(const bnf_vocab_t *v, uint32_t guess, const Li
     return bnf_key_find_bytes(v, bytes, length, end) if length > 0 else BNF_NO_TOKEN
 
 
-# ---- what seeds must know: seed.pyx ----
+# ---- what seeds and pieces must know: seed.pyx, pieces.pyx ----
 
 cdef inline void keep_least(uint32_t *least, uint32_t rank) noexcept nogil:
     if least[0] == 0:
@@ -174,14 +175,32 @@ cdef inline uint32_t seed_place(const bnf_key *key) noexcept nogil:
     return bnf_seed_place(code_point)
 
 
+# The character that the bytes end with, or begin with; in pieces of clean text it is there as a whole or its border byte is.
+cdef inline uint32_t last_char(const bnf_key *key) noexcept nogil:
+    cdef const uint8_t *next
+    cdef size_t at = key.len - 1
+    while at > 0 and is_inside(key.bytes[at]):
+        at -= 1
+    if at + bnf_utf8_len(key.bytes[at]) != key.len or is_inside(key.bytes[at]):
+        return BNF_PART | key.bytes[key.len - 1]
+    return bnf_utf8_char(key.bytes + at, &next)
+
+
+cdef inline uint32_t first_char(const bnf_key *key) noexcept nogil:
+    cdef const uint8_t *next
+    return BNF_PART | key.bytes[0] if key.len < bnf_utf8_len(key.bytes[0]) else bnf_utf8_char(key.bytes, &next)
+
+
 # A merge that may meet a character of several bytes, or a part of one; rank is one more, and grows from line to line.
 cdef void note_merge(bnf_vocab_t *v, const bnf_key *left, const bnf_key *right, uint32_t rank) noexcept nogil:
     cdef uint8_t first = right.bytes[0], last = left.bytes[left.len - 1]
     cdef uint32_t place
     if is_inside(first):
         return   # no border of characters
+    if v.borders != NULL:
+        bnf_border_set(v, last_char(left), first_char(right))
     if (left.len < 4 and is_inside(left.bytes[0]) and is_inside(last)) or right.len < bnf_utf8_len(first):
-        keep_least(v.crossings + (<uint32_t>last << 8 | first), rank)
+        keep_least(v.crossings + (<uint32_t>first << 8 | last), rank)
     place = seed_place(left)
     if place < BNF_N_SEEDS:
         keep_least(v.seed_least + place, rank)
@@ -261,9 +280,11 @@ cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexc
     vocab.merge_slots = <bnf_merge_t *>bnf_alloc_array(vocab.n_merge_slots, sizeof(bnf_merge_t))
     vocab.byte_pairs = <bnf_byte_pair_t *>bnf_alloc_array(1 << 16, sizeof(bnf_byte_pair_t))
     vocab.crossings = <uint32_t *>bnf_alloc_array(1 << 16, sizeof(uint32_t))
+    vocab.borders = NULL if vocab.by_chars else <uint8_t *>bnf_alloc(BNF_N_BORDERS >> 3)
     vocab.seed_least = <uint32_t *>bnf_alloc_array(BNF_N_SEEDS, sizeof(uint32_t))
     vocab.seeds = <uint64_t *>bnf_alloc_array(BNF_N_SEEDS, sizeof(uint64_t))
-    if vocab.merge_slots == NULL or vocab.byte_pairs == NULL or vocab.crossings == NULL or vocab.seed_least == NULL or vocab.seeds == NULL:
+    if vocab.merge_slots == NULL or vocab.byte_pairs == NULL or vocab.crossings == NULL or (vocab.borders == NULL and not vocab.by_chars) \
+            or vocab.seed_least == NULL or vocab.seeds == NULL:
         return BITNET_ERROR_MEMORY
     batch.bytes = NULL
     batch.size = 0
