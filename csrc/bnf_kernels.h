@@ -30,6 +30,8 @@
     void bnf_rmsnorm_##isa(const float *x, const float *w, int64_t n, float eps, float *y);                              \
     void bnf_add_##isa(float *x, const float *y, int64_t n);                                                             \
     void bnf_scale_##isa(float *x, float a, int64_t n);                                                                  \
+    void bnf_add_low_rank_##isa(const struct bnf_low_rank *b, const float *u, int64_t u_stride, int64_t n, float s,      \
+                                float *y, int64_t y_stride, int64_t row0, int64_t row1);                                 \
     void bnf_silu_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                        \
     void bnf_relu2_mul_##isa(const float *g, const float *u, int64_t n, float *y);                                       \
     void bnf_exp_##isa(const float *x, int64_t n, float *y);                                                             \
@@ -120,6 +122,7 @@
         .rmsnorm = bnf_rmsnorm_##isa,                                                                                    \
         .add = bnf_add_##isa,                                                                                            \
         .scale = bnf_scale_##isa,                                                                                        \
+        .add_low_rank = bnf_add_low_rank_##isa,                                                                          \
         .silu_mul = bnf_silu_mul_##isa,                                                                                  \
         .relu2_mul = bnf_relu2_mul_##isa,                                                                                \
         .exp = bnf_exp_##isa,                                                                                            \

@@ -65,6 +65,14 @@ typedef void (*bnf_matmul_fn)(const struct bnf_matrix *w, const struct bnf_act *
 /* The most that is asked for: 32 columns of a packed block format, a byte an element and 20 bytes for 32 of them. */
 #define BNF_MATMUL_SCRATCH(k) ((size_t)(BNF_PAD64(k) * 52 + 4096))
 
+/* A tall matrix of few columns, m rows of `rank` floats: the B of a LoRA adapter. In tiles, so that one number of u meets sixteen rows at
+ * once and a thread reads on and on: data[row / 16][rank][row % 16], rows beyond m zero, 64-aligned. */
+#define BNF_LOW_RANK_ROWS 16
+struct bnf_low_rank {
+    const float *data;
+    int64_t rank, m;
+};
+
 /* Numbers of the KV cache. Q8_0: blocks of 32 along a head, whose width is a multiple of 32; a position's row is its int8 q[d], then
  * the blocks' F16 scales d[d / 32]; w_i = (float)q_i * d_b, which is exact (8 by 11 bits), and every sum is the one of F32. */
 enum bnf_kv_type { BNF_KV_F16 = 0, BNF_KV_F32, BNF_KV_Q8_0, BNF_N_KV_TYPES };
@@ -165,6 +173,10 @@ struct bnf_ops {
     void (*add)(float *x, const float *y, int64_t n);
     /* each: x *= a */
     void (*scale)(float *x, float a, int64_t n);
+    /* y[t * y_stride + row] = fma(s, z, y), for rows [row0, row1) and tokens t < n, where z = 0, then z = fma(b_r, u[t * u_stride + r], z)
+     * for each r ascending. Grows with y, so a bound of y before is one after. */
+    void (*add_low_rank)(const struct bnf_low_rank *b, const float *u, int64_t u_stride, int64_t n, float s, float *y, int64_t y_stride,
+                         int64_t row0, int64_t row1);
     /* each; y may be g or u: y = (g / (1 + exp(-g))) * u */
     void (*silu_mul)(const float *g, const float *u, int64_t n, float *y);
     /* each; y may be g or u: r = g > 0 ? g : 0 (NaN -> 0); y = (r * r) * u */

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <functional>
+#include <utility>
 
 #include "float_checks.hpp"
 
@@ -77,6 +78,72 @@ TEST_CASE("test_add_same_bits")
 TEST_CASE("test_scale_same_bits")
 {
     check_same_as_scalar([](const Table &ops, float *x, const float *u, int64_t n) { ops.scale(x, u[0], n); });
+}
+
+/* Random B in tiles, pads zero, and u for n tokens. */
+struct LowRank {
+    std::vector<float> tiles, u;
+    bnf_low_rank b;
+
+    LowRank(int64_t rank, int64_t m, int64_t n, bool hostile)
+    {
+        const auto floats = hostile ? +[](size_t size, unsigned seed) { return hostile_floats(size, seed); }
+                                    : +[](size_t size, unsigned seed) { return normal_floats(size, seed, 1.0f); };
+        const int64_t n_tiles = (m + BNF_LOW_RANK_ROWS - 1) / BNF_LOW_RANK_ROWS;
+        tiles = floats(static_cast<size_t>(n_tiles * rank * BNF_LOW_RANK_ROWS), 3);
+        u = floats(static_cast<size_t>(n * (rank + 3)), 4);
+        b = {tiles.data(), rank, m};
+    }
+
+    float at(int64_t row, int64_t r) const
+    {
+        return tiles[static_cast<size_t>((row / BNF_LOW_RANK_ROWS * b.rank + r) * BNF_LOW_RANK_ROWS + row % BNF_LOW_RANK_ROWS)];
+    }
+};
+
+TEST_CASE("test_add_low_rank_same_bits_and_only_its_rows")
+{
+    const int64_t m = 117, y_stride = 131;
+    for (const Table *ops : other_tables())
+        for (const int64_t rank : {1, 2, 15, 16, 17, 64})
+            for (const int64_t n : {1, 2, 3, 4, 5, 9})
+                for (const auto &rows : {std::pair<int64_t, int64_t>{0, m}, {16, 96}, {0, 16}, {3, 9}, {15, 17}, {7, 116}, {112, 117}, {5, 5}})
+                    for (const bool hostile : {false, true}) {
+                        const LowRank w(rank, m, n, hostile);
+                        std::vector<float> expected = normal_floats(static_cast<size_t>(n * y_stride), 5, 1.0f), found = expected, before = expected;
+                        table("scalar").add_low_rank(&w.b, w.u.data(), rank + 3, n, 0.75f, expected.data(), y_stride, rows.first, rows.second);
+                        ops->add_low_rank(&w.b, w.u.data(), rank + 3, n, 0.75f, found.data(), y_stride, rows.first, rows.second);
+                        INFO(ops->name << ", rank " << rank << ", n " << n << ", rows " << rows.first << " to " << rows.second);
+                        REQUIRE(same_bits(expected, found));
+                        for (size_t i = 0; i < before.size(); i++) {
+                            const int64_t row = static_cast<int64_t>(i) % y_stride;
+                            if (row < rows.first || row >= rows.second)
+                                REQUIRE(std::memcmp(&found[i], &before[i], sizeof(float)) == 0);
+                        }
+                    }
+}
+
+TEST_CASE("test_add_low_rank_close_to_double")
+{
+    const int64_t m = 117, n = 5, rank = 19;
+    const LowRank w(rank, m, n, false);
+    const std::vector<float> before = normal_floats(static_cast<size_t>(n * m), 6, 1.0f);
+    std::vector<float> y = before;
+    table("scalar").add_low_rank(&w.b, w.u.data(), rank + 3, n, -1.5f, y.data(), m, 0, m);
+    WorstError worst;
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t row = 0; row < m; row++) {
+            double z = 0, size = 0;
+            for (int64_t r = 0; r < rank; r++) {
+                const double product = static_cast<double>(w.at(row, r)) * w.u[static_cast<size_t>(t * (rank + 3) + r)];
+                z += product;
+                size += std::fabs(product);
+            }
+            const size_t at = static_cast<size_t>(t * m + row);
+            /* A rounding of partial sums for each r, none above the sum of sizes, and one of the result. */
+            worst.add(y[at], before[at] - 1.5 * z, 1.01 * U * (1.5 * (rank + 1) * size + std::fabs(before[at])));
+        }
+    REQUIRE(worst.share() <= 1);
 }
 
 TEST_CASE("test_silu_mul_same_bits")

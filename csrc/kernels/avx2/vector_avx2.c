@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bnf_gumbel.h"
+#include "bnf_low_rank.h"
 #include "kernels_avx2.h"
 #include "math_avx2.h"
 
@@ -47,6 +48,42 @@ void bnf_scale_avx2(float *x, float a, int64_t n)
         _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
     bnf_store_some_avx2(x + i, n - i, _mm256_mul_ps(bnf_load_some_avx2(x + i, n - i), factor));
 }
+
+/* z[column][half]: a tile of sixteen rows in two registers. One tile by four columns are 8 sums; one column has four tiles instead. */
+BNF_ALWAYS_INLINE void low_rank_tiles(const float *b, int64_t rank, const int n_tiles, const float *u, int64_t u_stride,
+                                      const int n_cols, float s, float *y, int64_t y_stride)
+{
+    __m256 z[4][8];
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < 2 * n_tiles; i++)
+            z[c][i] = _mm256_setzero_ps();
+    for (int64_t r = 0; r < rank; r++)
+        for (int c = 0; c < n_cols; c++) {
+            const __m256 ur = _mm256_set1_ps(u[c * u_stride + r]);
+            for (int i = 0; i < 2 * n_tiles; i++)
+                z[c][i] = _mm256_fmadd_ps(_mm256_loadu_ps(b + (i / 2 * rank + r) * 16 + i % 2 * 8), ur, z[c][i]);
+        }
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < 2 * n_tiles; i++) {
+            float *const out = y + c * y_stride + i * 8;
+            _mm256_storeu_ps(out, _mm256_fmadd_ps(_mm256_set1_ps(s), z[c][i], _mm256_loadu_ps(out)));
+        }
+}
+
+BNF_ALWAYS_INLINE void bnf_low_rank_block(const float *b, int64_t rank, int n_tiles, const float *u, int64_t u_stride, int n_cols,
+                                          float s, float *y, int64_t y_stride)
+{
+    if (n_tiles == 4 && n_cols == 1)
+        low_rank_tiles(b, rank, 4, u, u_stride, 1, s, y, y_stride);
+    else
+        for (int i = 0; i < n_tiles; i++)
+            if (n_cols == 4)
+                low_rank_tiles(b + i * rank * 16, rank, 1, u, u_stride, 4, s, y + i * 16, y_stride);
+            else
+                low_rank_tiles(b + i * rank * 16, rank, 1, u, u_stride, 1, s, y + i * 16, y_stride);
+}
+
+BNF_LOW_RANK_FUNCTION(avx2, 4, 4)
 
 static __m256 silu_mul(__m256 g, __m256 u)
 {

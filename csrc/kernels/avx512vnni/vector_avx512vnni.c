@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bnf_gumbel.h"
+#include "bnf_low_rank.h"
 #include "kernels_avx512vnni.h"
 #include "math_avx512vnni.h"
 
@@ -41,6 +42,45 @@ void bnf_scale_avx512vnni(float *x, float a, int64_t n)
         _mm512_mask_storeu_ps(x + i, live, _mm512_mul_ps(_mm512_maskz_loadu_ps(live, x + i), _mm512_set1_ps(a)));
     }
 }
+
+/* z[column][tile]: sixteen rows in a register. Four tiles by four columns are 16 sums, and a step of r loads 8 numbers or vectors for 16
+ * fmas. */
+BNF_ALWAYS_INLINE void low_rank_tiles(const float *b, int64_t rank, const int n_tiles, const float *u, int64_t u_stride,
+                                      const int n_cols, float s, float *y, int64_t y_stride)
+{
+    __m512 z[4][4];
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < n_tiles; i++)
+            z[c][i] = _mm512_setzero_ps();
+    for (int64_t r = 0; r < rank; r++)
+        for (int c = 0; c < n_cols; c++) {
+            const __m512 ur = _mm512_set1_ps(u[c * u_stride + r]);
+            for (int i = 0; i < n_tiles; i++)
+                z[c][i] = _mm512_fmadd_ps(_mm512_loadu_ps(b + (i * rank + r) * 16), ur, z[c][i]);
+        }
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < n_tiles; i++) {
+            float *const out = y + c * y_stride + i * 16;
+            _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_set1_ps(s), z[c][i], _mm512_loadu_ps(out)));
+        }
+}
+
+BNF_ALWAYS_INLINE void bnf_low_rank_block(const float *b, int64_t rank, int n_tiles, const float *u, int64_t u_stride, int n_cols,
+                                          float s, float *y, int64_t y_stride)
+{
+    if (n_tiles == 4 && n_cols == 4)
+        low_rank_tiles(b, rank, 4, u, u_stride, 4, s, y, y_stride);
+    else if (n_tiles == 4)
+        low_rank_tiles(b, rank, 4, u, u_stride, 1, s, y, y_stride);
+    else
+        for (int i = 0; i < n_tiles; i++)
+            if (n_cols == 4)
+                low_rank_tiles(b + i * rank * 16, rank, 1, u, u_stride, 4, s, y + i * 16, y_stride);
+            else
+                low_rank_tiles(b + i * rank * 16, rank, 1, u, u_stride, 1, s, y + i * 16, y_stride);
+}
+
+BNF_LOW_RANK_FUNCTION(avx512vnni, 4, 4)
 
 void bnf_silu_mul_avx512vnni(const float *g, const float *u, int64_t n, float *y)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bnf_gumbel.h"
+#include "bnf_low_rank.h"
 #include "kernels_neon.h"
 #include "math_neon.h"
 
@@ -48,6 +49,37 @@ void bnf_scale_neon(float *x, float a, int64_t n)
     for (; i < n; i++)
         x[i] *= a;
 }
+
+/* z[column][quarter]: a tile of sixteen rows in four registers; four columns are 16 sums. */
+BNF_ALWAYS_INLINE void low_rank_tile(const float *b, int64_t rank, const float *u, int64_t u_stride, const int n_cols, float s, float *y,
+                                     int64_t y_stride)
+{
+    float32x4_t z[4][4];
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < 4; i++)
+            z[c][i] = vdupq_n_f32(0.0f);
+    for (int64_t r = 0; r < rank; r++)
+        for (int c = 0; c < n_cols; c++)
+            for (int i = 0; i < 4; i++)
+                z[c][i] = vfmaq_n_f32(z[c][i], vld1q_f32(b + r * 16 + i * 4), u[c * u_stride + r]);
+    for (int c = 0; c < n_cols; c++)
+        for (int i = 0; i < 4; i++) {
+            float *const out = y + c * y_stride + i * 4;
+            vst1q_f32(out, vfmaq_n_f32(vld1q_f32(out), z[c][i], s));
+        }
+}
+
+BNF_ALWAYS_INLINE void bnf_low_rank_block(const float *b, int64_t rank, int n_tiles, const float *u, int64_t u_stride, int n_cols,
+                                          float s, float *y, int64_t y_stride)
+{
+    for (int i = 0; i < n_tiles; i++)
+        if (n_cols == 4)
+            low_rank_tile(b + i * rank * 16, rank, u, u_stride, 4, s, y + i * 16, y_stride);
+        else
+            low_rank_tile(b + i * rank * 16, rank, u, u_stride, 1, s, y + i * 16, y_stride);
+}
+
+BNF_LOW_RANK_FUNCTION(neon, 1, 4)
 
 static float32x4_t silu_mul(float32x4_t g, float32x4_t u)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bnf_gumbel.h"
+#include "bnf_low_rank.h"
 #include "kernels_scalar.h"
 #include "lanes_scalar.h"
 
@@ -30,6 +31,22 @@ void bnf_scale_scalar(float *x, float a, int64_t n)
     for (int64_t i = 0; i < n; i++)
         x[i] *= a;
 }
+
+static void bnf_low_rank_block(const float *b, int64_t rank, int n_tiles, const float *u, int64_t u_stride, int n_cols, float s, float *y,
+                               int64_t y_stride)
+{
+    for (int tile = 0; tile < n_tiles; tile++)
+        for (int c = 0; c < n_cols; c++)
+            for (int lane = 0; lane < BNF_LOW_RANK_ROWS; lane++) {
+                float *const out = y + c * y_stride + tile * BNF_LOW_RANK_ROWS + lane;
+                float z = 0;
+                for (int64_t r = 0; r < rank; r++)
+                    z = bnf_fmaf(b[(tile * rank + r) * BNF_LOW_RANK_ROWS + lane], u[c * u_stride + r], z);
+                *out = bnf_fmaf(s, z, *out);
+            }
+}
+
+BNF_LOW_RANK_FUNCTION(scalar, 1, 1)
 
 void bnf_silu_mul_scalar(const float *g, const float *u, int64_t n, float *y)
 {
