@@ -6,9 +6,11 @@
 
 #include "bnf_context.h"
 
-/* y += scale * B (A x), in floats: A [rank][k], B [m][rank]. a.data NULL: none. */
+/* y += scale * B (A x), in floats: A [rank][k], B [m][rank] in tiles. a.data NULL: none. */
 struct bnf_lora_pair {
-    struct bnf_matrix a, b;
+    struct bnf_matrix a;
+    struct bnf_low_rank b;
+    float scale;                 /* alpha / rank, or 1 */
 };
 
 #define BNF_LAYER_LINEARS 7 /* q, k, v, out, gate, up, down: the order of struct bnf_layer */
@@ -21,9 +23,12 @@ struct llama_adapter_lora {
     int32_t is_freed;            /* atomic: by the client */
     int32_t is_base;             /* atomic: part of the model for every context, with base_scale (llama_model_apply_lora_from_file) */
     float base_scale;
-    float alpha;                 /* 0: scales are not divided by the rank */
+    float alpha;                 /* as the file says it; 0: pairs have the scale 1 */
+    bool is_ggla;                /* a file of 2023 (adapter_ggla.pyx): no metadata, other names, A by columns, */
+    float ggla_scale;            /* and one scale for all pairs */
     int32_t rank;                /* the largest of all pairs */
-    struct bnf_lora_pair *pairs; /* [n_pairs]: of the layers' products; of the head; of the embedding, A [n_vocab][rank] */
+    struct bnf_lora_pair *pairs; /* [n_pairs]: of the layers' products; of the head; of the embedding, A [n_vocab][rank]. A head
+                                  * that is the embedding has the embedding's pair too, turned around: its A is that B, its B that A */
     int64_t n_pairs;
     llama_token *invocation;     /* of an activated LoRA; NULL: none */
     uint64_t n_invocation;

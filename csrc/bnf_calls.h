@@ -251,19 +251,22 @@ struct llama_adapter_lora *bnf_adapter_load(struct llama_model *model, const str
 void bnf_adapter_release(struct llama_adapter_lora *adapter); /* drops one reference */
 void bnf_adapters_free(struct llama_model *model);            /* all of them, at the model's end */
 
+/* ---- adapter_ggla.pyx ---- */
+/* A LoRA file of 2023: 1, *out its tensors, without metadata, *scale its alpha / r; 0: the file is none of that kind; negative. */
+int bnf_ggla_open(const struct bnf_source *source, struct bnf_gguf **out, float *scale);
+
 /* ---- api_adapter.pyx ---- */
 /* Take up what became part of the model since. 0, or BITNET_ERROR_MEMORY. The context is entered. */
 int bnf_lora_follow(struct llama_context *ctx);
 void bnf_lora_forget(struct llama_context *ctx); /* at the context's end */
 
-/* ---- lora.pyx: floats, in the order of F32 products; no adapter: nothing happens ---- */
-/* u = A x of one token, for the product of that number. */
-void bnf_lora_down(const struct llama_context *ctx, int64_t number, const float *x, float *u, void *scratch);
-/* Rows [row0, row1) of y[n][m] += scale * B u, for n tokens. */
-void bnf_lora_up(const struct llama_context *ctx, int64_t number, const float *u, int64_t n, float *y, int64_t m, long row0, long row1,
-                 void *scratch);
+/* ---- lora.pyx: floats; no adapter: nothing happens. u: rows of 3 lora_rank, as in struct bnf_scratch ---- */
+/* u = A x of n tokens, for the product of that number. */
+void bnf_lora_down(const struct llama_context *ctx, int64_t number, const float *x, int64_t n, float *u, void *scratch);
+/* Rows [row0, row1) of y[n][m] += scale * B u, for n tokens. Each row grows with what it was. */
+void bnf_lora_up(const struct llama_context *ctx, int64_t number, const float *u, int64_t n, float *y, int64_t m, long row0, long row1);
 /* x += what adapters add to the embedding of a token. */
-void bnf_lora_embed(const struct llama_context *ctx, int32_t token, float *x, void *scratch);
+void bnf_lora_embed(const struct llama_context *ctx, int32_t token, float *x);
 /* Does any adapter change the head? */
 bool bnf_lora_on_head(const struct llama_context *ctx);
 

@@ -18,7 +18,7 @@ struct bnf_scratch {
     float *attn;                     /* [n][H dv] */
     float *gate, *up;                /* [n][F] */
     float *cos_sin;                  /* [n][n_rot / 2][2] */
-    float *u;                        /* [n][3][lora_rank] A x of the LoRA adapters, for up to three products of the same x */
+    float *u;                        /* [max(n, BNF_SCREEN_COLS)][3][lora_rank] A x of the LoRA adapters, for up to three products of the same x */
     int8_t *act_q[BNF_N_ACT_KINDS];  /* h as each kind of operand (struct bnf_act), for n tokens */
     float *act_scale[BNF_N_ACT_KINDS];
     int16_t *act_sum16[BNF_N_ACT_KINDS];
@@ -56,7 +56,8 @@ struct llama_context {
     float *hidden;                       /* [n_outputs][E] normed states of the rows that asked: logits are made of them, and they
                                           * are the embeddings */
     uint64_t hidden_size;                /* bytes */
-    struct bnf_screen_cols screened;     /* operands of the rows of hidden from first_screened on; n 0: none since the last decode */
+    struct bnf_screen_cols screened;     /* operands of the rows of hidden from first_screened on; n 0: none since the last decode.
+                                          * Meanwhile scratch.u has what adapters on the head make of these rows */
     int64_t first_screened;
     void *screen_memory;                 /* of screened; NULL: the model has no screen */
     float *upper;                        /* [BNF_SCREEN_COLS][vocab_stride] bounds of their logits */

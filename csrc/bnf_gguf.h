@@ -1,4 +1,4 @@
-/* What the three gguf modules share among themselves; everyone else uses bnf_calls.h.
+/* What the three gguf modules share among themselves, and adapter_ggla.pyx; everyone else uses bnf_calls.h.
  *   gguf_part.pyx    one file: header, keys, tensor infos, and that every tensor lies inside the file
  *   gguf.pyx         the parts of a split model put together, and the index of names
  *   gguf_values.pyx  typed getters, overrides, values as text */
@@ -43,6 +43,9 @@ struct bnf_gguf_place {
 /* Map part->path and read it. 0 or a negative code; either way bnf_gguf_free_part releases what is there. */
 int bnf_gguf_read_part(struct bnf_gguf_part *part);
 void bnf_gguf_free_part(struct bnf_gguf_part *part);
+
+/* The index of gguf->tensors by name. 0 or a negative code; a name that stands twice is an error. */
+int bnf_gguf_index_tensors(struct bnf_gguf *gguf, const char *path);
 
 /* "string", "u32"...; "unknown" for a number that is no type. */
 const char *bnf_gguf_type_name(int32_t type);

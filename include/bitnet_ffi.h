@@ -1519,8 +1519,9 @@ struct llama_adapter_lora;
 #define llama_lora_adapter llama_adapter_lora /* its name of 2024 */
 
 /* Load a LoRA adapter: a GGUF file (general.type "adapter", adapter.type "lora") made for this architecture, whose tensors fit
- * the model's weights: F32, F16, BF16 or block formats, all numbers finite, ranks up to the embedding's length. It may change the
- * products of the layers, the head, and the embedding unless that is the head too; changed norms are left out with a warning.
+ * the model's weights: F32, F16, BF16 or block formats, all numbers finite, ranks up to the embedding's length; or a file of 2023
+ * (magic ggla, of convert-lora-to-ggml.py), which has no metadata. It may change the products of the layers, the head, and the
+ * embedding, and with it a head that is the embedding; changed norms are left out with a warning.
  * NULL + last error. The adapter belongs to the model and ends with it; free gives its memory back before, or when the last
  * context that uses it lets go. The _file_ptr reads from the file's position and leaves the file open. lora_adapter_*: the names
  * of 2024. */
@@ -1559,7 +1560,7 @@ LLAMA_API int32_t llama_lora_adapter_set(struct llama_context *ctx, struct llama
 LLAMA_API int32_t llama_lora_adapter_remove(struct llama_context *ctx, struct llama_lora_adapter *adapter);
 LLAMA_API void llama_lora_adapter_clear(struct llama_context *ctx);
 
-/* Calls of 2023, with today's files (not the ggla files of then): the adapter becomes part of the model for all its contexts, from
+/* Calls of 2023, with files of then (ggla) or of today: the adapter becomes part of the model for all its contexts, from
  * their next decode on, or of one context. path_base_model, n_threads: ignored, weights stay as they are. Return 0, or 1 + last
  * error. */
 LLAMA_API int32_t llama_model_apply_lora_from_file(

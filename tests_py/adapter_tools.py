@@ -1,4 +1,6 @@
-"""Random LoRA adapters as GGUF files, beside the arrays that they were made of. Next: test_adapter.py."""
+"""Random LoRA adapters as GGUF files and as the files of 2023 (ggla), beside the arrays that they were made of. Next: test_adapter.py."""
+import struct
+
 import numpy as np
 
 from gguf_writer import F32, STRING, Gguf
@@ -29,3 +31,32 @@ def adapter(pairs, alpha: float | None = None, arch: str = "llama", kind: str = 
             data = matrix.astype("<f2") if kind == "f16" else matrix
             g.add(f"{name}.weight.lora_{letter}", kind, matrix.shape[::-1], data.tobytes())
     return g
+
+
+OLD_PARTS = {"attn_q": "attention.wq", "attn_k": "attention.wk", "attn_v": "attention.wv", "attn_output": "attention.wo",
+             "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2"}
+
+
+def old_name(name: str) -> str:
+    """What models before GGUF called it."""
+    if name.startswith("blk."):
+        _, layer, part = name.split(".")
+        return f"layers.{layer}.{OLD_PARTS[part]}"
+    return {"token_embd": "tok_embeddings", "output": "output"}[name]
+
+
+def ggla_tensor(at: int, name: str, kind: int, ne, data: bytes) -> bytes:
+    """A tensor of a ggla file, which begins at byte `at`."""
+    raw = name.encode()
+    head = struct.pack(f"<iii{len(ne)}i", len(ne), len(raw), kind, *ne) + raw
+    return head + bytes(-(at + len(head)) % 32) + data
+
+
+def ggla(pairs, r: int, alpha: int, old: bool = False, kind: str = "f32", version: int = 1) -> bytes:
+    """The same pairs as llama.cpp wrote them in 2023: A by columns; of the embedding, A and B the other way round."""
+    out = struct.pack("<IIii", 0x67676C61, version, r, alpha)
+    for name, (a, b) in pairs.items():
+        for letter, matrix in zip("AB", (b, a) if name == "token_embd" else (a.T, b)):
+            data = np.ascontiguousarray(matrix, "<f2" if kind == "f16" else "<f4")
+            out += ggla_tensor(len(out), f"{old_name(name) if old else name}.weight.lora{letter}", int(kind == "f16"), matrix.shape[::-1], data.tobytes())
+    return out

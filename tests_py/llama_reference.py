@@ -63,4 +63,10 @@ class Llama:
         return rmsnorm(x, self.weights["output_norm.weight"], eps)
 
     def logits(self, tokens, causal=True):
-        return self.linear("output" if "output.weight" in self.weights else "token_embd", self.states(tokens, causal))
+        states = self.states(tokens, causal)
+        if "output.weight" in self.weights:
+            return self.linear("output", states)
+        logits = states @ self.weights["token_embd.weight"].T
+        for a, b, scale in self.loras.get("token_embd", []):       # the head is the embedding: its rows have changed
+            logits = logits + scale * (states @ b) @ a.T
+        return logits

@@ -234,26 +234,60 @@ def test_logits_that_were_not_read_are_gone_with_another_head(folder, model, ful
     assert decode(ctx, TEXT[7:9]) == 0 and row(ctx) and lib.llama_rm_adapter_lora(ctx, full) == 0 and row(ctx)
 
 
-def test_the_screen_does_not_choose_for_another_head(folder):
-    """A greedy sampler reads a smaller copy of a float head, which knows nothing of adapters."""
-    with Model(tiny_model(**{**SHAPE, "n_embd": 256}, head="f16").write(folder / "screen.gguf")) as owner:
-        pairs = random_pairs({"output": (256, N_VOCAB)}, 4, 3)
-        pointer = load(owner._pointer, adapter(pairs).write(folder / "head.gguf"))
-        ctx = init(owner._pointer, n_ctx=64)
-        chain = ffi.gc(lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params()), lib.llama_sampler_free)
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
-        assert lib.llama_set_adapter_lora(ctx, pointer, 4.0) == 0
-        chosen, without = [], []
-        for t in TEXT[:30]:
-            assert decode(ctx, [t]) == 0
-            chosen.append(lib.llama_sampler_sample(chain, ctx, -1))
-            assert chosen[-1] == int(np.frombuffer(row(ctx), np.float32).argmax())
+def chain_of(*samplers):
+    chain = ffi.gc(lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params()), lib.llama_sampler_free)
+    for sampler in samplers:
+        lib.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
+def chosen_by(ctx, chain, read_first):
+    """What the chain chooses after each token of the text; read_first: of logits that are there already, so that no bounds are used."""
+    lib.llama_memory_clear(lib.llama_get_memory(ctx), False)
+    lib.llama_sampler_reset(chain)
+    tokens = []
+    for t in TEXT[:40]:
+        assert decode(ctx, [t]) == 0, last_error()
+        if read_first:
+            assert row(ctx)
+        tokens.append(lib.llama_sampler_sample(chain, ctx, -1))
+    return tokens
+
+
+@pytest.mark.parametrize("head", ["f16", None])
+@pytest.mark.parametrize("sampler", ["greedy", "top-k", "gumbel"])
+def test_the_screen_chooses_with_adapters_on_the_head(folder, head, sampler):
+    """These samplers read a smaller copy of a float head, which bounds the file's weights; what adapters add is added to the bounds."""
+    shape = {**SHAPE, "n_embd": 256, "n_vocab": 3000}
+    with Model(tiny_model(**shape, head=head, embd="f16").write(folder / "screen.gguf")) as owner:
+        name = "output" if head else "token_embd"
+        some = [load(owner._pointer, adapter(random_pairs({name: (256, 3000)}, rank, rank)).write(folder / "head.gguf")) for rank in (4, 7)]
+        ctx = init(owner._pointer, n_ctx=64, n_threads=2, n_threads_batch=2)
+        assert set_all(ctx, (some[0], 1.0), (some[1], -0.5)) == 0
+        chain = {"greedy": lambda: chain_of(lib.llama_sampler_init_greedy()),
+                 "top-k": lambda: chain_of(lib.llama_sampler_init_top_k(5), lib.llama_sampler_init_dist(3)),
+                 "gumbel": lambda: chain_of(lib.llama_sampler_init_temp(0.7), lib.bitnet_sampler_init_gumbel(5))}[sampler]()
+        with_bounds, without = (chosen_by(ctx, chain, read_first) for read_first in (False, True))
+        assert with_bounds == without and len(set(without)) > 10
         lib.llama_clear_adapter_lora(ctx)
-        lib.llama_memory_clear(lib.llama_get_memory(ctx), False)
-        for t in TEXT[:30]:
-            assert decode(ctx, [t]) == 0
-            without.append(lib.llama_sampler_sample(chain, ctx, -1))
-        assert chosen != without
+        assert chosen_by(ctx, chain, False) != without
+
+
+def test_bounds_go_with_the_adapters(folder):
+    """A row's neighbours are bounded with it; setting another adapter in between does not leave them bounds of the one before."""
+    with Model(tiny_model(**{**SHAPE, "n_embd": 256, "n_vocab": 3000}, head="f16").write(folder / "rows.gguf")) as owner:
+        on_head = load(owner._pointer, adapter(random_pairs({"output": (256, 3000)}, 4, 3)).write(folder / "head.gguf"))
+        layers = load(owner._pointer, adapter(random_pairs({"blk.0.attn_q": (256, 256)}, 9, 3)).write(folder / "layers.gguf"))
+        ctx, greedy = init(owner._pointer, n_ctx=64, n_ubatch=1), lib.llama_sampler_init_greedy()
+        assert set_all(ctx, (on_head, 2.0)) == 0 and decode(ctx, TEXT[:30], logits=[1] * 30) == 0
+        first = lib.llama_sampler_sample(greedy, ctx, 0)
+        lib.llama_set_n_threads(ctx, 3, 3)                             # scratch is made anew
+        rest = [lib.llama_sampler_sample(greedy, ctx, i) for i in range(1, 30)]
+        rows = [np.frombuffer(row(ctx, i), np.float32) for i in range(30)]
+        assert [first, *rest] == [int(r.argmax()) for r in rows]
+        assert decode(ctx, TEXT[30:33], logits=[1] * 3) == 0 and lib.llama_sampler_sample(greedy, ctx, 0) >= 0
+        assert set_all(ctx, (layers, 1.0)) == 0 and lib.llama_sampler_sample(greedy, ctx, 1) == -1        # states of another head
+        lib.llama_sampler_free(greedy)
 
 
 def test_calls_of_2023(folder, path, base):
@@ -361,10 +395,25 @@ def test_a_norm_is_left_out(folder, model):
 
 
 def test_an_embedding_that_is_the_head_too(folder):
-    with Model(tiny_model(**SHAPE).write(folder / "tied.gguf")) as owner:
-        for name, sentence in (("token_embd", "which is this model's head too"), ("output", "not for a weight that this model has")):
-            file = adapter(random_pairs({name: (E, N_VOCAB)}, 2, 1)).write(folder / "tied-adapter.gguf")
-            assert lib.llama_adapter_lora_init(owner._pointer, str(file).encode()) == NULL and sentence in last_error()[1]
+    file = tiny_model(**SHAPE).write(folder / "tied.gguf")
+    weights = {name: shape for name, shape in all_weights().items() if name != "output"}
+    with Model(file) as owner:
+        for names in (["token_embd"], weights):
+            pairs = random_pairs({name: weights[name] for name in names}, 3, 1)
+            ctx = init(owner._pointer, **F32_CACHE)
+            before = logits(ctx)
+            assert set_all(ctx, (load(owner._pointer, adapter(pairs, alpha=6.0).write(folder / "tied-adapter.gguf")), 0.5)) == 0
+            reference = Llama(file)
+            reference.loras = {name: [(*pairs[name], 0.5 * 6 / 3)] for name in names}
+            got = logits(ctx)
+            np.testing.assert_allclose(got, reference.logits(TEXT), rtol=0, atol=1e-3)
+            assert (np.abs(got - before).max(1) > 1e-2).all()
+            for n_ubatch, n_threads in ((1, 1), (7, 2), (512, 3)):
+                other = init(owner._pointer, n_ubatch=n_ubatch, n_threads=n_threads, n_threads_batch=n_threads, **F32_CACHE)
+                assert set_all(other, (load(owner._pointer, folder / "tied-adapter.gguf"), 0.5)) == 0 and (logits(other) == got).all()
+        output = adapter(random_pairs({"output": (E, N_VOCAB)}, 2, 1)).write(folder / "tied-output.gguf")
+        assert lib.llama_adapter_lora_init(owner._pointer, str(output).encode()) == NULL
+        assert "tensor 'output.weight.lora_a' is not for a weight that this model has" in last_error()[1]
 
 
 # ---- misuse ----

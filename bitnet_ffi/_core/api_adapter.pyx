@@ -156,6 +156,7 @@ cdef int use_adapters(llama_context *ctx, const bnf_lora_use *own, int32_t n_own
     ctx.loras = uses
     ctx.n_loras = n
     ctx.n_base_loras = n_base
+    ctx.screened.n = 0
     # Logits that nobody has read yet would be made with another head than the states.
     if (other_head or bnf_lora_on_head(ctx)) and not ctx.logits_ready:
         ctx.n_outputs = 0

@@ -2,7 +2,7 @@
 # All extern; nothing is defined here.
 
 from libc.stdint cimport int8_t, uint8_t, int16_t, int32_t, int64_t, uint64_t
-from bitnet_ffi._core.bnf_ops cimport bnf_matrix, bnf_screen_cols
+from bitnet_ffi._core.bnf_ops cimport bnf_low_rank, bnf_matrix, bnf_screen_cols
 from bitnet_ffi._core.bnf_pool cimport bnf_pace, bnf_pool
 from bitnet_ffi._core.bnf_public cimport bool, ggml_abort_callback, llama_context_params, llama_token
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_gguf, bnf_kv, bnf_linear, bnf_perf, llama_model
@@ -24,7 +24,8 @@ cdef extern from "bnf_adapter.h" nogil:
         BNF_LAYER_LINEARS
     ctypedef struct bnf_lora_pair "struct bnf_lora_pair":
         bnf_matrix a
-        bnf_matrix b
+        bnf_low_rank b
+        float scale
     ctypedef struct llama_adapter_lora "struct llama_adapter_lora":
         void *next
         llama_model *model
@@ -34,6 +35,8 @@ cdef extern from "bnf_adapter.h" nogil:
         int32_t is_base
         float base_scale
         float alpha
+        bool is_ggla
+        float ggla_scale
         int32_t rank
         bnf_lora_pair *pairs
         int64_t n_pairs

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
 from libc.stdio cimport FILE
 from bitnet_ffi._core.bnf_base cimport bnf_map
-from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_tensor
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, bnf_tensor
 
 cdef extern from "bnf_gguf.h" nogil:
     enum:
@@ -30,5 +30,6 @@ cdef extern from "bnf_gguf.h" nogil:
         bnf_gguf_place *places
     int bnf_gguf_read_part(bnf_gguf_part *part)
     void bnf_gguf_free_part(bnf_gguf_part *part)
+    int bnf_gguf_index_tensors(bnf_gguf *gguf, const char *path)
     const char *bnf_gguf_type_name(int32_t type)
     int bnf_gguf_int(const bnf_gguf_kv *kv, int64_t *out)

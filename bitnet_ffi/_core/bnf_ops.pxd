@@ -85,6 +85,12 @@ cdef extern from "bnf_ops.h" nogil:
         float *l
         float *o
         int64_t o_stride
+    enum:
+        BNF_LOW_RANK_ROWS
+    ctypedef struct bnf_low_rank "struct bnf_low_rank":
+        const float *data
+        int64_t rank
+        int64_t m
     ctypedef struct bnf_ops_t "struct bnf_ops":
         const char *name
         unsigned needs
@@ -103,6 +109,8 @@ cdef extern from "bnf_ops.h" nogil:
         void (*rmsnorm)(const float *x, const float *w, int64_t n, float eps, float *y) noexcept nogil
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float a, int64_t n) noexcept nogil
+        void (*add_low_rank)(const bnf_low_rank *b, const float *u, int64_t u_stride, int64_t n, float s, float *y, int64_t y_stride,
+                             int64_t row0, int64_t row1) noexcept nogil
         void (*silu_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
         void (*relu2_mul)(const float *g, const float *u, int64_t n, float *y) noexcept nogil
         void (*exp)(const float *x, int64_t n, float *y) noexcept nogil

@@ -9,12 +9,13 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, u
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport (
     bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_release, bnf_time_us)
-from bitnet_ffi._core.bnf_calls cimport bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain)
 from bitnet_ffi._core.bnf_context cimport (
     bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_scratch, llama_context)
 from bitnet_ffi._core.bnf_math cimport bnf_pow
 from bitnet_ffi._core.bnf_ops cimport (
-    BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64)
+    BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64, BNF_SCREEN_COLS)
 from bitnet_ffi._core.bnf_pool cimport bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size
 from bitnet_ffi._core.bnf_public cimport (
     ggml_abort_callback, llama_context_params, llama_pooling_type_t, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
@@ -163,7 +164,7 @@ cdef void lay_out_rows(bnf_scratch *s, uint64_t n, uint64_t n_embd, uint64_t wid
     s.x = cut_f32(memory, used, n * n_embd)
     s.h = cut_f32(memory, used, n * k)
     s.attn = cut_f32(memory, used, n * width)
-    s.u = cut_f32(memory, used, n * 3 * lora_rank)
+    s.u = cut_f32(memory, used, max(n, <uint64_t>BNF_SCREEN_COLS) * 3 * lora_rank)
     for kind in range(1, BNF_N_ACT_KINDS):
         s.act_q[kind] = <int8_t *>cut(memory, used, n * pad, 1)
         s.act_scale[kind] = cut_f32(memory, used, n * (pad // 32))
@@ -231,6 +232,7 @@ cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     lay_out(&s, hp, n, n_threads, ctx.lora_rank, memory)
     bnf_release(ctx.scratch.memory)
     ctx.scratch = s
+    ctx.screened.n = 0      # what it has of adapters was there
     return 0
 
 cdef public int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank) noexcept nogil:

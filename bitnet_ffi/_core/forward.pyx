@@ -24,6 +24,7 @@ cdef enum:
     ABORTED = 2
     ROW_GRAIN = 16           # rows are cut at multiples of a cache line of output
     GATED_FLOATS = 1 << 16   # of gate, and as many of up, made at a time: 512 KiB
+    LOWER_TOKENS = 32        # whose A x is made together: 32 x 2560 floats are 320 KiB
     FEW_TOKENS = 32          # of a step whose phases are shorter than a time slice
     STEP_COST = 4            # of a step without tokens, in tokens: reading the weights
 
@@ -63,12 +64,19 @@ cdef void quantize_for(const member_t *me, const bnf_linear **products, int n, c
         if j == i:        # the first that takes this kind
             bnf_operand_row(me.ops, me.s, act_of(products[i]), x + t * k, k, t, me.step.n)
 
-# A x of the adapters, for each product.
-cdef void lower_for(const member_t *me, const bnf_linear **products, int n, const float *x, int64_t t) noexcept nogil:
+# A x of the adapters, for each product, of the tokens whose rows this thread makes: some at a time, which stay in the cache meanwhile.
+cdef void lower_for(const member_t *me, const bnf_linear **products, int n, const float *x) noexcept nogil:
     cdef const llama_context *ctx = me.step.ctx
+    cdef int64_t k = products[0].w.k
+    cdef long t = me.t0
+    cdef long end
     cdef int i
-    for i in range(n):
-        bnf_lora_down(ctx, bnf_linear_number(ctx.model, products[i]), x, me.s.u + t * 3 * ctx.lora_rank, thread_memory(me))
+    while t < me.t1:
+        end = min(t + LOWER_TOKENS, me.t1)
+        for i in range(n):
+            bnf_lora_down(ctx, bnf_linear_number(ctx.model, products[i]), x + t * k, end - t, me.s.u + t * 3 * ctx.lora_rank,
+                          thread_memory(me))
+        t = end
 
 # x += y (unless NULL) and control (unless NULL), then norm(x), or x where the model has no such norm, as n products read it. Their
 # rows of floats.
@@ -85,8 +93,8 @@ cdef const float *prepare(const member_t *me, const bnf_linear **products, int n
         if norm != NULL:
             me.ops.rmsnorm(x + t * k, norm, k, me.step.ctx.model.hp.rms_eps, me.s.h + t * k)
         quantize_for(me, products, n, rows, t)
-        if me.step.ctx.n_loras > 0:
-            lower_for(me, products, n, rows + t * k, t)
+    if me.step.ctx.n_loras > 0:
+        lower_for(me, products, n, rows)
     if me.step.n > 1:
         bnf_pool_barrier(me.step.ctx.pool)
     return rows
@@ -102,7 +110,7 @@ cdef void project_rows(const member_t *me, const bnf_linear *linear, const float
         return
     me.ops.matmul[linear.w.layout](&linear.w, &act, y, m, row0, row1, thread_memory(me))
     if me.step.ctx.n_loras > 0:
-        bnf_lora_up(me.step.ctx, bnf_linear_number(me.step.ctx.model, linear), me.s.u, me.step.n, y, m, row0, row1, thread_memory(me))
+        bnf_lora_up(me.step.ctx, bnf_linear_number(me.step.ctx.model, linear), me.s.u, me.step.n, y, m, row0, row1)
     for t in range(me.step.n):
         if linear.post_scale != 1.0:
             me.ops.scale(y + t * m + row0, linear.post_scale, row1 - row0)
@@ -169,7 +177,7 @@ cdef void embed(const member_t *me, int64_t t) noexcept nogil:
         bnf_dequantize(model.token_embd.type, model.token_embd.data, model.token_embd.scale, batch.token[i] * n_embd, n_embd,
                        me.s.x + t * n_embd)
         if me.step.ctx.n_loras > 0:
-            bnf_lora_embed(me.step.ctx, batch.token[i], me.s.x + t * n_embd, thread_memory(me))
+            bnf_lora_embed(me.step.ctx, batch.token[i], me.s.x + t * n_embd)
 
 # cos and sin of the angles of the token's position.
 cdef void turn(const member_t *me, int64_t t) noexcept nogil:

@@ -66,7 +66,7 @@ cdef int index_keys(bnf_gguf *g, const char *path) noexcept nogil:
                         bnf_show(g.kv[twin].key.data, g.kv[twin].key.len, shown))
     return code
 
-cdef int index_tensors(bnf_gguf *g, const char *path) noexcept nogil:
+cdef public int bnf_gguf_index_tensors(bnf_gguf *g, const char *path) noexcept nogil:
     cdef char shown[BNF_SHOWN_SIZE]
     cdef int64_t twin = 0
     cdef int code = build_index(<const uint8_t *>g.tensors, sizeof(bnf_tensor), g.n_tensors, &g.name_slots, &g.n_name_slots, &twin)
@@ -242,7 +242,7 @@ cdef int open_all(bnf_gguf *g, const bnf_source *source) noexcept nogil:
     if code == 0:
         code = open_split(g, source, &first)
     if code == 0:
-        code = index_tensors(g, path)
+        code = bnf_gguf_index_tensors(g, path)
     bnf_gguf_free_part(&first)
     return code
 

@@ -8,7 +8,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_time_us
-from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_on_head, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
+from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
 from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, llama_context
 from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_reach
 from bitnet_ffi._core.bnf_ops cimport (
@@ -16,9 +16,8 @@ from bitnet_ffi._core.bnf_ops cimport (
     BNF_SCREEN_COLS, BNF_SCREEN_ROWS, BNF_TYPE_F12_R4)
 from bitnet_ffi._core.bnf_pool cimport bnf_pace_size, bnf_pool_barrier, bnf_pool_range, bnf_pool_run
 from bitnet_ffi._core.bnf_public cimport llama_token_data, BITNET_ERROR_MEMORY, LLAMA_TOKEN_NULL
-from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_shortlist
 from bitnet_ffi._core.bnf_types cimport llama_model
-
+from bitnet_ffi._core.bnf_sampler cimport bnf_candidates_sort, bnf_shortlist
 
 cdef extern from "bnf_calls.h":
     pass
@@ -44,6 +43,10 @@ cdef inline int team_size(const llama_context *ctx) noexcept nogil:
 cdef inline void *thread_scratch(const llama_context *ctx, int ith) noexcept nogil:
     return ctx.scratch.thread + <uint64_t>ith * ctx.scratch.thread_size
 
+# A x of the adapters on the head, of row c of those at work.
+cdef inline float *lowered(const llama_context *ctx, int64_t c) noexcept nogil:
+    return ctx.scratch.u + c * 3 * ctx.lora_rank
+
 # ---- all logits ----
 
 ctypedef struct rows_t:
@@ -63,15 +66,14 @@ cdef void multiply(void *arg, int ith, int nth) noexcept nogil:
     bnf_pool_range(job.n, 1, ith, nth, &t0, &t1)
     for t in range(t0, t1):
         bnf_operand_row(model.ops, &ctx.scratch, kind, states + t * n_embd, n_embd, t, job.n)
-        bnf_lora_down(ctx, bnf_head_number(model), states + t * n_embd, ctx.scratch.u + t * 3 * ctx.lora_rank, thread_scratch(ctx, ith))
+    bnf_lora_down(ctx, bnf_head_number(model), states + t0 * n_embd, t1 - t0, lowered(ctx, t0), thread_scratch(ctx, ith))
     bnf_pool_barrier(ctx.pool)
     act = bnf_operand(&ctx.scratch, kind, states, n_embd, job.n)
     bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     if row0 < row1:
         model.ops.matmul[model.output.layout](&model.output, &act, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab,
                                               row0, row1, thread_scratch(ctx, ith))
-        bnf_lora_up(ctx, bnf_head_number(model), ctx.scratch.u, job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab, row0, row1,
-                    thread_scratch(ctx, ith))
+        bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab, row0, row1)
 
 # Room for the rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
 cdef int make_room(llama_context *ctx) noexcept nogil:
@@ -134,8 +136,11 @@ cdef void bound(void *arg, int ith, int nth) noexcept nogil:
     cdef const llama_model *model = ctx.model
     cdef int64_t c = ith
     cdef long row0, row1
+    cdef const float *state
     while c < ctx.screened.n:
-        job.usable[c] = bnf_screen_operand(&ctx.screened, c, ctx.hidden + (ctx.first_screened + c) * model.hp.n_embd)
+        state = ctx.hidden + (ctx.first_screened + c) * model.hp.n_embd
+        job.usable[c] = bnf_screen_operand(&ctx.screened, c, state)
+        bnf_lora_down(ctx, bnf_head_number(model), state, 1, lowered(ctx, c), thread_scratch(ctx, ith))
         c += nth
     bnf_pool_barrier(ctx.pool)
     for c in range(ctx.screened.n):
@@ -144,13 +149,15 @@ cdef void bound(void *arg, int ith, int nth) noexcept nogil:
     bnf_pool_range(model.output.m, ROW_GRAIN, ith, nth, &row0, &row1)
     if row0 < row1:
         model.ops.screen_bounds(&model.screen, &ctx.screened, ctx.upper, ctx.vocab_stride, row0, row1)
+        # The screen bounds the file's head. What adapters add to a logit is known to the bit, and rounding keeps order: the bound that it is
+        # added to bounds the sum.
+        bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), ctx.screened.n, ctx.upper, ctx.vocab_stride, row0, row1)
 
 # Bounds for this row of the states, and for its neighbours: a reading of the screen serves as many as it can. NULL: there are none.
 cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
     cdef bounds_t job
     cdef int64_t c, first
-    # The screen bounds the file's head, not what an adapter makes of it.
-    if ctx.model.screen.q == NULL or ctx.logits_ready or bnf_lora_on_head(ctx):
+    if ctx.model.screen.q == NULL or ctx.logits_ready:
         return NULL
     if row < ctx.first_screened or row >= ctx.first_screened + ctx.screened.n:
         first = row // BNF_SCREEN_COLS * BNF_SCREEN_COLS
@@ -164,13 +171,18 @@ cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
                 return NULL
     return ctx.upper + (row - ctx.first_screened) * ctx.vocab_stride
 
-# The logit of one token, computed with the rows that share a tile of the head: rows of this thread, which are cut at tiles too.
-cdef float exact_logit(llama_context *ctx, const bnf_act *act, int64_t token, int ith) noexcept nogil:
+cdef inline bnf_act state_of(const llama_context *ctx, int64_t row) noexcept nogil:
+    return bnf_operand(&ctx.scratch, BNF_ACT_F32, ctx.hidden + row * ctx.model.hp.n_embd, ctx.model.hp.n_embd, 1)
+
+# The logit of one token of that row of the states, computed with the rows that share a tile of the head: rows of this thread, which are
+# cut at tiles too.
+cdef float exact_logit(llama_context *ctx, const bnf_act *act, int64_t row, int64_t token, int ith) noexcept nogil:
     cdef const llama_model *model = ctx.model
     cdef int64_t tile = BNF_F12_ROWS if model.output.layout == BNF_TYPE_F12_R4 else 1
     cdef int64_t begin = token // tile * tile
     model.ops.matmul[model.output.layout](&model.output, act, ctx.exact, ctx.vocab_stride, begin, min(begin + tile, model.output.m),
                                           thread_scratch(ctx, ith))
+    bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, row - ctx.first_screened), 1, ctx.exact, 0, token, token + 1)
     return ctx.exact[token]
 
 # ---- the largest logit ----
@@ -182,7 +194,7 @@ ctypedef struct best_t:
 
 ctypedef struct choice_t:
     llama_context *ctx
-    const float *state
+    int64_t row           # of the states
     const float *upper
     best_t best[MAX_THREADS]
 
@@ -197,7 +209,7 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
     cdef llama_context *ctx = job.ctx
     cdef const float *upper = job.upper
     cdef best_t *own = &job.best[ith]
-    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef bnf_act act = state_of(ctx, job.row)
     cdef float least = -INFINITY
     cdef long row, row0, row1, first
     cdef int i
@@ -208,7 +220,7 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
         if upper[row] > upper[first]:
             first = row
     if row0 < row1:
-        consider(own, exact_logit(ctx, &act, first, ith), <int32_t>first)
+        consider(own, exact_logit(ctx, &act, job.row, first, ith), <int32_t>first)
     bnf_pool_barrier(ctx.pool)
     for i in range(nth):
         if job.best[i].token != LLAMA_TOKEN_NULL and job.best[i].logit > least:
@@ -217,7 +229,7 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
     for row in range(row0, row1):
         # Written so that a row whose bound is not a number is kept.
         if not (upper[row] < least) and row != first:
-            consider(own, exact_logit(ctx, &act, row, ith), <int32_t>row)
+            consider(own, exact_logit(ctx, &act, job.row, row, ith), <int32_t>row)
             if own.token != LLAMA_TOKEN_NULL and own.logit > least:
                 least = own.logit
 
@@ -230,7 +242,7 @@ cdef int32_t greedy(llama_context *ctx, int64_t row) noexcept nogil:
     if job.upper == NULL:
         return LLAMA_TOKEN_NULL
     job.ctx = ctx
-    job.state = ctx.hidden + row * ctx.model.hp.n_embd
+    job.row = row
     for i in range(n_threads):
         job.best[i].token = LLAMA_TOKEN_NULL
     bnf_pool_run(ctx.pool, n_threads, choose, &job)
@@ -256,7 +268,7 @@ cdef public int32_t bnf_head_greedy(llama_context *ctx, int32_t i) noexcept nogi
 ctypedef struct shortlist_t:
     llama_context *ctx
     const bnf_shortlist *wanted
-    const float *state
+    int64_t row                     # of the states
     const float *upper
     llama_token_data *data          # [n_vocab]; a thread works on the part of its own rows
     int64_t begin[MAX_THREADS]      # a thread's part, and how many candidates it has left at its front
@@ -269,7 +281,7 @@ ctypedef struct shortlist_t:
 cdef void list_best(void *arg, int ith, int nth) noexcept nogil:
     cdef shortlist_t *job = <shortlist_t *>arg
     cdef llama_context *ctx = job.ctx
-    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef bnf_act act = state_of(ctx, job.row)
     cdef int64_t share = (job.wanted.k + nth - 1) // nth
     cdef llama_token_data *data
     cdef long row, row0, row1
@@ -285,7 +297,7 @@ cdef void list_best(void *arg, int ith, int nth) noexcept nogil:
     n = min(2 * share, <int64_t>(row1 - row0))
     bnf_candidates_sort(data, <size_t>(row1 - row0), <size_t>n)
     for i in range(n):
-        data[i].logit = exact_logit(ctx, &act, data[i].id, ith)
+        data[i].logit = exact_logit(ctx, &act, job.row, data[i].id, ith)
     bnf_candidates_sort(data, <size_t>n, <size_t>n)
     # Too few rows, or one that is not a number: everything counts.
     least = data[share - 1].logit if n >= share and data[share - 1].logit == data[share - 1].logit else -INFINITY
@@ -297,7 +309,7 @@ cdef void list_best(void *arg, int ith, int nth) noexcept nogil:
         # Written so that a row whose bound is not a number is kept.
         if not (data[i].logit < least):
             data[n] = data[i]
-            data[n].logit = exact_logit(ctx, &act, data[n].id, ith)
+            data[n].logit = exact_logit(ctx, &act, job.row, data[n].id, ith)
             n += 1
     job.begin[ith] = row0
     job.n[ith] = n
@@ -316,7 +328,7 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
     cdef llama_context *ctx = job.ctx
     cdef const bnf_shortlist *wanted = job.wanted
     cdef float *noisy = ctx.noisy
-    cdef bnf_act act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    cdef bnf_act act = state_of(ctx, job.row)
     cdef long row, row0, row1, first = -1
     cdef int64_t n = 0
     cdef double score, reach, most = -INFINITY
@@ -329,7 +341,7 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
         if (first < 0 or noisy[row] > noisy[first]) and not is_among(wanted, row):
             first = row
     if first >= 0:
-        score = exact_logit(ctx, &act, first, ith) / wanted.t + bnf_gumbel(wanted.seed, wanted.step, <int32_t>first)
+        score = exact_logit(ctx, &act, job.row, first, ith) / wanted.t + bnf_gumbel(wanted.seed, wanted.step, <int32_t>first)
         if score > most:
             most = score
     job.least[ith] = most
@@ -340,7 +352,7 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
     for row in range(row0, row1):
         # Written so that a row whose bound is not a number is kept, and every row while there is no finite mark.
         if not (noisy[row] < reach):
-            logit = exact_logit(ctx, &act, row, ith)
+            logit = exact_logit(ctx, &act, job.row, row, ith)
             job.data[row0 + n].id = <int32_t>row
             job.data[row0 + n].logit = logit
             job.data[row0 + n].p = 0
@@ -364,7 +376,7 @@ cdef int64_t shortlist(llama_context *ctx, int64_t row, const bnf_shortlist *wan
         return 0
     job.ctx = ctx
     job.wanted = wanted
-    job.state = ctx.hidden + row * ctx.model.hp.n_embd
+    job.row = row
     job.data = data
     for t in range(n_threads):
         job.n[t] = 0
@@ -373,14 +385,14 @@ cdef int64_t shortlist(llama_context *ctx, int64_t row, const bnf_shortlist *wan
     for t in range(n_threads):
         memmove(data + n, data + job.begin[t], <size_t>job.n[t] * sizeof(llama_token_data))
         n += job.n[t]
-    act = bnf_operand(&ctx.scratch, BNF_ACT_F32, job.state, ctx.model.hp.n_embd, 1)
+    act = state_of(ctx, job.row)
     for i in range(wanted.n_more):
         j = 0
         while j < n and data[j].id != wanted.more[i]:
             j += 1
         if j == n and wanted.more[i] >= 0 and wanted.more[i] < ctx.model.hp.n_vocab:
             data[n].id = wanted.more[i]
-            data[n].logit = exact_logit(ctx, &act, wanted.more[i], 0)
+            data[n].logit = exact_logit(ctx, &act, row, wanted.more[i], 0)
             data[n].p = 0
             n += 1
     count(ctx, bnf_time_us() - start)
