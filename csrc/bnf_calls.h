@@ -277,6 +277,10 @@ int bnf_enter(struct llama_context *ctx, const char *function);
 /* New scratch for adapters of this rank together. 0, or BITNET_ERROR_MEMORY and the old one stays. */
 int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
 
+/* ---- classify.pyx ---- */
+/* The classifier's n_cls_out numbers for a normed state. The model has a classifier; uses the context's scratch. */
+void bnf_classify(struct llama_context *ctx, const float *state, float *out);
+
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */
 int bnf_forward(struct llama_context *ctx, const struct bnf_batch *batch, int32_t begin, int32_t end);

@@ -72,7 +72,7 @@ struct llama_context {
     int32_t n_outputs;                   /* rows that the last decode left; 0 after a failed one */
     bool causal_attn;
     bool embeddings_ready;               /* the last decode was asked for embeddings: it left the states of all its tokens */
-    float *pooled;                       /* [n_seq_max][E] embeddings of sequences; NULL until somebody asks */
+    float *pooled;                       /* [n_seq_max][E, or n_cls_out of RANK] embeddings of sequences; NULL until somebody asks */
 
     struct bnf_lora_use *loras;          /* [n_loras] the model's own first (bnf_adapter.h) */
     int32_t n_loras, n_base_loras;

@@ -51,6 +51,8 @@ float bnf_expf(float x);
 #define BNF_EXP_C5      0x1.123974p-7f
 #define BNF_EXP_C6      0x1.6a5046p-10f
 
+/* Within 1 ulp, and odd. */
+float bnf_tanhf(float x);
 /* Natural logarithm, relative error below 1e-15. 0 gives -inf, below 0 and NaN give NaN. */
 double bnf_ln(double x);
 /* base^exponent, relative error below 1e-15, for finite base > 0 and finite exponent; anything else gives NaN. */

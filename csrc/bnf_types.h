@@ -83,6 +83,7 @@ struct bnf_hparams {
     int32_t rope_neox;        /* 1: pairs (i, i + n_rot / 2); 0: (2i, 2i + 1) */
     int32_t causal;           /* a token sees those before it only, unless the context says otherwise */
     int32_t pooling;          /* llama_pooling_type, UNSPECIFIED: the file does not say */
+    int32_t n_cls_out;        /* numbers that the classifier gives: as many as it has labels, 1 without */
     float rope_base;
     float rope_scale;         /* frequency factor: 1 / linear scaling factor */
     float rms_eps;
@@ -121,6 +122,9 @@ struct llama_model {
     struct bnf_matrix output;   /* the head; tied: equal to token_embd */
     struct bnf_screen screen;   /* of output; q NULL: none */
     const float *output_norm;   /* [E] */
+    struct bnf_linear cls, cls_out; /* the classifier (classify.pyx): either may be absent, w.data NULL */
+    const char **labels;        /* [n_labels] of the classifier's numbers */
+    int32_t n_labels;
     const double *rope_freqs;   /* [n_rot / 2] radians per position, every scaling applied */
     struct bnf_template *templates;
     int32_t n_templates;

@@ -243,8 +243,9 @@ enum llama_rope_scaling_type {
     LLAMA_ROPE_SCALING_TYPE_MAX_VALUE   = 3,
 };
 
-/* How the states of a sequence's tokens become one embedding: their mean, the first (CLS) or the last of them. RANK takes a
- * classifier, which no model of these architectures has. NONE: one embedding a token. */
+/* How the states of a sequence's tokens become one embedding: their mean, the first (CLS) or the last of them. RANK: what the
+ * model's classifier makes of the last of them, or of the first where attention is not causal, in place of an embedding: its
+ * llama_model_n_cls_out numbers, cls.output tanh(cls x) as far as the file has them. NONE: one embedding a token. */
 enum llama_pooling_type {
     LLAMA_POOLING_TYPE_UNSPECIFIED = -1,
     LLAMA_POOLING_TYPE_NONE        = 0,
@@ -525,7 +526,7 @@ struct llama_context_params {
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
     enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
     enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED or LINEAR; NONE: a frequency scale of 1 */
-    enum llama_pooling_type pooling_type;         /* UNSPECIFIED: the file's pooling_type, else NONE; RANK is refused */
+    enum llama_pooling_type pooling_type;         /* UNSPECIFIED: the file's, else NONE; RANK: the model has a classifier */
     enum llama_attention_type attention_type;     /* UNSPECIFIED: the file's attention.causal, else CAUSAL */
     enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
     float rope_freq_base;     /* 0: the model's */
@@ -810,8 +811,9 @@ LLAMA_API const char *llama_ftype_name(enum llama_ftype ftype);
 LLAMA_API int32_t llama_model_n_embd_inp(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_embd_out(const struct llama_model *model);
 
-/* Every model here decodes: true (false for NULL). No layers that predict further tokens, no sliding window: 0. No classifier:
- * 1 output, as llama.cpp says of such models, without a label (NULL). */
+/* Every model here decodes: true (false for NULL). No layers that predict further tokens, no sliding window: 0. n_cls_out:
+ * numbers that the classifier gives, as many as the file has labels (classifier.output_labels), or 1, also where there is no
+ * classifier. cls_label: its i-th label, valid as long as the model; NULL: there is none. */
 LLAMA_API bool llama_model_has_decoder(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_layer_nextn(const struct llama_model *model);
 LLAMA_API int32_t llama_model_n_swa(const struct llama_model *model);
@@ -1129,8 +1131,8 @@ LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
  * them (params.embeddings is the same from the start).   pooling_type: how the context pools (params.pooling_type, completed
  * from the file); NONE for NULL.
  * get_embeddings: float[tokens of the batch][llama_model_n_embd], get_embeddings_ith: of one, i as in
- * llama_get_logits_ith; only in a context that does not pool.   get_embeddings_seq: float[llama_model_n_embd], pooled
- * over the sequence's tokens in the last batch (one call should hold the whole text); only in one that does. Not normalized.
+ * llama_get_logits_ith; only in a context that does not pool.   get_embeddings_seq: float[llama_model_n_embd]
+ * ([llama_model_n_cls_out] of RANK), pooled over the sequence's tokens in the last batch (one call should hold the whole text); only in one that does. Not normalized.
  * All point into the context, are valid until its next decode, and are read only: logits may still be made of them. NULL +
  * last error when there are none. The same bits for every n_ubatch, number of threads and neighbour in the batch. */
 LLAMA_API void llama_set_embeddings(struct llama_context *ctx, bool embeddings);

@@ -290,3 +290,22 @@ TEST_CASE("a bf16 is the upper half of a float", "[math]")
     CHECK(bnf_bf16_to_f32(0xc049) == -3.140625f);
     CHECK(bnf_bf16_to_f32(0x0001) == 0x1p-133f);
 }
+
+TEST_CASE("tanhf is within one ulp, odd and calm at its ends", "[math]")
+{
+    double worst = 0;
+    for (int i = 0; i < 300000; i++) {
+        const float x = i % 3 == 0 ? (float)uniform(-11, 11) : i % 3 == 1 ? (float)uniform(-2e-4, 2e-4) : any_finite();
+        const float got = bnf_tanhf(x);
+        CHECK_FALSE(std::fabs(got) > 1);
+        if (std::fabs(x) > 1e-35f)
+            worst = std::fmax(worst, ulps(got, std::tanh((long double)x), 24));
+        CHECK(same(bnf_tanhf(-x), -got));
+    }
+    CHECK(worst <= 1);
+    const float infinity = std::numeric_limits<float>::infinity();
+    CHECK(bnf_tanhf(infinity) == 1.0f);
+    CHECK(bnf_tanhf(-infinity) == -1.0f);
+    CHECK(std::isnan(bnf_tanhf(std::numeric_limits<float>::quiet_NaN())));
+    CHECK(same(bnf_tanhf(-0.0f), -0.0f));
+}

@@ -227,9 +227,11 @@ def tiny_model(arch: str = "llama", *, weights: str | dict[str, str] = "f32", em
                norms: str = "f32", n_layer: int = 2, n_embd: int = 256, n_ff: int = 256, n_head: int = 4, n_head_kv: int = 2,
                dk: int | None = None, dv: int | None = None, n_rot: int | None = None, n_vocab: int = 320, n_ctx: int = 512,
                rope_base: float = 10000.0, rms_eps: float = 1e-5, bias: bool = False, scales: bool = False,
-               rope_freqs: bool = False, vocab: list | None = None, seed: int = 0) -> Gguf:
+               rope_freqs: bool = False, classifier: str | None = None, n_cls_out: int = 1, vocab: list | None = None,
+               seed: int = 0) -> Gguf:
     """A whole random model. `weights`: type of the seven products, or a dict by short name ("attn_q", ...) with "" as default.
     `head`: type of output.weight, None: tied. `bias`: biases on every product. `scales`: the .scale companions of arch bitnet.
+    `classifier`: type of its matrices; a layer of n_embd, then n_cls_out numbers with labels, both with biases.
     `vocab`: key-value pairs of the tokenizer; spm_vocab(n_vocab) unless given. Change the result before write() to make it lie."""
     rng = np.random.default_rng(seed)
     g = Gguf(kv=[("general.architecture", STRING, arch), ("general.name", STRING, f"tiny {arch}")])
@@ -278,4 +280,9 @@ def tiny_model(arch: str = "llama", *, weights: str | dict[str, str] = "f32", em
     if rope_freqs:
         n = (n_rot or dk) // 2
         g.add("rope_freqs.weight", "f32", (n,), np.linspace(1, 8, n).astype("<f4").tobytes())
+    if classifier is not None:
+        g.set(f"{arch}.classifier.output_labels", ARRAY, (STRING, [f"label {i}" for i in range(n_cls_out)]))
+        for name, m in (("cls", n_embd), ("cls.output", n_cls_out)):
+            matrix(name, classifier, n_embd, m)
+            g.add(name + ".bias", "f32", (m,), rng.normal(0, 0.3, m).astype("<f4").tobytes())
     return g

@@ -62,6 +62,16 @@ class Llama:
             x = x + self.linear(f"blk.{i}.ffn_down", gate / (1 + np.exp(-gate)) * up) + self.control.get(i, 0)
         return rmsnorm(x, self.weights["output_norm.weight"], eps)
 
+    def scores(self, tokens, causal=True):
+        """The classifier's numbers: of the last token, or of the first where attention is not causal."""
+        x = self.states(tokens, causal)[-1 if causal else 0]
+        zero = np.zeros(1)
+        if "cls.weight" in self.weights:
+            x = np.tanh(self.weights["cls.weight"] @ x + self.weights.get("cls.bias", zero))
+        if "cls.output.weight" in self.weights:
+            x = self.weights["cls.output.weight"] @ x + self.weights.get("cls.output.bias", zero)
+        return x
+
     def logits(self, tokens, causal=True):
         states = self.states(tokens, causal)
         if "output.weight" in self.weights:

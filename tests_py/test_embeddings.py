@@ -143,7 +143,7 @@ def test_a_context_that_does_not_pool_says_so(model):
 
 
 def test_rank_is_refused(model):
-    assert init(model, pooling_type=RANK) == NULL and last_error() == (ERROR, "pooling_type is 4 (rank), and the model has no classifier (cls.weight) to rank with")
+    assert init(model, pooling_type=RANK) == NULL and last_error() == (ERROR, "pooling_type is 4 (rank), and the model has no classifier (cls.weight, cls.output.weight) to rank with")
 
 
 def test_the_file_says_how_to_pool_and_attend(path, tmp_path):

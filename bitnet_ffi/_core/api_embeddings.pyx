@@ -7,11 +7,11 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null
-from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_need_output_row
+from bitnet_ffi._core.bnf_calls cimport bnf_classify, bnf_enter, bnf_need_output_row
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_POOLING_TYPE_LAST, LLAMA_POOLING_TYPE_MEAN,
-    LLAMA_POOLING_TYPE_NONE)
+    LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK)
 from bitnet_ffi._core.bnf_types cimport bnf_batch
 
 cdef extern from "bnf_calls.h":
@@ -122,29 +122,39 @@ cdef void average(const llama_context *ctx, int32_t seq, float *out) noexcept no
             out[begin + c] = <float>(sums[c] / <double>n)
         begin += n_cols
 
+# Does the token that stands for a sequence come last? It must have seen the text: in causal attention the last one alone has.
+cdef inline bint takes_last(const llama_context *ctx) noexcept nogil:
+    return (ctx.params.pooling_type == LLAMA_POOLING_TYPE_LAST
+            or (ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK and ctx.batch.causal))
+
 # False: no token of the batch is in the sequence.
-cdef bint pool(const llama_context *ctx, int32_t seq, float *out) noexcept nogil:
+cdef bint pool(llama_context *ctx, int32_t seq, float *out) noexcept nogil:
     cdef int64_t n_embd = ctx.model.hp.n_embd
-    cdef int64_t i = end_token(&ctx.batch, seq, ctx.params.pooling_type == LLAMA_POOLING_TYPE_LAST)
+    cdef int64_t i = end_token(&ctx.batch, seq, takes_last(ctx))
+    cdef const float *state
     if i < 0:
         return False
+    state = ctx.hidden + ctx.batch.out_row[i] * n_embd
     if ctx.params.pooling_type == LLAMA_POOLING_TYPE_MEAN:
         average(ctx, seq, out)
+    elif ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK:
+        bnf_classify(ctx, state, out)
     else:
-        memcpy(out, ctx.hidden + ctx.batch.out_row[i] * n_embd, <size_t>n_embd * sizeof(float))
+        memcpy(out, state, <size_t>n_embd * sizeof(float))
     return True
 
 cdef float *pooled_row(llama_context *ctx, int32_t seq) noexcept nogil:
+    cdef int64_t width = ctx.model.hp.n_cls_out if ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK else ctx.model.hp.n_embd
     cdef float *row
     if seq < 0 or seq >= ctx.kv.n_seq_max:
         bnf_fail(BITNET_ERROR, b"sequence %d, expected 0 to %d (n_seq_max - 1)", seq, ctx.kv.n_seq_max - 1)
         return NULL
     if ctx.pooled == NULL:
-        ctx.pooled = <float *>bnf_alloc_array(<size_t>ctx.kv.n_seq_max, <size_t>ctx.model.hp.n_embd * sizeof(float))
+        ctx.pooled = <float *>bnf_alloc_array(<size_t>ctx.kv.n_seq_max, <size_t>width * sizeof(float))
         if ctx.pooled == NULL:
             bnf_fail(BITNET_ERROR_MEMORY, b"no memory for the embeddings of %d sequences", ctx.kv.n_seq_max)
             return NULL
-    row = ctx.pooled + <int64_t>seq * ctx.model.hp.n_embd
+    row = ctx.pooled + seq * width
     if not pool(ctx, seq, row):
         bnf_fail(BITNET_ERROR, b"llama_get_embeddings_seq(%d): the last batch had no token of that sequence", seq)
         return NULL

@@ -81,12 +81,14 @@ cdef public int32_t llama_model_n_swa(const llama_model *model) noexcept nogil:
     bnf_is_null(model, "llama_model_n_swa", "model")
     return 0
 
+# 1 also of a vocabulary alone.
 cdef public uint32_t llama_model_n_cls_out(const llama_model *model) noexcept nogil:
-    return 0 if bnf_is_null(model, "llama_model_n_cls_out", "model") else 1
+    return 0 if bnf_is_null(model, "llama_model_n_cls_out", "model") else max(1, model.hp.n_cls_out)
 
 cdef public const char *llama_model_cls_label(const llama_model *model, uint32_t i) noexcept nogil:
-    bnf_is_null(model, "llama_model_cls_label", "model")
-    return NULL
+    if bnf_is_null(model, "llama_model_cls_label", "model"):
+        return NULL
+    return model.labels[i] if i < <uint32_t>model.n_labels else NULL
 
 cdef public bool llama_model_has_decoder(const llama_model *model) noexcept nogil:
     return not bnf_is_null(model, "llama_model_has_decoder", "model")

@@ -81,5 +81,6 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_lora_embed(const llama_context *ctx, int32_t token, float *x)
     bool bnf_lora_on_head(const llama_context *ctx)
     int bnf_enter(llama_context *ctx, const char *function)
+    void bnf_classify(llama_context *ctx, const float *state, float *out)
     int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank)
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

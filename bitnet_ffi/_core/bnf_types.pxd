@@ -65,6 +65,7 @@ cdef extern from "bnf_types.h" nogil:
         int32_t rope_neox
         int32_t causal
         int32_t pooling
+        int32_t n_cls_out
         float rope_base
         float rope_scale
         float rms_eps
@@ -99,6 +100,10 @@ cdef extern from "bnf_types.h" nogil:
         bnf_matrix output
         bnf_screen screen
         const float *output_norm
+        bnf_linear cls
+        bnf_linear cls_out
+        const char **labels
+        int32_t n_labels
         const double *rope_freqs
         bnf_template *templates
         int32_t n_templates

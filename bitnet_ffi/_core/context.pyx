@@ -90,7 +90,7 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
     if p.attention_type < LLAMA_ATTENTION_TYPE_UNSPECIFIED or p.attention_type > LLAMA_ATTENTION_TYPE_NON_CAUSAL:
         return refuse(b"attention_type: expected -1 (the model's), 0 (causal) or 1 (non-causal)")
     if p.pooling_type < LLAMA_POOLING_TYPE_UNSPECIFIED or p.pooling_type > LLAMA_POOLING_TYPE_RANK:
-        return refuse(b"pooling_type: expected -1 (the model's), 0 (none), 1 (mean), 2 (first) or 3 (last)")
+        return refuse(b"pooling_type: expected -1 (the model's), 0 (none), 1 (mean), 2 (first), 3 (last) or 4 (rank)")
     if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
             and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
         return refuse(b"rope_scaling_type: only none and linear are supported")
@@ -273,9 +273,9 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
             or ctx.params.type_v == GGML_TYPE_Q8_0 and ctx.model.hp.dv % BNF_KV_BLOCK):
         return bnf_fail(BITNET_ERROR, b"a Q8_0 cache takes heads in blocks of %d, but the model's are %d (keys) and %d (values) wide",
                         <int>BNF_KV_BLOCK, ctx.model.hp.dk, ctx.model.hp.dv)
-    if ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK:
-        return bnf_fail(BITNET_ERROR, b"pooling_type is %d (rank), and the model has no classifier (cls.weight) to rank with",
-                        <int>LLAMA_POOLING_TYPE_RANK)
+    if ctx.params.pooling_type == LLAMA_POOLING_TYPE_RANK and ctx.model.cls.w.data == NULL and ctx.model.cls_out.w.data == NULL:
+        return bnf_fail(BITNET_ERROR, b"pooling_type is %d (rank), and the model has no classifier (cls.weight, cls.output.weight) to rank "
+                        b"with", <int>LLAMA_POOLING_TYPE_RANK)
     ctx.causal_attn = ctx.params.attention_type == LLAMA_ATTENTION_TYPE_CAUSAL
     ctx.abort_callback = params.abort_callback
     ctx.abort_data = params.abort_callback_data

@@ -3,19 +3,20 @@
 # shapes are compared with them later (load_tensors.pyx). What we cannot compute rightly is refused, never ignored.
 # Source of keys and defaults: llama.cpp's key table, and microsoft/BitNet's for bitnet-25 and bitnet-b1.58.
 
-from libc.stdint cimport int32_t, uint32_t, int64_t, INT32_MAX
+from libc.stdint cimport int32_t, uint8_t, uint32_t, int64_t, INT32_MAX
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, strlen
-from bitnet_ffi._core.bnf_base cimport bnf_fail, bnf_log, bnf_show, BNF_SHOWN_SIZE
-from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_f32, bnf_gguf_find, bnf_gguf_str, bnf_gguf_u32
-from bitnet_ffi._core.bnf_load cimport (
-    bnf_loader, BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_WIDTH)
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_log, bnf_show, BNF_SHOWN_SIZE
+from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_f32, bnf_gguf_find, bnf_gguf_next_str, bnf_gguf_str, bnf_gguf_u32
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_model_kv_override, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, LLAMA_POOLING_TYPE_NONE,
     LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED)
 from bitnet_ffi._core.bnf_types cimport (
-    bnf_gguf_kv, bnf_hparams, bnf_str, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_ARCH_LLAMA, BNF_FFN_RELU2, BNF_FFN_SILU,
-    BNF_GGUF_ARRAY, BNF_GGUF_I32, BNF_GGUF_U32, BNF_MAX_LAYERS)
+    bnf_gguf_kv, bnf_hparams, bnf_str, llama_model, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_ARCH_LLAMA, BNF_FFN_RELU2, BNF_FFN_SILU,
+    BNF_GGUF_ARRAY, BNF_GGUF_I32, BNF_GGUF_STRING, BNF_GGUF_U32, BNF_MAX_LAYERS)
+from bitnet_ffi._core.bnf_load cimport (
+    bnf_load_own, bnf_loader, BNF_MAX_ARCH, BNF_MAX_EMBD, BNF_MAX_FF, BNF_MAX_HEADS, BNF_MAX_HEAD_WIDTH, BNF_MAX_VOCAB,
+    BNF_MAX_WIDTH)
 
 cdef enum:
     KEY_SIZE = 160 # an architecture (63 bytes) and the longest suffix below
@@ -188,6 +189,39 @@ cdef int load_pooling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
         hp.pooling = <int32_t>value
     return code
 
+# What the classifier's numbers stand for, as C strings of the model.
+cdef int load_labels(bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
+    cdef llama_model *model = loader.model
+    cdef char key[KEY_SIZE]
+    cdef const bnf_gguf_kv *kv = bnf_gguf_find(model.gguf, key_of(loader, "classifier.output_labels", key))
+    cdef const uint8_t *at
+    cdef char *text
+    cdef bnf_str label
+    cdef int64_t i
+    cdef int code
+    hp.n_cls_out = 1
+    if kv == NULL:
+        return 0
+    if kv.type != BNF_GGUF_ARRAY or kv.elem_type != BNF_GGUF_STRING or kv.count < 1 or kv.count > BNF_MAX_VOCAB:
+        return bnf_fail(BITNET_ERROR_MODEL, "key '%s' is no array of 1 to %d strings", key, <int>BNF_MAX_VOCAB)
+    model.labels = <const char **>bnf_alloc_array(<size_t>kv.count, sizeof(char *))
+    code = bnf_load_own(loader, model.labels)
+    if code != 0:
+        return code
+    text = <char *>bnf_alloc(<size_t>kv.size)      # the file has 8 bytes before each label, where one behind is needed
+    code = bnf_load_own(loader, text)
+    if code != 0:
+        return code
+    at = kv.value
+    for i in range(<int64_t>kv.count):
+        label = bnf_gguf_next_str(&at)
+        memcpy(text, label.data, label.len)
+        model.labels[i] = text
+        text += label.len + 1
+    model.n_labels = <int32_t>kv.count
+    hp.n_cls_out = <int32_t>kv.count
+    return 0
+
 # The factor by which positions are stretched: none, or linear. Llama 3's scaling is the tensor rope_freqs.weight.
 cdef int load_rope_scaling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
     cdef char key[KEY_SIZE]
@@ -277,6 +311,8 @@ cdef public int bnf_load_hparams(bnf_loader *loader) noexcept nogil:
         code = load_rope(loader, hp)
     if code == 0:
         code = load_pooling(loader, hp)
+    if code == 0:
+        code = load_labels(loader, hp)
     if code == 0:
         code = refuse_experts(loader)
     if code == 0:

@@ -262,6 +262,24 @@ cdef int load_head(bnf_loader *loader) noexcept nogil:
         model.output = model.token_embd
     return code if code < 0 else 0
 
+# What ranks texts, if the file has it (classify.pyx): a layer of its own width, then one of n_cls_out rows, or either of them alone.
+cdef int load_classifier(bnf_loader *loader) noexcept nogil:
+    cdef llama_model *model = loader.model
+    cdef int64_t n_embd = model.hp.n_embd
+    cdef int64_t n_out = model.hp.n_cls_out
+    cdef int code
+    model.cls.post_scale = 1
+    model.cls_out.post_scale = 1
+    code = get_matrix(loader, "cls.output.weight", n_embd, n_out, &model.cls_out.w)
+    if code == 1:
+        code = get_vector(loader, "cls.output.bias", n_out, &model.cls_out.bias)
+        n_out = n_embd
+    if code >= 0:
+        code = get_matrix(loader, "cls.weight", n_embd, n_out, &model.cls.w)
+    if code == 1:
+        code = get_vector(loader, "cls.bias", n_out, &model.cls.bias)
+    return min(code, 0)
+
 # Radians per position of each pair: rope_scale * base^(-2 i / n_rot) / divisor_i, rounded once in double so that angles far
 # into a long text stay right.
 cdef int load_rope_freqs(bnf_loader *loader) noexcept nogil:
@@ -318,6 +336,8 @@ cdef public int bnf_load_tensors(bnf_loader *loader) noexcept nogil:
     cdef int code = load_embedding(loader)
     if code == 0:
         code = load_head(loader)
+    if code == 0:
+        code = load_classifier(loader)
     if code == 0:
         code = load_rope_freqs(loader)
     if code != 0:
