@@ -85,6 +85,7 @@ class Context:
         params.n_batch = n_batch
         params.n_ubatch = n_ubatch
         params.n_seq_max = n_seq_max
+        params.kv_unified = True
         params.type_k = _kv_type("kv_type", kv_type)
         params.type_v = params.type_k if kv_type_v is None else _kv_type("kv_type_v", kv_type_v)
         params.n_threads = params.n_threads_batch = default_threads() if n_threads is None else n_threads

@@ -124,8 +124,8 @@ void bnf_model_release(struct llama_model *model); /* drops one reference; the l
 
 /* ---- kv_cache.pyx: no function leaves the cache half changed ---- */
 /* 0, or BITNET_ERROR_MEMORY and nothing held. */
-int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k,
-                int32_t type_v);
+int bnf_kv_init(struct bnf_kv *kv, const struct bnf_hparams *hp, int32_t n_ctx, int32_t n_ctx_seq, int32_t n_seq_max,
+                int32_t type_k, int32_t type_v);
 void bnf_kv_free(struct bnf_kv *kv);
 void bnf_kv_clear(struct bnf_kv *kv, bool data);
 /* Room for every token of the batch. 0; 1: no room, nothing changed; negative: error. */
@@ -134,8 +134,12 @@ int bnf_kv_reserve(struct bnf_kv *kv, const struct bnf_batch *batch);
 void bnf_kv_rollback(struct bnf_kv *kv, const struct bnf_batch *batch);
 /* Does the sequence hold this position? */
 bool bnf_kv_holds(const struct bnf_kv *kv, int32_t seq, int32_t pos);
+/* kv_limit.pyx: tokens that a sequence holds; more than it may? Would it be after a copy? 0, or BITNET_ERROR_CONTEXT. */
+int32_t bnf_kv_seq_tokens(const struct bnf_kv *kv, int32_t seq);
+bool bnf_kv_seq_overfull(const struct bnf_kv *kv, int32_t seq);
+int bnf_kv_check_copy(const struct bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 bool bnf_kv_seq_rm(struct bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1);
-/* 0, or BITNET_ERROR_MEMORY when dst needs a page of its own and none is free. */
+/* 0, or BITNET_ERROR_MEMORY when dst needs a page of its own and none is free, BITNET_ERROR_CONTEXT when it has no room. */
 int bnf_kv_seq_cp(struct bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 void bnf_kv_seq_keep(struct bnf_kv *kv, int32_t seq);
 /* For kv_move.pyx and kv_image.pyx, which change tables under bnf_kv_undo: said in kv_cache.pyx. */

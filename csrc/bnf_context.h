@@ -100,6 +100,16 @@ static inline void bnf_context_leave(struct llama_context *ctx)
 
 /* Bits of a KV page: the lowest and highest set one of a mask that is not 0. */
 static inline int32_t bnf_lowest64(uint64_t mask) { return __builtin_ctzll(mask); }
+static inline int32_t bnf_count64(uint64_t mask) { return __builtin_popcountll(mask); }
+
+/* Positions [p0, p1) as bits of page `index` of a sequence. */
+static inline uint64_t bnf_page_range(int32_t index, int32_t p0, int32_t p1)
+{
+    const int64_t lo = (int64_t)p0 - (int64_t)index * BNF_KV_PAGE, hi = (int64_t)p1 - (int64_t)index * BNF_KV_PAGE;
+    if (lo >= BNF_KV_PAGE || hi <= 0 || lo >= hi)
+        return 0;
+    return (lo > 0 ? ~UINT64_C(0) << lo : ~UINT64_C(0)) & (hi < BNF_KV_PAGE ? ~(~UINT64_C(0) << hi) : ~UINT64_C(0));
+}
 static inline int32_t bnf_highest64(uint64_t mask) { return 63 - __builtin_clzll(mask); }
 
 #endif

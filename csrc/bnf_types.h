@@ -162,6 +162,7 @@ struct bnf_kv {
     int32_t n_layer, n_head_kv, dk, dv;
     int32_t type_k, type_v;     /* bnf_kv_type */
     int32_t n_ctx;              /* most tokens held at once */
+    int32_t n_ctx_seq;          /* most of one sequence; n_ctx where they share it */
     int32_t n_used;             /* tokens held, however many copies of each; n_ctx + 1 at most, and only inside a call */
     int32_t n_pages, n_seq_max;
     uint64_t layer_stride_k, layer_stride_v; /* bytes from layer to layer */

@@ -514,7 +514,8 @@ struct llama_sampler_seq_config {
 /* From llama_context_default_params; change what you need. A value that this version cannot honour is refused by
  * llama_init_from_model with a sentence; a field marked "ignored" can have no effect here. */
 struct llama_context_params {
-    uint32_t n_ctx;           /* tokens that fit, over all sequences; 0: as many as the model was trained with */
+    uint32_t n_ctx;           /* tokens that fit, over all sequences; 0: as many as the model was trained with. Without kv_unified
+                               * n_ctx / n_seq_max for each of several, rounded up to a multiple of 256, and n_ctx is the sum */
     uint32_t n_batch;         /* what llama_n_batch says; llama_decode takes any number and cuts it */
     uint32_t n_ubatch;        /* tokens computed together: more is faster on prompts and takes more scratch memory */
     uint32_t n_seq_max;       /* sequences, 1 to 256 */
@@ -548,7 +549,7 @@ struct llama_context_params {
     bool no_perf;                                 /* ignored: counting costs two clock reads a call */
     bool op_offload;                              /* ignored */
     bool swa_full;                                /* ignored */
-    bool kv_unified;                              /* ignored: all share n_ctx; room for n_ctx / n_seq_max each is thus sure */
+    bool kv_unified;          /* sequences share n_ctx; else (default) each has its part, llama_n_ctx_seq */
     struct llama_sampler_seq_config *samplers;    /* n_samplers must be 0 */
     size_t n_samplers;
     struct llama_context *ctx_other;              /* ignored */
@@ -1034,7 +1035,7 @@ LLAMA_API uint32_t llama_n_ctx(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_batch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_ubatch(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_seq_max(const struct llama_context *ctx);
-LLAMA_API uint32_t llama_n_ctx_seq(const struct llama_context *ctx); /* most tokens of one sequence: n_ctx, as all share it */
+LLAMA_API uint32_t llama_n_ctx_seq(const struct llama_context *ctx); /* most tokens of one sequence: n_ctx where they share it (kv_unified) */
 LLAMA_API uint32_t llama_n_rs_seq(const struct llama_context *ctx);  /* snapshots of recurrent states: 0 */
 
 /* Threads for one token and for more, 1 or more each; cut to the CPUs that this process may use. */
@@ -1164,7 +1165,8 @@ LLAMA_API void llama_memory_clear(llama_memory_t mem, bool data);
 LLAMA_API bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
 
 /* Let seq_id_dst have the range too: a prefix is shared, not copied. Where dst has tokens of its own a page may have to
- * be copied: BITNET_ERROR_MEMORY, and nothing changed, when none is free. */
+ * be copied: BITNET_ERROR_MEMORY, and nothing changed, when none is free; BITNET_ERROR_CONTEXT when dst would hold more than
+ * llama_n_ctx_seq. */
 LLAMA_API void llama_memory_seq_cp(
     llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1);
 

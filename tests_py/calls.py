@@ -200,6 +200,7 @@ class World:
     def context(self, **fields):
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.n_threads, params.n_threads_batch = 64, 3, 1, 1
+        params.kv_unified = True
         for name, value in fields.items():
             setattr(params, name, value)
         made = lib.llama_init_from_model(self.model, params)

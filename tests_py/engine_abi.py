@@ -21,8 +21,9 @@ def forget_error() -> None:
 
 
 def init(model, **fields):
-    """A context, freed by the garbage collector, or NULL."""
+    """A context, freed by the garbage collector, or NULL. Sequences share n_ctx unless fields say otherwise."""
     params = lib.llama_context_default_params()
+    params.kv_unified = True
     params.n_threads = params.n_threads_batch = 1
     for name, value in fields.items():
         setattr(params, name, value)

@@ -9,12 +9,13 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_is_null, bnf_release, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back,
-    bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_set_aside, bnf_lora_follow, BNF_BATCH_CLIENT, BNF_BATCH_EXT)
+    bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_set_aside, bnf_lora_follow, BNF_BATCH_CLIENT,
+    BNF_BATCH_EXT)
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_batch, llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_EVAL_ERROR,
     LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
-from bitnet_ffi._core.bnf_types cimport bnf_kv, llama_batch_ext
+from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_kv, llama_batch_ext
 
 cdef extern from "bnf_calls.h":
     pass
@@ -56,8 +57,28 @@ cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
         ctx.perf.t_p_eval_us += us
         ctx.perf.n_p_eval += ctx.batch.n_tokens
 
+# The first sequence of the batch that has not room for its tokens of it; -1: each has.
+cdef int32_t full_sequence(const llama_context *ctx, int32_t *n_more) noexcept nogil:
+    cdef const bnf_batch *batch = &ctx.batch
+    cdef int32_t s, i, j
+    if ctx.kv.n_ctx_seq >= ctx.kv.n_ctx:
+        return -1
+    for s in range(ctx.kv.n_seq_max):
+        n_more[0] = 0
+        for i in range(batch.n_tokens):
+            for j in range(batch.n_seq[i]):
+                n_more[0] += batch.seq[<int64_t>i * batch.seq_stride + j] == s
+        if n_more[0] > ctx.kv.n_ctx_seq - bnf_kv_seq_tokens(&ctx.kv, s):
+            return s
+    return -1
+
 cdef void no_room(const llama_context *ctx) noexcept nogil:
-    if ctx.batch.n_tokens > ctx.kv.n_ctx - ctx.kv.n_used:
+    cdef int32_t n_more
+    cdef int32_t seq = full_sequence(ctx, &n_more)
+    if seq >= 0:
+        bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: sequence %d holds %d of n_ctx_seq = %d (n_ctx is split)",
+                 n_more, seq, bnf_kv_seq_tokens(&ctx.kv, seq), ctx.kv.n_ctx_seq)
+    elif ctx.batch.n_tokens > ctx.kv.n_ctx - ctx.kv.n_used:
         bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
                  ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
     else:

@@ -130,6 +130,8 @@ cdef extern from "bnf_context.h" nogil:
     bool bnf_context_enter(llama_context *ctx)
     void bnf_context_leave(llama_context *ctx)
     int32_t bnf_lowest64(uint64_t mask)
+    int32_t bnf_count64(uint64_t mask)
+    uint64_t bnf_page_range(int32_t index, int32_t p0, int32_t p1)
     int32_t bnf_highest64(uint64_t mask)
 
 cdef extern from "bnf_forward.h" nogil:

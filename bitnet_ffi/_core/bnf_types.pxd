@@ -135,6 +135,7 @@ cdef extern from "bnf_types.h" nogil:
         int32_t type_k
         int32_t type_v
         int32_t n_ctx
+        int32_t n_ctx_seq
         int32_t n_used
         int32_t n_pages
         int32_t n_seq_max

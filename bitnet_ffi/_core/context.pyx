@@ -75,6 +75,21 @@ cdef inline int32_t kv_type_of(int type) noexcept nogil:
         return BNF_KV_F32
     return BNF_KV_Q8_0 if type == GGML_TYPE_Q8_0 else -1
 
+# llama.cpp's rule: where sequences do not share n_ctx, each gets an even part, rounded up to a multiple of 256, and n_ctx is their sum.
+cdef int split_ctx(llama_context_params *p) noexcept nogil:
+    cdef uint32_t part = (p.n_ctx + 255) // 256 * 256 // p.n_seq_max      # at most MAX_CTX, and at least 1
+    if p.kv_unified or p.n_seq_max == 1:
+        return 0
+    part = (part + 255) // 256 * 256
+    if <uint64_t>part * p.n_seq_max > MAX_CTX:
+        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, which makes %u for each of %u sequences (kv_unified is false); expected a sum of at most %d",
+                        p.n_ctx, part, p.n_seq_max, <int>MAX_CTX)
+    p.n_ctx = part * p.n_seq_max
+    return 0
+
+cdef inline uint32_t n_ctx_seq(const llama_context_params *p) noexcept nogil:
+    return p.n_ctx if p.kv_unified else p.n_ctx // p.n_seq_max
+
 # What was asked for, as far as this version has it: 0 or an error.
 cdef int check_params(const llama_context_params *p) noexcept nogil:
     if p.n_seq_max > BNF_MAX_SEQUENCES:
@@ -102,13 +117,18 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more, and finite")
     return 0
 
-cdef void complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
+cdef int complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
     if p.n_ctx == 0:
         p.n_ctx = <uint32_t>hp.n_ctx_train
-    if p.n_ctx > <uint32_t>hp.n_ctx_train:
-        bnf_log(GGML_LOG_LEVEL_WARN, b"n_ctx is %u, but the model was trained with %d tokens of context\n", p.n_ctx, hp.n_ctx_train)
     if p.n_seq_max == 0:
         p.n_seq_max = 1
+    if p.n_ctx > MAX_CTX:      # asked for, or what the file says
+        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", p.n_ctx, <int>MAX_CTX)
+    if split_ctx(p) != 0:
+        return BITNET_ERROR
+    if n_ctx_seq(p) > <uint32_t>hp.n_ctx_train:
+        bnf_log(GGML_LOG_LEVEL_WARN, b"%s is %u, but the model was trained with %d tokens of context\n",
+                b"n_ctx" if p.kv_unified or p.n_seq_max == 1 else b"n_ctx_seq", n_ctx_seq(p), hp.n_ctx_train)
     if p.n_batch == 0 or p.n_batch > p.n_ctx:
         p.n_batch = p.n_ctx
     if p.n_ubatch == 0 or p.n_ubatch > p.n_batch:
@@ -123,6 +143,7 @@ cdef void complete_params(llama_context_params *p, const bnf_hparams *hp) noexce
         p.pooling_type = LLAMA_POOLING_TYPE_NONE
     if p.attention_type == LLAMA_ATTENTION_TYPE_UNSPECIFIED:
         p.attention_type = LLAMA_ATTENTION_TYPE_CAUSAL if hp.causal else LLAMA_ATTENTION_TYPE_NON_CAUSAL
+    return 0
 
 # Radians per position with the caller's base or scale; NULL in ctx.own_rope_freqs when the model's table serves.
 cdef int make_rope_freqs(llama_context *ctx) noexcept nogil:
@@ -266,9 +287,9 @@ cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
 cdef int build(llama_context *ctx, const llama_context_params *params) noexcept nogil:
     cdef int rc
     ctx.params = params[0]
-    complete_params(&ctx.params, &ctx.model.hp)
-    if ctx.params.n_ctx > MAX_CTX:      # asked for, or what the file says
-        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", ctx.params.n_ctx, <int>MAX_CTX)
+    rc = complete_params(&ctx.params, &ctx.model.hp)
+    if rc != 0:
+        return rc
     if (ctx.params.type_k == GGML_TYPE_Q8_0 and ctx.model.hp.dk % BNF_KV_BLOCK
             or ctx.params.type_v == GGML_TYPE_Q8_0 and ctx.model.hp.dv % BNF_KV_BLOCK):
         return bnf_fail(BITNET_ERROR, b"a Q8_0 cache takes heads in blocks of %d, but the model's are %d (keys) and %d (values) wide",
@@ -286,7 +307,7 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     ctx.n_threads_batch = min(ctx.params.n_threads_batch, bnf_pool_size(ctx.pool))
     rc = make_rope_freqs(ctx)
     if rc == 0:
-        rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>ctx.params.n_seq_max,
+        rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>n_ctx_seq(&ctx.params), <int32_t>ctx.params.n_seq_max,
                          kv_type_of(ctx.params.type_k), kv_type_of(ctx.params.type_v))
     if rc == 0:
         ctx.next_pos = <int32_t *>bnf_alloc_array(ctx.params.n_seq_max, sizeof(int32_t))
@@ -374,7 +395,7 @@ cdef public uint32_t llama_n_seq_max(const llama_context *ctx) noexcept nogil:
     return 0 if bnf_is_null(ctx, b"llama_n_seq_max", b"ctx") else ctx.params.n_seq_max
 
 cdef public uint32_t llama_n_ctx_seq(const llama_context *ctx) noexcept nogil:
-    return 0 if bnf_is_null(ctx, b"llama_n_ctx_seq", b"ctx") else ctx.params.n_ctx
+    return 0 if bnf_is_null(ctx, b"llama_n_ctx_seq", b"ctx") else n_ctx_seq(&ctx.params)
 
 cdef public uint32_t llama_n_rs_seq(const llama_context *ctx) noexcept nogil:
     bnf_is_null(ctx, b"llama_n_rs_seq", b"ctx")

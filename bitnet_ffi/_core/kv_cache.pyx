@@ -11,7 +11,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release, bnf_resize
-from bitnet_ffi._core.bnf_context cimport bnf_highest64, bnf_lowest64
+from bitnet_ffi._core.bnf_calls cimport bnf_kv_check_copy, bnf_kv_seq_overfull
+from bitnet_ffi._core.bnf_context cimport bnf_highest64, bnf_lowest64, bnf_page_range
 from bitnet_ffi._core.bnf_ops cimport bnf_kv_row_size, bnf_kv_type, BNF_KV_PAGE
 from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_kv, bnf_seq, bnf_seq_page
@@ -23,7 +24,7 @@ cdef extern from "bnf_calls.h":
 # from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread over sequences that grow
 # and shrink at their ends and fork. (Gaps can leave one token in each page: then pages may run out before n_ctx does.)
 # The memory is touched only as pages come into use.
-cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_seq_max, int32_t type_k,
+cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_ctx_seq, int32_t n_seq_max, int32_t type_k,
                             int32_t type_v) noexcept nogil:
     cdef int32_t i
     memset(kv, 0, sizeof(bnf_kv))
@@ -34,6 +35,7 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.type_k = type_k
     kv.type_v = type_v
     kv.n_ctx = n_ctx
+    kv.n_ctx_seq = n_ctx_seq
     kv.n_seq_max = n_seq_max
     kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + (1 if n_seq_max == 1 else 2 * n_seq_max)
     kv.head_stride_k = BNF_KV_PAGE * bnf_kv_row_size(<bnf_kv_type>type_k, hp.dk)
@@ -114,19 +116,6 @@ cdef public void bnf_kv_clear(bnf_kv *kv, bool data) noexcept nogil:
             memset(kv.v + layer * kv.layer_stride_v + i * size_v, 0, size_v)
 
 # ---- pages ----
-
-# Positions [p0, p1) as bits of page `index`.
-cdef inline uint64_t range_mask(int32_t index, int32_t p0, int32_t p1) noexcept nogil:
-    cdef int64_t lo = <int64_t>p0 - <int64_t>index * BNF_KV_PAGE
-    cdef int64_t hi = <int64_t>p1 - <int64_t>index * BNF_KV_PAGE
-    cdef uint64_t mask = ~<uint64_t>0
-    if lo >= BNF_KV_PAGE or hi <= 0 or lo >= hi:
-        return 0
-    if lo > 0:
-        mask &= ~<uint64_t>0 << lo
-    if hi < BNF_KV_PAGE:
-        mask &= ~(~<uint64_t>0 << hi)
-    return mask
 
 # n_ctx counts tokens, not slots: the copies that sequences needed of one token are that token, until the last is gone.
 # There is one number more than n_ctx, for the token that is found to be too many (reserve_token).
@@ -307,6 +296,9 @@ cdef int reserve_token(bnf_kv *kv, int32_t pos, const int32_t *seqs, int32_t n_s
             seq.pos_max = pos
         if seq.pos_min < 0 or pos < seq.pos_min:
             seq.pos_min = pos
+    for i in range(n_seq):
+        if bnf_kv_seq_overfull(kv, seqs[i]):
+            return 1
     return 1 if kv.n_used > kv.n_ctx else 0
 
 cdef void remove_tokens(bnf_kv *kv, const bnf_batch *batch, int32_t n) noexcept nogil:
@@ -428,7 +420,7 @@ cdef void remove_range(bnf_kv *kv, bnf_seq *s, int32_t p0, int32_t p1) noexcept 
     for i in range(first, s.n_pages):
         if <int64_t>i * BNF_KV_PAGE >= p1:
             break
-        gone = s.pages[i].mask & range_mask(i, p0, p1)
+        gone = s.pages[i].mask & bnf_page_range(i, p0, p1)
         if s.pages[i].page < 0 or gone == 0:
             continue
         s.pages[i].mask &= ~gone
@@ -447,7 +439,7 @@ cdef public bool bnf_kv_seq_rm(bnf_kv *kv, int32_t seq, int32_t p0, int32_t p1) 
 
 # Slots of page `index` that [p0, p1) of src has to give.
 cdef inline uint64_t slots_of(const bnf_seq *src, int32_t index, int32_t p0, int32_t p1) noexcept nogil:
-    return src.pages[index].mask & range_mask(index, p0, p1)
+    return src.pages[index].mask & bnf_page_range(index, p0, p1)
 
 # Must data move? Not when dst has nothing in that page, or the same page, or nothing in its own that would remain.
 cdef inline bint must_copy(const bnf_seq_page *src, const bnf_seq_page *dst, uint64_t taken) noexcept nogil:
@@ -507,10 +499,14 @@ cdef public int bnf_kv_seq_cp(bnf_kv *kv, int32_t src, int32_t dst, int32_t p0, 
     cdef int32_t end = kv.seqs[src].n_pages
     cdef int32_t from_table = src
     cdef int32_t to_table = dst
+    cdef int rc
     if p1 < <int64_t>end * BNF_KV_PAGE:
         end = (p1 + BNF_KV_PAGE - 1) // BNF_KV_PAGE
     if src == dst or p0 >= p1 or p0 // BNF_KV_PAGE >= end:
         return 0
+    rc = bnf_kv_check_copy(kv, src, dst, p0, p1)
+    if rc != 0:
+        return rc
     while from_table >= 0:      # all that can fail
         if not reach(&kv.seqs[to_table], min(end, kv.seqs[from_table].n_pages) - 1):
             bnf_kv_settle(kv, dst)
@@ -559,6 +555,7 @@ cdef public int bnf_kv_set_aside(bnf_kv *kv, bnf_kv *kept) noexcept nogil:
         seqs[i].pos_max = -1
         seqs[i].above = -1
     kept[0] = kv[0]
+    kv.n_ctx_seq = kv.n_ctx     # what is not kept may be longer than a sequence
     kv.seqs = seqs
     kv.n_tables = kv.n_seq_max
     kv.cap_tables = kv.n_seq_max
@@ -572,6 +569,7 @@ cdef public void bnf_kv_put_back(bnf_kv *kv, const bnf_kv *kept) noexcept nogil:
     for i in range(kv.n_tables):
         bnf_release(kv.seqs[i].pages)
     bnf_release(kv.seqs)
+    kv.n_ctx_seq = kept.n_ctx_seq
     kv.seqs = kept.seqs
     kv.n_tables = kept.n_tables
     kv.cap_tables = kept.cap_tables

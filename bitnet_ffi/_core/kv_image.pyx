@@ -7,8 +7,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release
-from bitnet_ffi._core.bnf_calls cimport bnf_kv_clear, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above
-from bitnet_ffi._core.bnf_context cimport bnf_lowest64
+from bitnet_ffi._core.bnf_calls cimport (
+    bnf_kv_clear, bnf_kv_seq_overfull, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_settle, bnf_kv_table_above)
+from bitnet_ffi._core.bnf_context cimport bnf_count64, bnf_lowest64
 from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_state cimport (
@@ -22,13 +23,6 @@ cdef extern from "bnf_calls.h":
 cdef enum:
     MAX_POS = 1 << 24      # batch.pyx says why
     NO_INDEX = -1
-
-cdef inline int32_t n_slots(uint64_t mask) noexcept nogil:
-    cdef int32_t n = 0
-    while mask != 0:
-        mask &= mask - 1
-        n += 1
-    return n
 
 # ---- what there is to write ----
 
@@ -156,7 +150,7 @@ cdef public uint64_t bnf_image_rows_size(const bnf_kv *kv, const bnf_kv_image *i
     cdef uint64_t n = 0
     cdef int32_t i
     for i in range(image.n_pages):
-        n += <uint64_t>n_slots(image.mask[i])
+        n += <uint64_t>bnf_count64(image.mask[i])
     return n * <uint64_t>kv.n_layer * <uint64_t>kv.n_head_kv * ((kv.head_stride_k + kv.head_stride_v) // BNF_KV_PAGE)
 
 cdef public void bnf_image_write_rows(const bnf_kv *kv, const bnf_kv_image *image, bnf_stream *s) noexcept nogil:
@@ -185,7 +179,7 @@ cdef int read_pages(bnf_kv *kv, const bnf_state_header *header, bnf_stream *s, b
             return s.code
         if image.mask[i] == 0:
             return wrong(b"nothing in page", i)
-        if not bnf_stream_get(s, number, <uint64_t>n_slots(image.mask[i]) * sizeof(int32_t)):
+        if not bnf_stream_get(s, number, <uint64_t>bnf_count64(image.mask[i]) * sizeof(int32_t)):
             return s.code
         image.page[i] = bnf_kv_take_page(kv)
         if image.page[i] < 0:
@@ -296,4 +290,7 @@ cdef public int bnf_image_read(bnf_kv *kv, int32_t seq, const bnf_state_header *
     if rc == 0:
         for i in range(kv.n_seq_max):
             bnf_kv_settle(kv, i)
+            if rc == 0 and bnf_kv_seq_overfull(kv, i):
+                rc = bnf_fail(BITNET_ERROR_CONTEXT, b"the state holds %d tokens of sequence %d, and there is room for %d (n_ctx_seq)",
+                              bnf_kv_seq_tokens(kv, i), i, kv.n_ctx_seq)
     return rc
