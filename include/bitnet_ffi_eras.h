@@ -91,6 +91,13 @@ static inline int32_t bitnet_era_decode(struct llama_context *ctx, struct llama_
         return llama_decode(ctx, bitnet_era_to_batch(batch));
     return bitnet_decode_at(ctx, bitnet_era_to_batch(batch), batch.all_pos_0, batch.all_pos_1, batch.all_seq_id);
 }
+/* For some days of September 2023: with the number of threads, which stays set (0 or less: as it is). */
+static inline int32_t bitnet_era_decode_3(struct llama_context *ctx, struct llama_batch batch, int32_t n_threads)
+{
+    if (n_threads > 0)
+        llama_set_n_threads(ctx, n_threads, n_threads);
+    return bitnet_era_decode(ctx, batch);
+}
 static inline struct llama_batch bitnet_era_batch_get_one_4(llama_token *tokens, int32_t n_tokens, llama_pos pos_0, llama_seq_id seq_id)
 {
     return bitnet_era_from_batch(llama_batch_get_one(tokens, n_tokens), pos_0, 1, seq_id);
@@ -112,7 +119,6 @@ static inline int32_t bitnet_era_encode(struct llama_context *ctx, struct llama_
 
 #define llama_batch_free bitnet_era_batch_free
 #define llama_encode bitnet_era_encode
-#define llama_decode bitnet_era_decode
 #ifdef __cplusplus
 static inline struct llama_batch bitnet_era_batch_get_one(llama_token *tokens, int32_t n, llama_pos pos_0, llama_seq_id seq_id)
 {
@@ -125,12 +131,18 @@ static inline struct llama_batch bitnet_era_batch_init(int32_t n_tokens, int32_t
 }
 static inline int32_t bitnet_era_decode(struct llama_context *ctx, struct llama_batch batch, int32_t n_threads)
 {
-    llama_set_n_threads(ctx, n_threads, n_threads);
-    return bitnet_era_decode(ctx, batch);
+    return bitnet_era_decode_3(ctx, batch, n_threads);
 }
+#define llama_decode bitnet_era_decode
 #define llama_batch_get_one bitnet_era_batch_get_one
 #define llama_batch_init bitnet_era_batch_init
 #else
+#if BITNET_FFI_API == 2023
+#define bitnet_era_decode_2(ctx, batch) bitnet_era_decode(ctx, batch)
+#define llama_decode(...) BITNET_CALL(bitnet_era_decode_, __VA_ARGS__)
+#else
+#define llama_decode bitnet_era_decode
+#endif
 #define bitnet_era_batch_init_2(n_tokens, embd) bitnet_era_batch_init_3(n_tokens, embd, 1)
 #define llama_batch_get_one(...) BITNET_CALL(bitnet_era_batch_get_one_, __VA_ARGS__)
 #define llama_batch_init(...) BITNET_CALL(bitnet_era_batch_init_, __VA_ARGS__)
@@ -163,10 +175,10 @@ struct llama_model_params {
 
 struct llama_context_params {
     uint32_t seed;               /* llama_set_rng_seed */
-    uint32_t n_ctx;              /* these five matter */
+    uint32_t n_ctx;              /* these matter */
     uint32_t n_batch;
     uint32_t n_ubatch;
-    uint32_t n_seq_max;
+    uint32_t n_seq_max;          /* since March 2024, and no limit then: there are 64 or more */
     int32_t n_threads;
     int32_t n_threads_batch;
     int8_t rope_scaling_type;    /* an enum since February 2024, which fits; from here to yarn_orig_ctx: as today's */
@@ -245,7 +257,6 @@ static inline struct llama_context_params bitnet_era_context_default_params(void
     old.flash_attn = false;
     old.mul_mat_q = true;
 #if BITNET_FFI_API == 2023
-    old.n_seq_max = 64; /* a number that contexts did not have: more than programs of then used */
     old.f16_kv = true;
     old.low_vram = false;
     old.n_parts = -1;
@@ -299,6 +310,9 @@ static inline struct llama_context *bitnet_era_new_context(struct llama_model *m
     struct bitnet_context_params params = llama_context_default_params();
     struct llama_context *ctx;
     BITNET_ERA_SAME_FIELDS(params, old);
+    if (params.n_seq_max < 64)
+        params.n_seq_max = 64; /* sequences were not counted: more than programs of then used */
+    params.kv_unified = true;
     params.rope_scaling_type = (enum llama_rope_scaling_type)old.rope_scaling_type;
     params.embeddings = old.embeddings || old.embedding;
 #if BITNET_FFI_API == 2023

@@ -151,6 +151,12 @@ static inline uint32_t llama_model_quantize(const char *fname_inp, const char *f
     params.nthread = n_threads;
     return llama_model_quantize(fname_inp, fname_out, &params);
 }
+/* Of March 2023: the numbers of types that there were then have not changed; a block had `qk` weights, which is no choice any more. */
+static inline uint32_t llama_model_quantize(const char *fname_inp, const char *fname_out, int itype, int qk = 32)
+{
+    (void)qk;
+    return llama_model_quantize(fname_inp, fname_out, (enum llama_ftype)itype);
+}
 
 } /* C++ */
 #else /* C */

@@ -68,6 +68,7 @@ static void samplers_and_templates(struct llama_context *ctx, struct llama_model
     const struct llama_chat_message message = {"user", "x"};
     const llama_model_quantize_params quantize = llama_model_quantize_default_params();
     const enum llama_ftype ftype = LLAMA_FTYPE_MOSTLY_Q8_0;
+    const int itype = 2; /* Q4_0, then and now */
     struct llama_sampler *sampler = llama_sampler_init_penalties(320, 8, 1.5f, 0, 0);
     char a[256], b[256];
     int n;
@@ -90,6 +91,8 @@ static void samplers_and_templates(struct llama_context *ctx, struct llama_model
     CHECK(llama_model_quantize("/no/such/file", "/no/such/out", &quantize) != 0);
     CHECK(llama_model_quantize("/no/such/file", "/no/such/out", ftype) != 0);
     CHECK(llama_model_quantize("/no/such/file", "/no/such/out", LLAMA_FTYPE_MOSTLY_Q8_0, 1) != 0);
+    CHECK(llama_model_quantize("/no/such/file", "/no/such/out", itype) != 0 && strstr(bitnet_last_error(), "/no/such/file"));
+    CHECK(llama_model_quantize("/no/such/file", "/no/such/out", itype, 32) != 0);
     llama_beam_search(ctx, NULL, NULL, 2, 0, 1);
     llama_beam_search(ctx, NULL, NULL, 2, 0, 1, 1);
 }
@@ -134,11 +137,46 @@ static void decoding(struct llama_context *ctx, llama_token *tokens, int n)
     batch = llama_batch_init(1, 0);
     CHECK(batch.token != NULL && batch.all_pos_1 == 0);
     llama_batch_free(batch);
-#ifdef __cplusplus
-    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n, 1), 1) == 0);
+#if BITNET_FFI_API == 2023 || defined(__cplusplus)
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n, 1), 1) == 0 && llama_n_threads(ctx) == 1);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n + 1, 1), 0) == 0 && llama_n_threads(ctx) == 1);
+    CHECK(llama_decode(NULL, llama_batch_get_one(tokens, 1, 0, 1), 1) != 0);
+#endif
+#if BITNET_FFI_API == 2023
+    llama_memory_clear(llama_get_memory(ctx), true);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 0)) == 0);
+    CHECK(llama_get_logits_ith(ctx, 0) == llama_get_logits(ctx) && llama_get_logits_ith(ctx, 0)[0] == first);
+    CHECK(llama_get_logits_ith(ctx, n - 1) == llama_get_logits(ctx));
+    CHECK(llama_get_logits_ith(ctx, 1) == NULL && bitnet_last_error_code() != 0);
+    CHECK(llama_get_logits_ith(NULL, 0) == NULL);
 #endif
 #endif
 }
+
+#if defined(BITNET_FFI_API)
+/* n_seq_max was no limit, and one cache served all sequences: with the defaults, four of them fill n_ctx as they like. */
+static void sequences(struct llama_model *model, llama_token *tokens, int n)
+{
+    struct llama_context_params params = llama_context_default_params();
+    struct llama_context *ctx;
+    CHECK(params.n_seq_max == 1);
+    params.n_ctx = 4 * (uint32_t)n;
+    ctx = llama_new_context_with_model(model, params);
+    CHECK(ctx != NULL && llama_n_ctx(ctx) == params.n_ctx);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 0)) == 0);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 63)) == 0);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 1)) == 0);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, n, 1)) == 0);
+    CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n, 0)) == 1);
+    llama_free(ctx);
+    params.n_seq_max = 100;
+    ctx = llama_new_context_with_model(model, params);
+    CHECK(ctx != NULL && llama_n_seq_max(ctx) == 100);
+    llama_free(ctx);
+    params.n_seq_max = 1000;
+    CHECK(llama_new_context_with_model(model, params) == NULL);
+}
+#endif
 
 static void guidance_and_grammar(struct llama_context *ctx, struct llama_model *model)
 {
@@ -252,6 +290,9 @@ int main(int argc, char **argv)
     n = tokens_of_texts(ctx, model, tokens);
     samplers_and_templates(ctx, model);
     decoding(ctx, tokens, n);
+#if defined(BITNET_FFI_API)
+    sequences(model, tokens, n);
+#endif
     guidance_and_grammar(ctx, model);
     llama_free(ctx);
     llama_free_model(model);
