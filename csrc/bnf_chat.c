@@ -103,7 +103,7 @@ static const struct bnf_chat_format formats[] = {
      ANSWER("<role>{ROLE}</role>{content}"), .ask = "<role>ASSISTANT</role><think>"},
     {.name = "bailing2", .no_system = "<role>SYSTEM</role>detailed thinking off<|role_end|>",
      .system = "<role>{ROLE}</role>{content}<|role_end|>", .user = "<role>HUMAN</role>{content}<|role_end|>",
-     ANSWER("<role>{ROLE}</role>{content}<|role_end|>"), .ask = "<role>ASSISTANT</role>"},
+     ANSWER("<role>{ROLE}</role>{content}<|role_end|>"), .ask = "<role>ASSISTANT</role>", .flags = BNF_CHAT_NONE_IS_NO_SYSTEM},
     {.name = "smolvlm", .begin = "<|im_start|>", .system = "{content}\n\n", .user = "User: {content}<end_of_utterance>\n",
      ANSWER("Assistant: {content}<end_of_utterance>\n"), .ask = "Assistant:"},
     {.name = "dots1", .system = "<|system|>{content}<|endofsystem|>", .user = "<|userprompt|>{content}<|endofuserprompt|>",

@@ -11,6 +11,7 @@ enum bnf_chat_flag {
     BNF_CHAT_MERGE_SYSTEM = 1,   /* system messages wait and appear where the next message says {system}, two newlines after */
     BNF_CHAT_SYSTEM_FIRST = 2,   /* a system message after the first message is left out */
     BNF_CHAT_ASK_AFTER_USER = 4, /* `ask` follows when the last message is the user's, whatever the caller wants */
+    BNF_CHAT_NONE_IS_NO_SYSTEM = 8, /* `no_system` also where there is no message at all */
 };
 
 /* A text is written as it stands, but for

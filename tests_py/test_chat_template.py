@@ -191,6 +191,9 @@ def test_roles_of_their_own():
     assert apply("exaone4", [("tool", "4")], False) == "[|tool|]4[|endofturn|]\n"
     assert apply("bailing2", [("user", "u")]) == (
         "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>u<|role_end|><role>ASSISTANT</role>")
+    assert apply("bailing2", [], False) == "<role>SYSTEM</role>detailed thinking off<|role_end|>"     # llama.cpp's
+    assert apply("bailing2", []) == "<role>SYSTEM</role>detailed thinking off<|role_end|><role>ASSISTANT</role>"
+    assert apply("pangu-embedded", [], False) == apply("smollm", [], False) == ""
     assert apply("pangu-embedded", [("function", "f")], False) == "[unused9]系统：[unused10][unused9]方法：f[unused10]"
 
 

@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf_public cimport bool, llama_chat_message, BITNET_ERROR
 
 cdef extern from "bnf_chat.h" nogil:
     enum:
-        BNF_CHAT_MERGE_SYSTEM, BNF_CHAT_SYSTEM_FIRST, BNF_CHAT_ASK_AFTER_USER
+        BNF_CHAT_MERGE_SYSTEM, BNF_CHAT_SYSTEM_FIRST, BNF_CHAT_ASK_AFTER_USER, BNF_CHAT_NONE_IS_NO_SYSTEM
     ctypedef struct chat_extra:
         const char *role
         const char *text
@@ -203,6 +203,8 @@ cdef public int32_t llama_chat_apply_template(const char *tmpl, const llama_chat
     messages.at = 0
     in_turn = format.begin != NULL
     put_text(&out, format.begin)
+    if n_msg == 0 and format.flags & BNF_CHAT_NONE_IS_NO_SYSTEM:
+        put_text(&out, format.no_system)
     while messages.at < n_msg:
         put_message(&out, format, &messages, &in_turn)
         messages.at += 1
