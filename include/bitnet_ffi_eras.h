@@ -373,14 +373,14 @@ static inline struct llama_model *bitnet_era_load_any(const char *path_model, st
     _Generic((params), struct llama_context_params: bitnet_era_load_by_context, default: bitnet_era_load)(path_model, params)
 #endif
 #define llama_get_embeddings(ctx) llama_get_embeddings_ith(ctx, -1) /* there was one, of the last token */
+#endif
 
-/* Row 0 was there whoever had asked for it: after llama_batch_get_one it is the last token's. */
+/* Row 0 was there whoever had asked for it, until March 2024: after llama_batch_get_one it is the last token's. */
 static inline float *bitnet_era_get_logits_ith(struct llama_context *ctx, int32_t i)
 {
     return i == 0 ? llama_get_logits(ctx) : llama_get_logits_ith(ctx, i);
 }
 #define llama_get_logits_ith bitnet_era_get_logits_ith
-#endif
 
 #ifdef __cplusplus
 }

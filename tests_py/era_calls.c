@@ -142,14 +142,25 @@ static void decoding(struct llama_context *ctx, llama_token *tokens, int n)
     CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n + 1, 1), 0) == 0 && llama_n_threads(ctx) == 1);
     CHECK(llama_decode(NULL, llama_batch_get_one(tokens, 1, 0, 1), 1) != 0);
 #endif
-#if BITNET_FFI_API == 2023
     llama_memory_clear(llama_get_memory(ctx), true);
     CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 0)) == 0);
     CHECK(llama_get_logits_ith(ctx, 0) == llama_get_logits(ctx) && llama_get_logits_ith(ctx, 0)[0] == first);
     CHECK(llama_get_logits_ith(ctx, n - 1) == llama_get_logits(ctx));
     CHECK(llama_get_logits_ith(ctx, 1) == NULL && bitnet_last_error_code() != 0);
     CHECK(llama_get_logits_ith(NULL, 0) == NULL);
-#endif
+    llama_memory_clear(llama_get_memory(ctx), true);
+    batch = llama_batch_init(2, 0, 1);
+    batch.n_tokens = 2;
+    for (int i = 0; i < 2; i++) {
+        batch.token[i] = tokens[i];
+        batch.pos[i] = i;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = 1;
+    }
+    CHECK(llama_decode(ctx, batch) == 0); /* both asked for: row 0 is the first token's */
+    CHECK(llama_get_logits_ith(ctx, 0) + llama_n_vocab(ctx) == llama_get_logits_ith(ctx, 1));
+    llama_batch_free(batch);
 #endif
 }
 
