@@ -1,0 +1,143 @@
+"""Debian's compiled llama.cpp (0.7.0, testing) on this library: its binaries as they are, its C library, our libllama.so.0 (docs/CLIENTS.md).
+
+llama-simple uses llama.h alone and needs nothing else. The others share `common`, which takes C++ functions from inside of llama.cpp:
+client_october.cpp has those, and two structs of October. .ci/clients fetches the packages. Next: test_ggml.py for the symbols.
+"""
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from bitnet_ffi import config
+from bitnet_ffi._ffi import ffi, lib
+from client_tools import fetched, libllama_of_october
+
+PROMPT = "The capital of France is"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory):
+    """command(program, *arguments): that program of Debian's, on our library. alone: with nothing of llama.cpp or ggml beside it."""
+    system = fetched("debian", "usr", "lib", "x86_64-linux-gnu")
+    folder = tmp_path_factory.mktemp("debian")
+    shim = folder / "client_october.so"
+    libllama_of_october(shim)
+    for names, where in ((["libllama.so.0", "libggml-base.so.0"], "alone"), (["libllama.so.0"], "beside")):
+        (folder / where).mkdir()
+        for name in names:
+            (folder / where / name).symlink_to(config.lib_dir() / "libbitnet_ffi.so.0")
+    libc = folder / "libc"                      # what is of the C and C++ languages, apart from Debian's llama.cpp and ggml
+    libc.mkdir()
+    for path in system.iterdir():
+        if not path.name.startswith(("libllama", "libggml", "libmtmd")):
+            (libc / path.name).symlink_to(path)
+
+    def command(program, *arguments, alone=False):
+        path = [folder / "alone", libc] if alone else [folder / "beside", system, system / "llama"]
+        return [str(part) for part in (system / "ld-linux-x86-64.so.2", *([] if alone else ["--preload", shim]), "--library-path",
+                                       ":".join(map(str, path)), fetched("debian", "usr", "bin", program), *arguments)]
+    return command
+
+
+def run(command, text=""):
+    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", timeout=90)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def said(smollm2_path):
+    done = run([sys.executable, "-m", "bitnet_ffi", "run", "-m", str(smollm2_path), "-p", PROMPT, "--greedy", "-n", "24", "-q"])
+    return done.stdout.removesuffix("\n")
+
+
+def test_simple_alone(debian, smollm2_path, said):
+    done = run(debian("llama-simple", "-m", smollm2_path, "-n", 24, PROMPT, alone=True))
+    assert done.stdout.strip() == (PROMPT + said).strip()
+
+
+def test_simple_chat_alone(debian, smollm2_path):
+    done = run(debian("llama-simple-chat", "-m", smollm2_path, "-c", 192, alone=True), "Say hello.\n\n")
+    assert "Hello" in done.stdout
+
+
+def test_bench_names_what_it_measures(debian, smollm2_path):
+    done = run(debian("llama-bench", "-m", smollm2_path, "-p", 16, "-n", 4, "-r", 1, "-t", 1, "-o", "json"))
+    prompt, generation = json.loads(done.stdout)
+    cpu = ffi.string(lib.ggml_backend_dev_description(lib.ggml_backend_dev_get(0))).decode()
+    for result in (prompt, generation):
+        assert (result["backends"], result["cpu_info"], result["gpu_info"], result["n_threads"]) == ("CPU", cpu, "", 1)
+        assert result["model_type"] == "llama 135M Q4_1" and result["avg_ts"] > 0
+    assert (prompt["n_prompt"], generation["n_gen"]) == (16, 4)
+
+
+def test_completion(debian, smollm2_path, said):
+    done = run(debian("llama-completion", "-m", smollm2_path, "-p", PROMPT, "-n", 24, "--temp", 0, "-no-cnv"))
+    assert done.stdout.strip() == (PROMPT + said).strip()
+
+
+def test_completion_keeps_to_a_grammar(debian, smollm2_path):
+    done = run(debian("llama-completion", "-m", smollm2_path, "-p", "Is water wet?", "-n", 8, "-no-cnv", "--grammar",
+                      'root ::= " " ("yes" | "no") "!"'))
+    assert re.match(r"Is water wet\? (yes|no)!", done.stdout.strip())
+
+
+@pytest.mark.parametrize("unified", [[], ["--kv-unified"]])
+def test_batched_goes_on_in_four_ways(debian, smollm2_path, unified):
+    done = run(debian("llama-batched", "-m", smollm2_path, "-p", PROMPT, "-np", 4, "-n", 12, *unified))
+    assert all(f"sequence {i}:" in done.stdout for i in range(4)) and done.stdout.count(PROMPT) == 5
+
+
+def test_embedding_is_of_length_one(debian, smollm2_path):
+    done = run(debian("llama-embedding", "-m", smollm2_path, "-p", PROMPT, "--pooling", "mean", "--embd-output-format", "array"))
+    vector, = json.loads(done.stdout)
+    assert len(vector) == 576 and abs(sum(x * x for x in vector) - 1) < 1e-4      # printed with 7 digits: 576 * 2 * 1e-7
+
+
+def test_perplexity(debian, smollm2_path):
+    done = run(debian("llama-perplexity", "-m", smollm2_path, "-f", HERE.parent / "docs" / "ARCHITECTURE.md", "-c", 128, "--chunks", 4))
+    found = re.search(r"Final estimate: PPL = (\S+) ", done.stdout + done.stderr)
+    assert 5 < float(found[1]) < 500
+
+
+def test_quantize_writes_a_model(debian, smollm2_path, tmp_path):
+    run(debian("llama-quantize", "--allow-requantize", smollm2_path, tmp_path / "q8.gguf", "Q8_0", 2))
+    done = run(debian("llama-simple", "-m", tmp_path / "q8.gguf", "-n", 4, PROMPT))
+    assert done.stdout.startswith(PROMPT + " Paris")
+
+
+def test_server_answers(debian, smollm2_path, said):
+    """Two slots; the text of /completion is that of bitnet run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(debian("llama-server", "-m", smollm2_path, "--port", port, "-np", 2, "-c", 1024),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(path, **body):
+        request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    try:
+        for _ in range(300):
+            try:
+                if urllib.request.urlopen(url + "/health", timeout=5).status == 200:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        assert ask("/completion", prompt=PROMPT, n_predict=24, temperature=0)["content"] == said
+        chat = ask("/v1/chat/completions", messages=[{"role": "user", "content": "Say hello."}], max_tokens=8)
+        assert chat["choices"][0]["message"]["content"] and chat["usage"]["completion_tokens"] <= 8
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
