@@ -8,11 +8,13 @@ from gguf_writer import F32, STRING, Gguf
 # Of tiny_model's Llama with these: (k, m) of each product.
 E, F, HEADS, HEADS_KV, N_VOCAB, N_LAYER = 64, 96, 4, 2, 280, 2
 SHAPE = dict(n_layer=N_LAYER, n_embd=E, n_ff=F, n_head=HEADS, n_head_kv=HEADS_KV, n_vocab=N_VOCAB, n_ctx=512)
-PARTS = {"attn_q": (E, E), "attn_k": (E, E // 2), "attn_v": (E, E // 2), "attn_output": (E, E), "ffn_gate": (E, F), "ffn_up": (E, F), "ffn_down": (F, E)}
+PARTS = {"attn_q": (E, E), "attn_k": (E, E // 2), "attn_v": (E, E // 2), "attn_output": (E, E), "ffn_gate": (E, F), "ffn_up": (E, F),
+         "ffn_down": (F, E)}
 
 
 def all_weights() -> dict[str, tuple[int, int]]:
-    return {f"blk.{i}.{part}": shape for i in range(N_LAYER) for part, shape in PARTS.items()} | {"output": (E, N_VOCAB), "token_embd": (E, N_VOCAB)}
+    layers = {f"blk.{i}.{part}": shape for i in range(N_LAYER) for part, shape in PARTS.items()}
+    return layers | {"output": (E, N_VOCAB), "token_embd": (E, N_VOCAB)}
 
 
 def random_pairs(weights: dict[str, tuple[int, int]], rank: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -58,5 +60,6 @@ def ggla(pairs, r: int, alpha: int, old: bool = False, kind: str = "f32", versio
     for name, (a, b) in pairs.items():
         for letter, matrix in zip("AB", (b, a) if name == "token_embd" else (a.T, b)):
             data = np.ascontiguousarray(matrix, "<f2" if kind == "f16" else "<f4")
-            out += ggla_tensor(len(out), f"{old_name(name) if old else name}.weight.lora{letter}", int(kind == "f16"), matrix.shape[::-1], data.tobytes())
+            out += ggla_tensor(len(out), f"{old_name(name) if old else name}.weight.lora{letter}", int(kind == "f16"), matrix.shape[::-1],
+                               data.tobytes())
     return out

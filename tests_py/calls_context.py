@@ -63,7 +63,8 @@ MAKERS = "llama_init_from_model llama_new_context_with_model"
 room.refuses(MAKERS, lambda w: (w.bare, defaults()), NULL, "vocab_only")
 for field, value, words in (("n_ctx", 2**32 - 1, "expected at most 16777216"), ("n_seq_max", 257, "expected at most 256"),
                             ("type_k", 1000, "type_k is 1000"), ("type_v", 2, "type_v is 2"), ("pooling_type", 99, "pooling_type"),
-                            ("attention_type", -2, "attention_type"), ("rope_freq_base", NAN, "rope_freq_base"), ("rope_freq_scale", INF, "rope_freq_scale"),
+                            ("attention_type", -2, "attention_type"), ("rope_freq_base", NAN, "rope_freq_base"),
+                            ("rope_freq_scale", INF, "rope_freq_scale"),
                             ("n_samplers", 1, "samplers")):
     room.refuses(MAKERS, lambda w, field=field, value=value: (w.model, defaults(**{field: value})), NULL, words)
     room.refuses("llama_init_from_file", lambda w, field=field, value=value: (path(), defaults(**{field: value})), NULL, words)

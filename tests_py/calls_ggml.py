@@ -1,4 +1,4 @@
-"""Checks of the header's "From ggml": the clock, names of types, the one device and its backend, thread pools that are kept, and ggml_abort."""
+"""Checks of the header's "From ggml": the clock, names of types, the one device and its backend, kept thread pools, ggml_abort."""
 import os
 import resource
 import signal
@@ -75,10 +75,12 @@ def _(api, w):
 
 DEVICE, REG, MEMORY = (ffi.cast(f"ggml_backend_{kind}_t", 16) for kind in ("dev", "reg", "buffer_type"))
 for handle, what, calls in (
-        (DEVICE, "not a device", [("dev_name", (), None), ("dev_description", (), None), ("dev_type", (), 0), ("dev_memory", (NULL, NULL), None),
+        (DEVICE, "not a device", [("dev_name", (), None), ("dev_description", (), None), ("dev_type", (), 0),
+                                  ("dev_memory", (NULL, NULL), None),
                                   ("dev_get_props", (ffi.new("struct ggml_backend_dev_props *"),), None), ("dev_backend_reg", (), NULL),
                                   ("dev_buffer_type", (), NULL)]),
-        (REG, "not a backend", [("reg_name", (), None), ("reg_dev_count", (), 0), ("reg_dev_get", (0,), NULL), ("reg_get_proc_address", (b"x",), NULL)]),
+        (REG, "not a backend", [("reg_name", (), None), ("reg_dev_count", (), 0), ("reg_dev_get", (0,), NULL),
+                                ("reg_get_proc_address", (b"x",), NULL)]),
         (MEMORY, "not a kind of memory", [("buft_name", (), None), ("buft_is_host", (), False), ("buft_get_device", (), NULL)])):
     for name, more, result in calls:
         for none in (handle, NULL):

@@ -158,7 +158,8 @@ room.absent("llama_get_model_tensor", lambda w: (w.model, b"token_embd.weight"),
 room.absent("llama_model_init_from_user", lambda w: (NULL, NULL, NULL, REAL.llama_model_default_params()), NULL,
             "loaded from a file", REAL.BITNET_ERROR_LOAD)
 room.absent("llama_eval_export", lambda w: (w.ctx, b"graph"), 1, "no ggml graph")
-room.absent("llama_beam_search", lambda w: (w.ctx, ffi.cast("llama_beam_search_callback_fn_t", 1), NULL, 2, 0, 8), None, "not supported since")
+room.absent("llama_beam_search", lambda w: (w.ctx, ffi.cast("llama_beam_search_callback_fn_t", 1), NULL, 2, 0, 8), None,
+            "not supported since")
 room.absent("llama_opt_init", lambda w: (w.ctx, w.model, ffi.new("struct llama_opt_params *")[0]), None, "training is not supported")
 room.absent("llama_opt_epoch", lambda w: (w.ctx, NULL, NULL, NULL, 0, NULL, NULL), None, "training is not supported")
 room.refuses("llama_opt_init", lambda w: (w.ctx, NULL, ffi.new("struct llama_opt_params *")[0]), None, "model is NULL")

@@ -52,8 +52,10 @@ for call in ("defrag", "update"):
 
 for seq in (3, INT_MAX):
     words = f"sequence {seq}, expected 0 to 2"
-    for call, rest, result in (("seq_rm", (-1, -1), False), ("seq_keep", (), None), ("seq_add", (-1, -1, 1), None), ("seq_shift", (-1, -1, 1), None),
-                               ("seq_div", (-1, -1, 2), None), ("seq_pos_min", (), -1), ("seq_pos_max", (), -1), ("seq_cp", (0, -1, -1), None)):
+    for call, rest, result in (("seq_rm", (-1, -1), False), ("seq_keep", (), None), ("seq_add", (-1, -1, 1), None),
+                               ("seq_shift", (-1, -1, 1), None),
+                               ("seq_div", (-1, -1, 2), None), ("seq_pos_min", (), -1), ("seq_pos_max", (), -1),
+                               ("seq_cp", (0, -1, -1), None)):
         for name, handle in named(call):
             for no in (seq,) if call == "seq_rm" else (seq, INT_MIN):     # a negative one means all there
                 room.refuses(name, lambda w, handle=handle, no=no, rest=rest: (getattr(w, handle), no, *rest), result,
@@ -65,7 +67,8 @@ for d in (0, -1, INT_MIN):
         room.refuses(name, lambda w, handle=handle, d=d: (getattr(w, handle), 0, -1, -1, d), None, f"d is {d}, expected 1 or more")
 for delta in (2**24, INT_MAX):
     for name, handle in named("seq_add") + named("seq_shift"):
-        room.refuses(name, lambda w, handle=handle, delta=delta: (getattr(w, handle), 0, -1, -1, delta), None, f"cannot move by {delta}: expected to end before 16777216")
+        room.refuses(name, lambda w, handle=handle, delta=delta: (getattr(w, handle), 0, -1, -1, delta), None,
+                     f"cannot move by {delta}: expected to end before 16777216")
 # Ranges that hold nothing, and ends beyond all: no error.
 for name, handle in named("seq_rm"):
     for p0, p1 in ((5, INT_MAX), (INT_MAX, -1), (3, 2), (2, 2), (INT_MAX, INT_MIN)):
@@ -92,7 +95,8 @@ def view_of(w, n_seq_max=3):
 def _(api, w):
     view = ffi.new("struct llama_kv_cache_view *", api.llama_kv_cache_view_init(w.ctx, 3))
     api.llama_kv_cache_view_update(w.ctx, view)
-    assert (view.n_cells, view.n_seq_max, view.token_count, view.used_cells, view.max_contiguous, view.max_contiguous_idx) == (64, 3, 8, 5, 59, 5)
+    assert (view.n_cells, view.n_seq_max, view.token_count, view.used_cells) == (64, 3, 8, 5)
+    assert (view.max_contiguous, view.max_contiguous_idx) == (59, 5)
     assert [view.cells[i].pos for i in range(6)] == [0, 1, 2, 3, 4, -1] and [view.cells_sequences[i] for i in (0, 1, 2)] == [0, 1, -1]
     api.llama_kv_cache_view_free(view)
     assert view.cells == NULL == view.cells_sequences
@@ -163,7 +167,8 @@ def _(api, w):
     for save, load, to, after in (
             (api.llama_state_save_file, api.llama_state_load_file, (), spans(w.ctx)),
             (api.llama_save_session_file, api.llama_load_session_file, (), spans(w.ctx)),
-            (lambda ctx, *more: api.llama_state_seq_save_file(ctx, FILE, 1, *more[1:]), api.llama_state_seq_load_file, (2,), [EMPTY, EMPTY, (0, 2)])):
+            (lambda ctx, *more: api.llama_state_seq_save_file(ctx, FILE, 1, *more[1:]), api.llama_state_seq_load_file, (2,),
+             [EMPTY, EMPTY, (0, 2)])):
         (folder / "state").unlink(missing_ok=True)
         assert save(w.ctx, FILE, TEXT, 5)
         fresh, tokens, n = w.context(), ffi.new("llama_token[6]"), ffi.new("size_t *")
@@ -223,13 +228,15 @@ room.refuses(SEQ + "set_data", lambda w: (w.ctx, saved(w), len(saved(w)), 0), 0,
 
 SAVERS, LOADERS = "llama_state_save_file llama_save_session_file", "llama_state_load_file llama_load_session_file"
 (folder / "no state").write_bytes(b"x" * 300)
-for name, code, words in ((b"/no/such/folder/file", NOT_FOUND, "cannot write"), (NULL, -1, "path is NULL"), (b"/tmp", LOAD, "it is not a regular file")):
+for name, code, words in ((b"/no/such/folder/file", NOT_FOUND, "cannot write"), (NULL, -1, "path is NULL"),
+                          (b"/tmp", LOAD, "it is not a regular file")):
     room.refuses(SAVERS, lambda w, name=name: (w.ctx, name, NULL, 0), False, words, code)
     room.refuses(SEQ + "save_file", lambda w, name=name: (w.ctx, name, 0, NULL, 0), 0, words, code)
 room.refuses(SAVERS, lambda w: (w.ctx, FILE, NULL, 1), False, "tokens is NULL")
 room.refuses(SEQ + "save_file", lambda w: (w.ctx, FILE, 0, NULL, 1), 0, "tokens is NULL")
 room.refuses(SAVERS, lambda w: (w.ctx, FILE, TEXT, SIZE_MAX), False, "too many tokens")
-for name, code, words in ((b"/no/such/file", NOT_FOUND, "cannot read"), (NULL, -1, "path is NULL"), (b"/tmp", LOAD, "it is not a regular file"),
+for name, code, words in ((b"/no/such/file", NOT_FOUND, "cannot read"), (NULL, -1, "path is NULL"),
+                          (b"/tmp", LOAD, "it is not a regular file"),
                           (str(folder / "no state").encode(), -1, "no state that bitnet_ffi wrote")):
     room.refuses(LOADERS, lambda w, name=name: (w.ctx, name, NULL, 0, NULL), False, words, code)
     room.refuses(SEQ + "load_file", lambda w, name=name: (w.ctx, name, 0, NULL, 0, NULL), 0, words, code)

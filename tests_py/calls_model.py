@@ -74,7 +74,8 @@ room.refuses(LOADERS, lambda w: (NOTHING, defaults()), NULL, "the file is empty"
 room.refuses(LOADERS, lambda w: (b"/dev/zero", defaults()), NULL, "is not a regular file", LOAD)
 room.refuses("llama_model_load_from_splits", lambda w: (NULL, 1, defaults()), NULL, "no paths")
 room.refuses("llama_model_load_from_splits", lambda w: (paths(path()), 0, defaults()), NULL, "no paths")
-room.refuses("llama_model_load_from_splits", lambda w: (paths(path(), path()), 2, defaults()), NULL, "has 1 parts, but 2 paths are given", LOAD)
+room.refuses("llama_model_load_from_splits", lambda w: (paths(path(), path()), 2, defaults()), NULL, "has 1 parts, but 2 paths are given",
+             LOAD)
 room.refuses("llama_model_load_from_splits", lambda w: (ffi.new("const char *[1]"), 1, defaults()), NULL, "path 1 of 1 is NULL")
 room.refuses("llama_model_load_from_file_ptr", lambda w: (NULL, defaults()), NULL, "file is NULL")
 room.refuses("llama_model_load_from_file_ptr", lambda w: (open(NOTHING, "rb"), defaults()), NULL, "stands at byte 0 and ends at 0", LOAD)

@@ -1,8 +1,8 @@
 """Checks of the calls of 2023 and 2024 that sample from candidates, their guidance and grammars; and of adapters and control vectors."""
 import math
 
-from calls import (INF, INT_MAX, INT_MIN, N_VOCAB, NAN, NULL, REAL, Room, SHAPE, SIZE_MAX, TEXT, Batch, ffi, folder, items, last_error, lora_path,
-                   path, row, snprintf_text)
+from calls import (INF, INT_MAX, INT_MIN, N_VOCAB, NAN, NULL, REAL, Room, SHAPE, SIZE_MAX, TEXT, Batch, ffi, folder, items, last_error,
+                   lora_path, path, row, snprintf_text)
 from calls_sampling import BEST, LOGITS, LOGIT_ROWS, NUMBERS, items_best, letter
 
 room = Room()
@@ -12,7 +12,8 @@ E = SHAPE["n_embd"]
 # ---- sampling from candidates: the ids that are left, or the logits after ----
 
 NARROW = {"llama_sample_softmax": ((), BEST), "llama_sample_top_k": ((2, 1), BEST[:2]), "llama_sample_top_p": ((0.85, 1), BEST[:2]),
-          "llama_sample_min_p": ((0.3, 1), BEST[:2]), "llama_sample_tail_free": ((0.5, 1), BEST[:1]), "llama_sample_typical": ((0.5, 1), BEST[:1])}
+          "llama_sample_min_p": ((0.3, 1), BEST[:2]), "llama_sample_tail_free": ((0.5, 1), BEST[:1]),
+          "llama_sample_typical": ((0.5, 1), BEST[:1])}
 for name, (settings, kept) in NARROW.items():
     def check(api, w, name=name, settings=settings, kept=kept):
         cur = w.candidates(LOGITS)

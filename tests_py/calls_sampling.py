@@ -30,7 +30,8 @@ def name_of(sampler):
 
 # ---- what each sampler does to five candidates ----
 
-KEEPS = [("top_k", (2,), BEST[:2]), ("top_p", (0.85, 1), BEST[:2]), ("min_p", (0.3, 1), [1, 4]), ("typical", (0.5, 1), [1]), ("softmax", (), BEST),
+KEEPS = [("top_k", (2,), BEST[:2]), ("top_p", (0.85, 1), BEST[:2]), ("min_p", (0.3, 1), [1, 4]), ("typical", (0.5, 1), [1]),
+         ("softmax", (), BEST),
          ("tail_free", (0.5, 1), [1]), ("xtc", (1.0, 0.1, 1, 7), BEST[2:])]
 for kind, settings, kept in KEEPS:
     def check(api, w, kind=kind, settings=settings, kept=kept):
@@ -40,7 +41,8 @@ for kind, settings, kept in KEEPS:
         assert sorted(ids(apply(w, sampler))) == sorted(kept)
     room.use(f"llama_sampler_init_{kind}")(check)
 
-SELECTS = [("llama_sampler_init_greedy", ()), ("llama_sampler_init_mirostat", (5, 7, 0.1, 0.1, 100)), ("llama_sampler_init_mirostat_v2", (7, 0.1, 0.1))]
+SELECTS = [("llama_sampler_init_greedy", ()), ("llama_sampler_init_mirostat", (5, 7, 0.1, 0.1, 100)),
+           ("llama_sampler_init_mirostat_v2", (7, 0.1, 0.1))]
 for name, settings in SELECTS:
     def check(api, w, name=name, settings=settings):
         assert apply(w, getattr(api, name)(*settings))[1] == 1           # tau is near 0: only the best has so little surprise
@@ -117,9 +119,11 @@ def _(api, w):
 
 # ---- settings that mean "off", and absurd ones: documented, so a sampler comes back ----
 
-OFF = [("top_k", (0,)), ("top_k", (INT_MIN,)), ("top_p", (1.0, 1)), ("top_p", (INF, SIZE_MAX)), ("min_p", (0.0, 1)), ("min_p", (NAN, 1)), ("typical", (1.0, 1)),
+OFF = [("top_k", (0,)), ("top_k", (INT_MIN,)), ("top_p", (1.0, 1)), ("top_p", (INF, SIZE_MAX)), ("min_p", (0.0, 1)), ("min_p", (NAN, 1)),
+       ("typical", (1.0, 1)),
        ("temp", (1.0,)), ("temp_ext", (1.0, 0.0, 1.0)), ("temp_ext", (1.0, NAN, NAN)), ("top_n_sigma", (0.0,)), ("top_n_sigma", (NAN,)),
-       ("xtc", (0.0, 0.1, 1, 7)), ("xtc", (1.0, 0.6, 1, 7)), ("xtc", (NAN, NAN, SIZE_MAX, 7)), ("tail_free", (1.0, 1)), ("penalties", (5, 0, 2.0, 1.0, 1.0)),
+       ("xtc", (0.0, 0.1, 1, 7)), ("xtc", (1.0, 0.6, 1, 7)), ("xtc", (NAN, NAN, SIZE_MAX, 7)), ("tail_free", (1.0, 1)),
+       ("penalties", (5, 0, 2.0, 1.0, 1.0)),
        ("penalties", (INT_MIN, INT_MIN, NAN, NAN, NAN)), ("logit_bias", (5, 0, NULL)), ("logit_bias", (5, INT_MIN, NULL)),
        ("dry", lambda w: (w.model, 0.0, 2.0, 1, 64, NULL, 0)), ("dry", lambda w: (w.model, 1.0, 0.5, 1, 64, NULL, 0)),
        ("dry", lambda w: (w.model, NAN, NAN, INT_MIN, INT_MIN, NULL, 0))]
@@ -138,17 +142,23 @@ NUMBERS = (NAN, INF, -INF, -1.0, 0.0, 1e-38, 3e38)
 LOGIT_ROWS = (LOGITS, [NAN, 2.0, INF, -INF, NAN], [NAN] * 5, [INF] * 5, [-INF] * 5, [3e38, -3e38, 3e38, 0.0, NAN])
 ODD = {"llama_sampler_init_top_k": [(INT_MAX,), (1,)], "llama_sampler_init_greedy": [()], "llama_sampler_init_softmax": [()],
        "llama_sampler_init_dist": [(0,), (2**32 - 1,)], "bitnet_sampler_init_gumbel": [(0,), (2**32 - 1,)],
-       "llama_sampler_init_top_p": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)], "llama_sampler_init_min_p": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
-       "llama_sampler_init_typical": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)], "llama_sampler_init_tail_free": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
-       "llama_sampler_init_temp": [(x,) for x in NUMBERS], "llama_sampler_init_temp_ext": [(x, y, z) for x in NUMBERS for y in NUMBERS for z in (NAN, -1.0, 1e30)],
-       "llama_sampler_init_top_n_sigma": [(x,) for x in NUMBERS], "llama_sampler_init_xtc": [(x, y, n, 7) for x in (1.0, INF) for y in NUMBERS for n in (0, SIZE_MAX)],
-       "llama_sampler_init_mirostat": [(n, 7, x, y, m) for n in (INT_MIN, 0, INT_MAX) for x in NUMBERS for y in NUMBERS for m in (INT_MIN, 0, INT_MAX)],
+       "llama_sampler_init_top_p": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
+       "llama_sampler_init_min_p": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
+       "llama_sampler_init_typical": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
+       "llama_sampler_init_tail_free": [(x, n) for x in NUMBERS for n in (0, SIZE_MAX)],
+       "llama_sampler_init_temp": [(x,) for x in NUMBERS],
+       "llama_sampler_init_temp_ext": [(x, y, z) for x in NUMBERS for y in NUMBERS for z in (NAN, -1.0, 1e30)],
+       "llama_sampler_init_top_n_sigma": [(x,) for x in NUMBERS],
+       "llama_sampler_init_xtc": [(x, y, n, 7) for x in (1.0, INF) for y in NUMBERS for n in (0, SIZE_MAX)],
+       "llama_sampler_init_mirostat": [(n, 7, x, y, m) for n in (INT_MIN, 0, INT_MAX) for x in NUMBERS for y in NUMBERS
+                                       for m in (INT_MIN, 0, INT_MAX)],
        "llama_sampler_init_mirostat_v2": [(7, x, y) for x in NUMBERS for y in NUMBERS],
        "llama_sampler_init_adaptive_p": [(x, y, 7) for x in NUMBERS for y in NUMBERS],
        "llama_sampler_init_penalties": [(0, n, x, y, x) for n in (1, INT_MAX) for x in NUMBERS for y in NUMBERS],
        "bitnet_sampler_init_penalties_2024": [(INT_MIN, t, t, 4, x, x, x, False, True) for t in (-1, INT_MAX, INT_MIN) for x in NUMBERS],
        "llama_sampler_init_logit_bias": [(INT_MIN, 2, ffi.new("llama_logit_bias[]", [(-1, x), (1, x)])) for x in NUMBERS],
-       "llama_sampler_init_infill": [None], "llama_sampler_init_dry": [(x, y, n, n) for x in NUMBERS for y in (2.0, NAN, INF) for n in (0, 3, INT_MAX, INT_MIN)],
+       "llama_sampler_init_infill": [None],
+       "llama_sampler_init_dry": [(x, y, n, n) for x in NUMBERS for y in (2.0, NAN, INF) for n in (0, 3, INT_MAX, INT_MIN)],
        "llama_sampler_init_grammar": [None], "llama_sampler_init_grammar_lazy": [None], "llama_sampler_init_grammar_lazy_patterns": [None]}
 
 
@@ -182,7 +192,8 @@ room.refuses("llama_sampler_init_logit_bias", (5, 2, NULL), NULL, "2 biases at N
 room.refuses("llama_sampler_init_logit_bias", (5, INT_MAX, NULL), NULL, "biases at NULL")
 room.refuses("llama_sampler_init_dry", lambda w: (w.model, 1.0, 2.0, 1, 64, NULL, 3), NULL, "seq_breakers is NULL")
 room.refuses("llama_sampler_init_grammar", lambda w: (w.model, A, NULL), NULL, "grammar_root is NULL")
-for text, words in ((b"root ::= b", "b"), (b'root ::= root "a"', "left recursion"), (b"root ::= " + b"(" * 1000, "nested too deep"), (b'root ::= "\xff"', "not UTF-8"),
+for text, words in ((b"root ::= b", "b"), (b'root ::= root "a"', "left recursion"), (b"root ::= " + b"(" * 1000, "nested too deep"),
+                    (b'root ::= "\xff"', "not UTF-8"),
                     (b'a ::= "a"', "root")):
     room.refuses("llama_sampler_init_grammar", lambda w, text=text: (w.model, text, b"root"), NULL, words)
 LAZY = "llama_sampler_init_grammar_lazy llama_sampler_init_grammar_lazy_patterns"
@@ -219,9 +230,12 @@ CALLS = ("name", "accept", "apply", "reset", "clone", "free")
 
 def with_one_member_null(api, w, missing):
     """A vtable in which all but one function are there, and another in which only that one is."""
-    kinds = {"name": ("char const *(struct llama_sampler const *)", lambda s: ffi.NULL), "accept": ("void(struct llama_sampler *, llama_token)", lambda s, t: None),
-             "apply": ("void(struct llama_sampler *, llama_token_data_array *)", lambda s, cur: None), "reset": ("void(struct llama_sampler *)", lambda s: None),
-             "clone": ("struct llama_sampler *(struct llama_sampler const *)", lambda s: ffi.NULL), "free": ("void(struct llama_sampler *)", lambda s: None)}
+    kinds = {"name": ("char const *(struct llama_sampler const *)", lambda s: ffi.NULL),
+             "accept": ("void(struct llama_sampler *, llama_token)", lambda s, t: None),
+             "apply": ("void(struct llama_sampler *, llama_token_data_array *)", lambda s, cur: None),
+             "reset": ("void(struct llama_sampler *)", lambda s: None),
+             "clone": ("struct llama_sampler *(struct llama_sampler const *)", lambda s: ffi.NULL),
+             "free": ("void(struct llama_sampler *)", lambda s: None)}
     keep = {name: ffi.callback(*kind) for name, kind in kinds.items()}
     for given in (set(CALLS) - {missing}, {missing}):
         iface = ffi.new("struct llama_sampler_i *", {name: keep[name] for name in given})
@@ -303,7 +317,8 @@ room.refuses("llama_perf_sampler_print llama_perf_sampler_reset", lambda w: (w.g
 room.refuses("llama_sampler_apply", lambda w: (w.greedy, NULL), None, "cur_p is NULL")
 for token in (-1, N_VOCAB, INT_MAX, INT_MIN):
     room.answers("llama_sampler_accept", lambda w, token=token: (w.greedy, token), None)
-    room.refuses("llama_sampler_accept", lambda w, token=token: (owned(REAL.llama_sampler_init_grammar(w.model, A, b"root")), token), None, f"token {token}")
+    room.refuses("llama_sampler_accept", lambda w, token=token: (owned(REAL.llama_sampler_init_grammar(w.model, A, b"root")), token), None,
+                 f"token {token}")
 room.refuses("llama_sampler_copy", lambda w: (w.greedy, w.chain), None, "another kind of sampler")
 room.refuses("llama_sampler_copy", lambda w: (w.greedy, NULL), None, "NULL")
 room.refuses("llama_sampler_sample", lambda w: (w.greedy, NULL, -1), -1, "the context is NULL")

@@ -142,7 +142,8 @@ def _(api, w):
 
 for name, (handle, extra) in PIECES.items():
     for none in NO_TOKENS:
-        room.refuses(name, lambda w, handle=handle, extra=extra, none=none: (getattr(w, handle), none, NULL, 0, *extra), 0, f"{none}", TOKENIZE)
+        room.refuses(name, lambda w, handle=handle, extra=extra, none=none: (getattr(w, handle), none, NULL, 0, *extra), 0, f"{none}",
+                     TOKENIZE)
     room.answers(name, lambda w, handle=handle, extra=extra: (getattr(w, handle), LETTERS["t"], NULL, INT_MAX, *extra), -1)
     room.answers(name, lambda w, handle=handle, extra=extra: (getattr(w, handle), LETTERS["t"], ffi.new("char[4]"), INT_MIN, *extra), -1)
 

@@ -302,7 +302,8 @@ def test_calls_of_2023(folder, path, base):
         twice = logits(a)
         lib.llama_clear_adapter_lora(a)                               # its own only
         assert (twice != rows).any() and (logits(a) == rows).all()
-        for call in (lambda f, s: lib.llama_apply_lora_from_file(a, f, s, NULL, 1), lambda f, s: lib.llama_model_apply_lora_from_file(owner._pointer, f, s, NULL, 1)):
+        for call in (lambda f, s: lib.llama_apply_lora_from_file(a, f, s, NULL, 1),
+                     lambda f, s: lib.llama_model_apply_lora_from_file(owner._pointer, f, s, NULL, 1)):
             assert call(b"/no/such/file", 1.0) == 1 and last_error()[0] == -4
             assert call(NULL, 1.0) == 1 and call(file, float("nan")) == 1 and "scale is nan" in last_error()[1]
         assert lib.llama_apply_lora_from_file(NULL, file, 1.0, NULL, 1) == lib.llama_model_apply_lora_from_file(NULL, file, 1.0, NULL, 1) == 1
@@ -324,7 +325,8 @@ def test_metadata(folder, model):
 
     n = lib.llama_adapter_meta_count(pointer)
     assert {text(lib.llama_adapter_meta_key_by_index, i): text(lib.llama_adapter_meta_val_str_by_index, i) for i in range(n)} == {
-        "general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora", "adapter.lora.alpha": "2.500000", "general.name": "a name"}
+        "general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora", "adapter.lora.alpha": "2.500000",
+        "general.name": "a name"}
     assert text(lib.llama_adapter_meta_val_str, b"general.name") == "a name"
     assert lib.llama_adapter_meta_val_str(pointer, b"general.name", NULL, 0) == 6
     for key in (b"no such key", b"adapter.alora.invocation_tokens", NULL):

@@ -19,7 +19,8 @@ from bitnet_ffi._ffi import ffi, lib
 from calls import LOSES_ROWS, NULL, Stub, World, answered, plain, refused
 from engine_abi import ERROR, last_error
 
-ROOMS = {room.__name__.removeprefix("calls_"): room.room for room in (calls_library, calls_ggml, calls_model, calls_vocab, calls_context, calls_memory, calls_sampling, calls_older)}
+MODULES = (calls_library, calls_ggml, calls_model, calls_vocab, calls_context, calls_memory, calls_sampling, calls_older)
+ROOMS = {module.__name__.removeprefix("calls_"): module.room for module in MODULES}
 USES = [(where, name) for where, room in ROOMS.items() for name in room.uses]
 REFUSALS = [(where, i) for where, room in ROOMS.items() for i in range(len(room.refusals))]
 QUERIES = [(where, i) for where, room in ROOMS.items() for i in range(len(room.queries))]
