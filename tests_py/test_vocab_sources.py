@@ -17,7 +17,7 @@ import gguf_writer
 import split_tools
 import vocab_tools
 from bitnet_ffi import Model, container, repair, vocab_sources
-from bitnet_ffi.errors import BitnetError, InvalidModelError
+from bitnet_ffi.errors import BitnetError, InvalidModelError, ModelNotFoundError
 from bitnet_ffi.vocab_sources import tiktoken_ranks
 from test_split import EXPRESSIONS
 from test_vocab import TEXT
@@ -469,3 +469,11 @@ def test_all_types_survive_the_container(tmp_path):
         assert head.kv[key].get() == (item[1] if kind == gguf_writer.ARRAY else item)
         made = container.array(*item) if kind == gguf_writer.ARRAY else container.value(kind, item)
         assert made == head.kv[key]
+
+
+def test_a_list_of_words_says_what_to_do(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n##s\n")
+    with pytest.raises(InvalidModelError, match="list of words.*tokenizer.json"):
+        vocab_sources.read(tmp_path / "vocab.txt")
+    with pytest.raises(ModelNotFoundError, match="no tokenizer.json or tokenizer.model.*vocab.txt.*save_pretrained"):
+        vocab_sources.read(tmp_path)

@@ -15,6 +15,8 @@ from .vocabulary import Vocabulary
 
 NAMES = ("tokenizer.json", "tokenizer.model")
 MOST_BYTES = 512 << 20
+WORD_LIST = "no tokenizer can be made: it does not say what becomes of capitals and accents; AutoTokenizer.from_pretrained(FOLDER)" \
+            ".save_pretrained(FOLDER) of the transformers package writes tokenizer.json"
 
 __all__ = ["NAMES", "Vocabulary", "beside_model", "read"]
 
@@ -38,7 +40,8 @@ def read(path: str | os.PathLike) -> Vocabulary:
     if path.is_dir():
         found = _in_folder(path)
         if found is None:
-            raise ModelNotFoundError(f"{path}: no {' or '.join(NAMES)} in this folder")
+            hint = f"; of vocab.txt alone {WORD_LIST}" if (path / "vocab.txt").is_file() else ""
+            raise ModelNotFoundError(f"{path}: no {' or '.join(NAMES)} in this folder{hint}")
         path = found
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -53,6 +56,8 @@ def read(path: str | os.PathLike) -> Vocabulary:
         raise InvalidModelError(f"{name}: this is a GGUF model; expected tokenizer.json, tokenizer.model or a tiktoken rank file")
     if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
         vocabulary = tokenizer_json.parse(data, name)
+    elif b"[UNK]\n" in data.replace(b"\r", b"") and b"\0" not in data:
+        raise InvalidModelError(f"{name}: a list of words, as vocab.txt of BERT; from it {WORD_LIST}")
     elif tiktoken_ranks.looks_like(data):
         vocabulary = tiktoken_ranks.parse(data, name)
     else:
