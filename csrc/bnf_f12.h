@@ -87,7 +87,8 @@ static inline int bnf_f12_exception(float *exceptions, int *n, uint32_t bits)
 }
 
 /* Replace what does not fit. False: too many exceptions. */
-static inline bool bnf_f12_put(int32_t type, const uint8_t *row, int64_t i, struct bnf_f12_tile *tile, int *n, uint8_t *low, uint8_t *nibble)
+static inline bool bnf_f12_put(int32_t type, const uint8_t *row, int64_t i, struct bnf_f12_tile *tile, int *n, uint8_t *low,
+                               uint8_t *nibble)
 {
     for (int at = 0; at < BNF_F12_STEP; at++) {
         const uint32_t bits = bnf_f12_bits(type, row, i + bnf_f12_element(at));

@@ -16,6 +16,7 @@ void bnf_screen_cols_init(struct bnf_screen_cols *cols, int64_t n, int64_t k, vo
     cols->high = memory;
     cols->group = (uint16_t *)(void *)(cols->high + n * k / 4);
     cols->low = (int8_t *)(void *)(cols->group + n * k / 4);
+    cols->all_high = cols->low + n * k;
 }
 
 bool bnf_screen_operand(struct bnf_screen_cols *cols, int64_t c, const float *x)
@@ -58,6 +59,7 @@ bool bnf_screen_operand(struct bnf_screen_cols *cols, int64_t c, const float *x)
             high_square += h * h;
         }
         memcpy(cols->low + i * cols->n + 4 * c, l4, 4);
+        memcpy(cols->all_high + i * cols->n + 4 * c, h4, 4);
         if (any) {
             group[n_high] = (uint16_t)(i / 4);
             memcpy(&high[n_high++], h4, 4);

@@ -5,7 +5,8 @@
  * A row w is scale * q + r, |q_i| <= 127; an operand x is step * (255 * high + low) + e, |high_i|, |low_i| <= 127. By Cauchy and Schwarz
  *   |w x - scale step (q (255 high + low))| <= |r| |x^| + |w| |e|,        x^ = x - e
  * and float rounding adds multiples of |w| |x|; norms are rounded up. The step is so large that most of `high` is zero: groups of
- * four elements whose high part is not are listed, and cost a tenth of a product instead of a second one. */
+ * four elements whose high part is not are listed, and cost a tenth of a product instead of a second one. Where memory is the limit and a
+ * product costs nothing, all of them are multiplied on the way instead. */
 #ifndef BNF_SCREEN_H
 #define BNF_SCREEN_H
 
@@ -26,7 +27,7 @@ struct bnf_screen {
 
 struct bnf_screen_cols {
     int64_t n, k;
-    int8_t *low;              /* [k / 4][n][4] */
+    int8_t *low, *all_high;   /* [k / 4][n][4] */
     uint16_t *group;          /* [n][k / 4] numbers of the groups in `high` */
     int32_t *high;            /* [n][k / 4] four numbers each */
     int32_t n_high[BNF_SCREEN_COLS];   /* groups listed */
@@ -38,7 +39,7 @@ struct bnf_screen_cols {
 /* Bytes of memory that the arrays of n operands take. */
 static inline uint64_t bnf_screen_cols_size(int64_t n, int64_t k)
 {
-    return (uint64_t)(n * k) * 5 / 2;
+    return (uint64_t)(n * k) * 7 / 2; /* two of n * k bytes, two and four in n * k / 4 places */
 }
 
 /* Cut memory into the arrays for n operands. */
