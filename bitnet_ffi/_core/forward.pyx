@@ -127,7 +127,8 @@ cdef inline long row_from(const bnf_linear *linear, int64_t at) noexcept nogil:
     return 0 if at <= 0 else min(linear.w.m, (at + unit - 1) // unit * ROW_GRAIN)
 
 # Products of the same x as one: their weights, laid end to end, are cut into equal parts. A thread reads one long stretch of
-# few matrices, and the small ones of keys and values are not cut to pieces.
+# few matrices, and the small ones of keys and values are not cut to pieces. Tried for prompts, which other work on the machine delays: many
+# small parts, taken from a counter; slower alone and hardly faster beside others (docs/BENCHMARKS.md, Beside other work).
 cdef void project(const member_t *me, const bnf_linear **products, int n, const float *x, float **y) noexcept nogil:
     cdef int64_t size = 0
     cdef int64_t at = 0
