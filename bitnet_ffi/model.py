@@ -7,6 +7,7 @@ Next: generate.py for text, context.py for logits.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -254,12 +255,17 @@ class Model:
         """
         return self._encode(_utf8(text), _flags(add_special, parse_special), return_offsets)
 
-    def _encode(self, data: bytes, flags: int, return_offsets: bool = False):
+    def _encode(self, data: bytes, flags: int, return_offsets: bool = False, own: threading.local | None = None):
+        """own: keeps the thread's array from text to text; memory that is given back each time stops the other threads each time."""
         pointer = self._text_pointer
         # A token a byte is nearly always the most; pages that are not reached are never touched.
         room = len(data) + 8
         while True:
-            ids = np.empty(room, np.int32)
+            ids = getattr(own, "ids", None)
+            if ids is None or len(ids) < room:
+                ids = np.empty(room, np.int32)
+                if own is not None:
+                    own.ids = ids
             ranges = np.empty((room, 2), np.int32) if return_offsets else None
             n = lib.bitnet_tokenize(pointer, data, len(data), _int32s(ids), ffi.NULL if ranges is None else _int32s(ranges),
                                     room, flags)
@@ -304,8 +310,8 @@ class Model:
 
         n_threads: at most so many texts at a time; None for the CPUs that this process may use.
         """
-        flags = _flags(add_special, parse_special)
-        return _in_threads(lambda text: self._encode(_utf8(text), flags, return_offsets), list(texts), n_threads)
+        flags, own = _flags(add_special, parse_special), threading.local()
+        return _in_threads(lambda text: self._encode(_utf8(text), flags, return_offsets, own), list(texts), n_threads)
 
     def decode(self, tokens: Sequence[int] | np.ndarray, *, remove_special: bool = False, unparse_special: bool = True,
                errors: str = "replace") -> str:
