@@ -12,9 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FILE_BUFFER (1 << 20) /* rows come in pieces of some kilobytes: a call of the system for each took longer than the bytes */
+#define SKIM_BLOCK (1 << 16)
+
 static void begin(struct bnf_stream *s, enum bnf_stream_kind kind)
 {
-    *s = (struct bnf_stream){.kind = kind, .size = UINT64_MAX, .sum = bnf_checksum_begin()};
+    *s = (struct bnf_stream){.kind = kind, .size = UINT64_MAX, .summed = true, .sum = bnf_checksum_begin()};
 }
 
 void bnf_stream_count(struct bnf_stream *s)
@@ -34,6 +37,14 @@ void bnf_stream_from_memory(struct bnf_stream *s, const uint8_t *memory, uint64_
     begin(s, BNF_STREAM_FROM_MEMORY);
     s->from = memory;
     s->size = size;
+}
+
+/* Without memory for it the file has the buffer of the C library. */
+static void set_buffer(struct bnf_stream *s)
+{
+    s->buffer = malloc(FILE_BUFFER);
+    if (s->buffer != NULL)
+        setvbuf(s->file, s->buffer, _IOFBF, FILE_BUFFER);
 }
 
 static int file_error(struct bnf_stream *s, const char *what)
@@ -80,6 +91,7 @@ int bnf_stream_to_file(struct bnf_stream *s, const char *path)
         file_error(s, "cannot write");
     if (s->code)
         return bnf_stream_close(s, false);
+    set_buffer(s);
     return 0;
 }
 
@@ -98,13 +110,14 @@ int bnf_stream_from_file(struct bnf_stream *s, const char *path)
         s->size = (uint64_t)is.st_size;
     if (s->code)
         return bnf_stream_close(s, false);
+    set_buffer(s);
     return 0;
 }
 
 int bnf_stream_close(struct bnf_stream *s, bool keep)
 {
     const bool written = s->kind == BNF_STREAM_TO_FILE && s->file != NULL;
-    if (written && !s->code && (fflush(s->file) != 0 || fsync(fileno(s->file)) != 0))
+    if (written && !s->code && fflush(s->file) != 0)
         file_error(s, "cannot write");
     if (s->file != NULL && fclose(s->file) != 0 && written && !s->code)
         file_error(s, "cannot write");
@@ -113,8 +126,10 @@ int bnf_stream_close(struct bnf_stream *s, bool keep)
         file_error(s, "cannot replace");
     if (written && (s->code || !keep))
         unlink(s->temporary);
+    free(s->buffer);
     free(s->path);
     free(s->temporary);
+    s->buffer = NULL;
     s->path = NULL;
     s->temporary = NULL;
     return s->code;
@@ -125,7 +140,7 @@ void bnf_stream_put(struct bnf_stream *s, const void *data, uint64_t n)
     if (s->code || n == 0)
         return;
     if (s->kind != BNF_STREAM_COUNT)
-        bnf_checksum_add(&s->sum, data, n);
+        bnf_checksum_add(&s->sum, data, n); /* and the copy in one loop: as long (Zen 4, 47 MB: 9 ms) */
     if (s->kind == BNF_STREAM_TO_MEMORY && n > s->size - s->at)
         s->code = bnf_fail(BITNET_ERROR, "the state does not fit in %" PRIu64 " bytes", s->size);
     else if (s->kind == BNF_STREAM_TO_MEMORY)
@@ -151,14 +166,35 @@ bool bnf_stream_get(struct bnf_stream *s, void *data, uint64_t n)
         file_error(s, "cannot read");
         return false;
     }
-    bnf_checksum_add(&s->sum, data, n);
+    if (s->summed)
+        bnf_checksum_add(&s->sum, data, n);
     s->at += n;
     return true;
 }
 
-void bnf_stream_rewind(struct bnf_stream *s)
+bool bnf_stream_skim(struct bnf_stream *s, uint64_t n)
+{
+    if (s->kind == BNF_STREAM_FROM_MEMORY && !s->code && n <= s->size - s->at) {
+        bnf_checksum_add(&s->sum, s->from + s->at, n);
+        s->at += n;
+        return true;
+    }
+    uint8_t *const block = malloc(SKIM_BLOCK);
+    if (block == NULL)
+        s->code = bnf_fail(BITNET_ERROR_MEMORY, "no memory to read a file");
+    while (n > 0 && !s->code) {
+        const uint64_t part = n < SKIM_BLOCK ? n : SKIM_BLOCK;
+        bnf_stream_get(s, block, part);
+        n -= part;
+    }
+    free(block);
+    return !s->code;
+}
+
+void bnf_stream_rewind(struct bnf_stream *s, bool summed)
 {
     s->at = 0;
+    s->summed = summed;
     s->sum = bnf_checksum_begin();
     if (s->kind == BNF_STREAM_FROM_FILE && fseek(s->file, 0, SEEK_SET) != 0)
         file_error(s, "cannot read");

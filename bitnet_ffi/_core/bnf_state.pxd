@@ -46,7 +46,7 @@ cdef extern from "bnf_state.h" nogil:
 
 cdef extern from "bnf_stream.h" nogil:
     enum:
-        BNF_STREAM_COUNT
+        BNF_STREAM_COUNT, BNF_STREAM_FROM_MEMORY
     ctypedef struct bnf_checksum "struct bnf_checksum":
         pass
     bnf_checksum bnf_checksum_begin()
@@ -57,6 +57,7 @@ cdef extern from "bnf_stream.h" nogil:
         int code
         uint64_t at
         uint64_t size
+        bool summed
         bnf_checksum sum
     void bnf_stream_count(bnf_stream *s)
     void bnf_stream_to_memory(bnf_stream *s, uint8_t *memory, uint64_t size)
@@ -66,7 +67,8 @@ cdef extern from "bnf_stream.h" nogil:
     int bnf_stream_close(bnf_stream *s, bool keep)
     void bnf_stream_put(bnf_stream *s, const void *data, uint64_t n)
     bool bnf_stream_get(bnf_stream *s, void *data, uint64_t n)
-    void bnf_stream_rewind(bnf_stream *s)
+    bool bnf_stream_skim(bnf_stream *s, uint64_t n)
+    void bnf_stream_rewind(bnf_stream *s, bool summed)
 
 cdef extern from "bnf_calls.h" nogil:
     # Which pages and tokens a state has, by their numbers in the cache and in the state.

@@ -6,7 +6,7 @@
 # costs the sequences: said so.)
 # May not: know where the bytes lie. Next: csrc/bnf_state.h draws the format, kv_image.pyx.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_kv_clear, bnf_kv_keep_tables, bnf_kv_seq_rm, bnf_kv_undo
@@ -15,15 +15,12 @@ from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_state cimport (
     bnf_checksum, bnf_checksum_add, bnf_checksum_begin, bnf_checksum_end, bnf_image_free, bnf_image_of, bnf_image_read,
     bnf_image_read_rows, bnf_image_rows_size, bnf_image_write, bnf_image_write_rows, bnf_kv_image, bnf_state_header, bnf_stream,
-    bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind, BNF_STATE_CONTEXT, BNF_STATE_MAGIC, BNF_STATE_ORDER,
-    BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT)
+    bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind, bnf_stream_skim, BNF_STATE_CONTEXT, BNF_STATE_MAGIC,
+    BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT, BNF_STREAM_FROM_MEMORY)
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, llama_model
 
 cdef extern from "bnf_calls.h":
     pass
-
-cdef enum:
-    BLOCK = 1 << 16
 
 # ---- whose state it is ----
 
@@ -165,15 +162,11 @@ ctypedef struct rest_t:
 
 # Reads all once: does the checksum agree?
 cdef int check_sum(bnf_stream *s, uint64_t size) noexcept nogil:
-    cdef uint8_t *block = <uint8_t *>bnf_alloc(BLOCK)
     cdef uint64_t sum = 0
     cdef uint64_t told
-    if block == NULL:
-        return BITNET_ERROR_MEMORY
-    bnf_stream_rewind(s)
-    while s.code == 0 and s.at < size - sizeof(uint64_t):
-        bnf_stream_get(s, block, min(<uint64_t>BLOCK, size - sizeof(uint64_t) - s.at))
-    bnf_release(block)
+    bnf_stream_rewind(s, True)
+    if not bnf_stream_skim(s, size - sizeof(uint64_t)):
+        return s.code
     told = bnf_checksum_end(&s.sum)
     if not bnf_stream_get(s, &sum, sizeof(sum)):
         return s.code
@@ -254,7 +247,7 @@ cdef int read_rows(llama_context *ctx, int32_t seq, const bnf_state_header *head
     cdef uint64_t told
     bnf_image_read_rows(&ctx.kv, image, s)
     told = bnf_checksum_end(&s.sum)
-    if bnf_stream_get(s, &sum, sizeof(sum)) and sum == told:
+    if bnf_stream_get(s, &sum, sizeof(sum)) and (sum == told or not s.summed):
         return 0
     if seq >= 0:
         bnf_kv_seq_rm(&ctx.kv, seq, 0, 0x7fffffff)
@@ -280,7 +273,7 @@ cdef int read(llama_context *ctx, int32_t seq, int32_t *tokens, uint64_t n_token
         rc = check_sum(s, header.size)
     if rc != 0:
         return rc
-    bnf_stream_rewind(s)
+    bnf_stream_rewind(s, s.kind != BNF_STREAM_FROM_MEMORY)      # a caller's memory stays what it was; a file may not
     if not bnf_stream_get(s, header, sizeof(bnf_state_header)):
         return s.code
     if header.checksum != header_sum(header):
