@@ -8,8 +8,8 @@
 #ifndef BNF_LOAD_H
 #define BNF_LOAD_H
 
+#include "bnf_adapter.h"
 #include "bnf_atomic.h"
-#include "bnf_types.h"
 
 #define BNF_MAX_ARCH 64 /* bytes of an architecture's name, its NUL included */
 
@@ -42,5 +42,12 @@ int bnf_load_head(struct bnf_loader *loader);
 int bnf_load_own(struct bnf_loader *loader, void *memory);
 /* One step done: tell the progress callback. An error when it asks to stop. */
 int bnf_load_step(struct bnf_loader *loader);
+
+/* The matrices of the layers in the order of their use, from 0 on; then the head. */
+static inline struct bnf_matrix *bnf_matrix_numbered(struct llama_model *model, int64_t number)
+{
+    struct bnf_layer *layer = &model->layers[number / BNF_LAYER_LINEARS];
+    return number == bnf_head_number(model) ? &model->output : &(&layer->q + number % BNF_LAYER_LINEARS)->w;
+}
 
 #endif

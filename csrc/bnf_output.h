@@ -1,4 +1,4 @@
-/* A file that appears whole or not at all: it grows under a temporary name beside its place and takes its name at the end.
+/* A file that appears whole or not at all: it grows under another name beside its place and takes its own at the end.
  * Next: bitnet_ffi/_core/gguf_write.pyx, which fills it. */
 #ifndef BNF_OUTPUT_H
 #define BNF_OUTPUT_H
@@ -9,7 +9,7 @@
 
 struct bnf_output {
     const char *path;  /* borrowed */
-    char *partial;     /* the temporary name */
+    char *partial;     /* the name until then */
     FILE *file;
     uint64_t size;     /* bytes written so far */
 };

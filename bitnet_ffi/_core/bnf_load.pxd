@@ -1,6 +1,7 @@
 # The engine's view of csrc/bnf_load.h and bnf_atomic.h: what the loading modules share. All extern; nothing is defined here.
 
 from libc.stdint cimport uint8_t, int32_t, int64_t
+from bitnet_ffi._core.bnf_ops cimport bnf_matrix
 from bitnet_ffi._core.bnf_public cimport llama_model_params
 from bitnet_ffi._core.bnf_types cimport llama_model
 
@@ -22,5 +23,6 @@ cdef extern from "bnf_load.h" nogil:
     int bnf_load_head(bnf_loader *loader)
     int bnf_load_own(bnf_loader *loader, void *memory)
     int bnf_load_step(bnf_loader *loader)
+    bnf_matrix *bnf_matrix_numbered(llama_model *model, int64_t number)
     void bnf_ref_take(int32_t *refs)
     int32_t bnf_ref_drop(int32_t *refs)

@@ -11,14 +11,15 @@ from bitnet_ffi._core.bnf_base cimport (
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_adapters_free, bnf_gguf_close, bnf_gguf_next_str, bnf_gguf_open, bnf_source_name, bnf_token_order_free, bnf_vocab_free,
     bnf_vocab_load, bnf_vocab_n_tokens)
+from bitnet_ffi._core.bnf_context cimport BNF_LAYER_LINEARS
 from bitnet_ffi._core.bnf_load cimport (
-    bnf_load_arch, bnf_load_check, bnf_load_head, bnf_load_hparams, bnf_load_pack, bnf_load_tensors, bnf_loader, bnf_ref_drop,
-    bnf_ref_take)
+    bnf_load_arch, bnf_load_check, bnf_load_head, bnf_load_hparams, bnf_load_pack, bnf_load_tensors, bnf_loader, bnf_matrix_numbered,
+    bnf_ref_drop, bnf_ref_take)
 from bitnet_ffi._core.bnf_ops cimport bnf_f12_size, bnf_matrix, bnf_ops, bnf_tensor_size, BNF_TYPE_F12_R4
 from bitnet_ffi._core.bnf_public cimport (
     llama_model_params, BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN,
     LLAMA_LOAD_MODE_DIRECT_IO, LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK)
-from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_layer, bnf_source, bnf_str, bnf_template, llama_model, BNF_GGUF_STRING
+from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_source, bnf_str, bnf_template, llama_model, BNF_GGUF_STRING
 
 cdef extern from "<sys/mman.h>" nogil:
     int mlock(const void *address, size_t size)
@@ -192,24 +193,15 @@ cdef uint64_t bytes_of(const llama_model *model, const bnf_matrix *w) noexcept n
     return bnf_f12_size(w) if w.layout == BNF_TYPE_F12_R4 else model.ops.packed_size(w)
 
 # One line that says what a token reads, in the layouts that are in use. benchmarks/reads.py parses it: change both.
-cdef void log_reads(const llama_model *model) noexcept nogil:
-    cdef const bnf_matrix *matrices[7]
-    cdef const bnf_layer *layer
+cdef void log_reads(llama_model *model) noexcept nogil:
+    cdef const bnf_matrix *w
     cdef uint64_t size = 0, n = 0, head = bytes_of(model, &model.output)
     cdef uint64_t screen = <uint64_t>model.screen.m * (<uint64_t>model.screen.k + 3 * sizeof(float))
-    cdef int64_t i, j
-    for i in range(model.hp.n_layer):
-        layer = &model.layers[i]
-        matrices[0] = &layer.q.w
-        matrices[1] = &layer.k.w
-        matrices[2] = &layer.v.w
-        matrices[3] = &layer.out.w
-        matrices[4] = &layer.gate.w
-        matrices[5] = &layer.up.w
-        matrices[6] = &layer.down.w
-        for j in range(7):
-            size += bytes_of(model, matrices[j])
-            n += <uint64_t>(matrices[j].k * matrices[j].m)
+    cdef int64_t i
+    for i in range(<int64_t>model.hp.n_layer * BNF_LAYER_LINEARS):
+        w = bnf_matrix_numbered(model, i)
+        size += bytes_of(model, w)
+        n += <uint64_t>(w.k * w.m)
     bnf_log(GGML_LOG_LEVEL_INFO, "a token reads %llu bytes of %llu layer weights, %llu of the head to choose one, %llu for all logits; "
             "a position keeps %lld keys and values\n", <unsigned long long>size, <unsigned long long>n,
             <unsigned long long>(screen if model.screen.q != NULL else head),

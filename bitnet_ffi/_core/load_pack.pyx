@@ -8,19 +8,19 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_log, bnf_map_forget, bnf_release
-from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_loader
+from bitnet_ffi._core.bnf_context cimport BNF_LAYER_LINEARS
+from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_loader, bnf_matrix_numbered
 from bitnet_ffi._core.bnf_ops cimport bnf_matrix, bnf_ops_t, bnf_tensor_size
 from bitnet_ffi._core.bnf_pool cimport (
     bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_range, bnf_pool_run, bnf_pool_size)
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR_MEMORY, GGML_LOG_LEVEL_WARN, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK
-from bitnet_ffi._core.bnf_types cimport bnf_layer, llama_model
+from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bnf_load.h":
     pass
 
 cdef enum:
     PACK_GRAIN = 16       # rows that a packed layout keeps together
-    N_LINEARS = 7         # of a layer
 
 # A matrix and where it goes; no place where it stays as it lies.
 ctypedef struct place_t:
@@ -33,31 +33,15 @@ ctypedef struct job_t:
     int64_t n
     uint8_t *refused      # [threads][n] 1: the rows of that thread have a code that the layout cannot hold
 
-# The matrices that may be packed, in the order of their use. A head of float weights stays: choosing a token reads a smaller copy of
-# it instead (load_head.pyx).
-cdef bnf_matrix *matrix_of(llama_model *model, int64_t i) noexcept nogil:
-    cdef bnf_matrix *matrices[N_LINEARS]
-    cdef bnf_layer *layer
-    if i == <int64_t>model.hp.n_layer * N_LINEARS:
-        return &model.output
-    layer = &model.layers[i // N_LINEARS]
-    matrices[0] = &layer.q.w
-    matrices[1] = &layer.k.w
-    matrices[2] = &layer.v.w
-    matrices[3] = &layer.out.w
-    matrices[4] = &layer.gate.w
-    matrices[5] = &layer.up.w
-    matrices[6] = &layer.down.w
-    return matrices[i % N_LINEARS]
-
-# Each matrix with its place as an offset; the bytes in all.
+# Each matrix with its place as an offset; the bytes in all. A head of float weights stays: choosing a token reads a smaller copy of it
+# instead (load_head.pyx).
 cdef uint64_t lay_out(llama_model *model, place_t *places, int64_t n) noexcept nogil:
     cdef const bnf_ops_t *ops = model.ops
     cdef uint64_t size = 0
     cdef int64_t i
     cdef bnf_matrix *w
     for i in range(n):
-        w = matrix_of(model, i)
+        w = bnf_matrix_numbered(model, i)
         places[i].w = w
         places[i].packed = NULL
         if ops.packed_layout(w) != w.type:
@@ -96,7 +80,7 @@ cdef void move_in(const job_t *job, int n_threads) noexcept nogil:
             refused |= job.refused[ith * job.n + i]
         if refused:
             bnf_log(GGML_LOG_LEVEL_WARN, "layer %lld: a ternary matrix has codes that mean nothing; it is used as it lies, slowly\n",
-                    <long long>(i // N_LINEARS))
+                    <long long>(i // BNF_LAYER_LINEARS))
             continue
         w.layout = job.ops.packed_layout(w)
         w.data = job.places[i].packed
@@ -134,7 +118,7 @@ cdef public int bnf_load_pack(bnf_loader *loader) noexcept nogil:
     if model.ops.packed_layout == NULL or mode == LLAMA_LOAD_MODE_MMAP or mode == LLAMA_LOAD_MODE_MMAP_MLOCK:
         return 0
     job.ops = model.ops
-    job.n = <int64_t>model.hp.n_layer * N_LINEARS + 1
+    job.n = <int64_t>model.hp.n_layer * BNF_LAYER_LINEARS + 1
     job.places = <place_t *>bnf_alloc_array(<size_t>job.n, sizeof(place_t))
     if job.places == NULL:
         return BITNET_ERROR_MEMORY

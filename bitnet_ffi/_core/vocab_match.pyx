@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool
 from bitnet_ffi._core.bnf_public cimport (
-    bool, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_UNUSED,
+    BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, LLAMA_TOKEN_ATTR_BYTE, LLAMA_TOKEN_ATTR_NORMAL, LLAMA_TOKEN_ATTR_UNUSED,
     LLAMA_TOKEN_ATTR_USER_DEFINED, LLAMA_VOCAB_TYPE_PLAMO2, LLAMA_VOCAB_TYPE_RWKV, LLAMA_VOCAB_TYPE_UGM, LLAMA_VOCAB_TYPE_WPM)
 from bitnet_ffi._core.bnf_trie cimport bnf_trie_build, bnf_trie_free
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, BNF_GGUF_I8, BNF_GGUF_U8
@@ -32,14 +32,6 @@ cdef extern from "<math.h>" nogil:
     double round(double x)
 
 
-cdef int read_flag(const bnf_gguf *gguf, const char *key, bool *flag) noexcept nogil:
-    cdef bool value = False
-    cdef int found = bnf_gguf_bool(gguf, key, &value)
-    if found > 0:
-        flag[0] = value
-    return found
-
-
 # BOS and SEP stand around a text whatever add_bos says, as in llama.cpp (tokenize.pyx).
 cdef int load_wordpiece(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     cdef int found
@@ -47,10 +39,10 @@ cdef int load_wordpiece(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
     v.add_sep = True
     v.clean_spaces = True
     v.match.lowercase = True
-    found = read_flag(gguf, "tokenizer.ggml.normalizer.lowercase", &v.match.lowercase)
+    found = bnf_gguf_bool(gguf, "tokenizer.ggml.normalizer.lowercase", &v.match.lowercase)
     v.match.strip_accents = v.match.lowercase
     if found >= 0:
-        found = read_flag(gguf, "tokenizer.ggml.normalizer.strip_accents", &v.match.strip_accents)
+        found = bnf_gguf_bool(gguf, "tokenizer.ggml.normalizer.strip_accents", &v.match.strip_accents)
     return found if found < 0 else bnf_trie_build(v, &v.text, NULL, False, &v.match.tokens)
 
 
@@ -107,7 +99,7 @@ cdef int load_unigram(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
         if v.attr[i] & LLAMA_TOKEN_ATTR_NORMAL and v.score[i] < lowest:
             lowest = v.score[i]
     v.match.unknown_score = lowest - <float>10.0
-    status = read_flag(gguf, "tokenizer.ggml.remove_extra_whitespaces", &v.match.merge_spaces)
+    status = bnf_gguf_bool(gguf, "tokenizer.ggml.remove_extra_whitespaces", &v.match.merge_spaces)
     if status >= 0:
         status = load_charsmap(gguf, &v.match)
     if status >= 0:

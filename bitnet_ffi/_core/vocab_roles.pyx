@@ -221,26 +221,18 @@ cdef void finish_eog(bnf_vocab_t *v) noexcept nogil:
 
 # ---- rules of the vocabulary ----
 
-cdef int read_flag(const bnf_gguf *gguf, const char *key, bool *flag) noexcept nogil:
-    cdef bool value = False
-    cdef int found = bnf_gguf_bool(gguf, key, &value)
-    if found > 0:
-        flag[0] = value
-    return found
-
-
 cdef int read_rules(const bnf_gguf *gguf, bnf_vocab_t *v) noexcept nogil:
-    cdef int found = read_flag(gguf, "tokenizer.ggml.add_space_prefix", &v.add_space_prefix)
+    cdef int found = bnf_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &v.add_space_prefix)
     cdef int status = 0
     if found == 0 and v.type == LLAMA_VOCAB_TYPE_SPM:
         status = bnf_vocab_repair("tokenizer.ggml.add_space_prefix is missing: true, as SentencePiece has it, is used")
     if found < 0 or status < 0:
         return found if found < 0 else status
-    found = read_flag(gguf, "tokenizer.ggml.add_bos_token", &v.add_bos)
+    found = bnf_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &v.add_bos)
     if found >= 0:
-        found = read_flag(gguf, "tokenizer.ggml.add_eos_token", &v.add_eos)
+        found = bnf_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &v.add_eos)
     if found >= 0:
-        found = read_flag(gguf, "tokenizer.ggml.add_sep_token", &v.add_sep)
+        found = bnf_gguf_bool(gguf, "tokenizer.ggml.add_sep_token", &v.add_sep)
     if found < 0:
         return found
     if v.type == LLAMA_VOCAB_TYPE_BPE and v.pre == BNF_PRE_GEMMA4:   # files that say no mean yes, as llama.cpp has it
