@@ -98,6 +98,15 @@ static inline void bnf_context_leave(struct llama_context *ctx)
     __atomic_store_n(&ctx->busy, 0, __ATOMIC_RELEASE);
 }
 
+/* Counters and settings that any thread may ask for while another one is at work: peek and poke read and write a number whole, in
+ * no order with others. The owner reads its own as they are. */
+#define BNF_SHARED_NUMBER(name, type)                                                                                    \
+    static inline type bnf_peek_##name(const type *number) { return __atomic_load_n(number, __ATOMIC_RELAXED); }        \
+    static inline void bnf_poke_##name(type *number, type value) { __atomic_store_n(number, value, __ATOMIC_RELAXED); }
+BNF_SHARED_NUMBER(i32, int32_t)
+BNF_SHARED_NUMBER(i64, int64_t)
+BNF_SHARED_NUMBER(bool, bool)
+
 /* Bits of a KV page: the lowest and highest set one of a mask that is not 0. */
 static inline int32_t bnf_lowest64(uint64_t mask) { return __builtin_ctzll(mask); }
 static inline int32_t bnf_count64(uint64_t mask) { return __builtin_popcountll(mask); }

@@ -29,7 +29,8 @@
  *
  * THREADS. A model is immutable once loaded and may be used by any number of threads. A context or sampler belongs to
  * one thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. So does a
- * callback that enters the context it is called for. Freeing is the exception: nobody may be inside, or come later.
+ * callback that enters the context it is called for. Anybody may ask meanwhile for its model, its sizes, its numbers of
+ * threads and its counters (llama_perf_context). Freeing is the exception: nobody may be inside, or come later.
  * Each context has threads of its own for computing; after fork() the child computes with its one thread.
  *
  * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what

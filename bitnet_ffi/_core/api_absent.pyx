@@ -7,8 +7,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, bnf_log
-from bitnet_ffi._core.bnf_calls cimport bnf_gguf_close, bnf_gguf_open
-from bitnet_ffi._core.bnf_context cimport llama_context
+from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_gguf_close, bnf_gguf_open
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_model_params, llama_sampler, llama_token, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_kv, bnf_source, llama_model
@@ -79,16 +79,18 @@ cdef public fit_status llama_params_fit(const char *path_model, llama_model_para
     bnf_gguf_close(gguf)
     return LLAMA_PARAMS_FIT_STATUS_SUCCESS
 
-cdef public void llama_memory_breakdown_print(const llama_context *ctx) noexcept nogil:
+cdef public void llama_memory_breakdown_print(const llama_context *const_ctx) noexcept nogil:
+    cdef llama_context *ctx = <llama_context *>const_ctx     # entered, as the arrays grow while it decodes
     cdef const bnf_kv *kv
     cdef uint64_t cache
     bnf_clear_error()
-    if bnf_is_null(ctx, "llama_memory_breakdown_print", "ctx"):
+    if bnf_enter(ctx, "llama_memory_breakdown_print") != 0:
         return
     kv = &ctx.kv
     cache = <uint64_t>kv.n_layer * (kv.layer_stride_k + kv.layer_stride_v)
     bnf_log(GGML_LOG_LEVEL_INFO, "memory: %.1f MB of weights, %.1f MB of KV cache for %d tokens, %.1f MB of logits and states\n",
             <double>ctx.model.n_bytes * 1e-6, <double>cache * 1e-6, kv.n_ctx, <double>(ctx.logits_size + ctx.hidden_size) * 1e-6)
+    bnf_context_leave(ctx)
 
 cdef public void llama_set_warmup(llama_context *ctx, bool warmup) noexcept nogil:
     bnf_clear_error()

@@ -11,7 +11,7 @@ from bitnet_ffi._core.bnf_calls cimport (
     bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back,
     bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_set_aside, bnf_lora_follow, BNF_BATCH_CLIENT,
     BNF_BATCH_EXT)
-from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_poke_i32, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_batch, llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_EVAL_ERROR,
     LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
@@ -51,11 +51,11 @@ cdef int run_ubatches(llama_context *ctx) noexcept nogil:
 
 cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
     if ctx.batch.n_tokens == 1:
-        ctx.perf.t_eval_us += us
-        ctx.perf.n_eval += 1
+        bnf_poke_i64(&ctx.perf.t_eval_us, ctx.perf.t_eval_us + us)
+        bnf_poke_i32(&ctx.perf.n_eval, ctx.perf.n_eval + 1)
     else:
-        ctx.perf.t_p_eval_us += us
-        ctx.perf.n_p_eval += ctx.batch.n_tokens
+        bnf_poke_i64(&ctx.perf.t_p_eval_us, ctx.perf.t_p_eval_us + us)
+        bnf_poke_i32(&ctx.perf.n_p_eval, ctx.perf.n_p_eval + ctx.batch.n_tokens)
 
 # The first sequence of the batch that has not room for its tokens of it; -1: each has.
 cdef int32_t full_sequence(const llama_context *ctx, int32_t *n_more) noexcept nogil:
@@ -198,7 +198,7 @@ cdef public int llama_eval_embd(llama_context *ctx, float *embd, int32_t n_token
 
 cdef public int bitnet_eval_n_threads(llama_context *ctx, const llama_token *tokens, int32_t n_tokens, int32_t n_past,
                                       int32_t n_threads) noexcept nogil:
-    if ctx != NULL and n_threads > 0 and (ctx.n_threads != n_threads or ctx.n_threads_batch != n_threads):
+    if ctx != NULL and n_threads > 0 and (bnf_peek_i32(&ctx.n_threads) != n_threads or bnf_peek_i32(&ctx.n_threads_batch) != n_threads):
         llama_set_n_threads(ctx, n_threads, n_threads)
     return llama_eval(ctx, tokens, n_tokens, n_past)
 

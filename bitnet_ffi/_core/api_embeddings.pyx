@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null
 from bitnet_ffi._core.bnf_calls cimport bnf_classify, bnf_enter, bnf_need_output_row
-from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_bool, bnf_poke_bool, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_pooling_type_t, llama_seq_id, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_POOLING_TYPE_LAST, LLAMA_POOLING_TYPE_MEAN,
     LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK)
@@ -31,11 +31,11 @@ cdef public void llama_set_embeddings(llama_context *ctx, bool embeddings) noexc
 cdef public void llama_set_causal_attn(llama_context *ctx, bool causal_attn) noexcept nogil:
     bnf_clear_error()
     if bnf_enter(ctx, b"llama_set_causal_attn") == 0:
-        ctx.causal_attn = causal_attn
+        bnf_poke_bool(&ctx.causal_attn, causal_attn)
         bnf_context_leave(ctx)
 
 cdef public bool llama_get_causal_attn(const llama_context *ctx) noexcept nogil:
-    return False if bnf_is_null(ctx, b"llama_get_causal_attn", b"ctx") else ctx.causal_attn
+    return False if bnf_is_null(ctx, b"llama_get_causal_attn", b"ctx") else bnf_peek_bool(&ctx.causal_attn)
 
 cdef public llama_pooling_type_t llama_pooling_type(const llama_context *ctx) noexcept nogil:
     return LLAMA_POOLING_TYPE_NONE if bnf_is_null(ctx, b"llama_pooling_type", b"ctx") else ctx.params.pooling_type

@@ -7,7 +7,7 @@
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_is_null, bnf_log, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_enter
-from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_peek_i64, bnf_poke_i32, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_public cimport llama_perf_context_data, GGML_LOG_LEVEL_INFO
 
 cdef extern from "bnf_calls.h":
@@ -18,12 +18,12 @@ cdef public llama_perf_context_data perf_context "llama_perf_context"(const llam
     memset(&data, 0, sizeof(data))
     if bnf_is_null(ctx, b"llama_perf_context", b"ctx"):
         return data
-    data.t_start_ms = ctx.perf.t_start_us / 1000.0
+    data.t_start_ms = bnf_peek_i64(&ctx.perf.t_start_us) / 1000.0
     data.t_load_ms = ctx.model.load_us / 1000.0
-    data.t_p_eval_ms = ctx.perf.t_p_eval_us / 1000.0
-    data.t_eval_ms = ctx.perf.t_eval_us / 1000.0
-    data.n_p_eval = ctx.perf.n_p_eval
-    data.n_eval = ctx.perf.n_eval
+    data.t_p_eval_ms = bnf_peek_i64(&ctx.perf.t_p_eval_us) / 1000.0
+    data.t_eval_ms = bnf_peek_i64(&ctx.perf.t_eval_us) / 1000.0
+    data.n_p_eval = bnf_peek_i32(&ctx.perf.n_p_eval)
+    data.n_eval = bnf_peek_i32(&ctx.perf.n_eval)
     data.n_reused = 0     # graphs are not rebuilt here, so none is reused
     return data
 
@@ -47,6 +47,9 @@ cdef public void llama_perf_context_reset(llama_context *ctx) noexcept nogil:
     bnf_clear_error()
     if bnf_enter(ctx, b"llama_perf_context_reset") != 0:
         return
-    memset(&ctx.perf, 0, sizeof(ctx.perf))
-    ctx.perf.t_start_us = bnf_time_us()
+    bnf_poke_i64(&ctx.perf.t_start_us, bnf_time_us())
+    bnf_poke_i64(&ctx.perf.t_p_eval_us, 0)
+    bnf_poke_i64(&ctx.perf.t_eval_us, 0)
+    bnf_poke_i32(&ctx.perf.n_p_eval, 0)
+    bnf_poke_i32(&ctx.perf.n_eval, 0)
     bnf_context_leave(ctx)

@@ -128,6 +128,12 @@ cdef extern from "bnf_context.h" nogil:
         bnf_older *older
         int32_t busy
     bool bnf_context_enter(llama_context *ctx)
+    int32_t bnf_peek_i32(const int32_t *number)
+    int64_t bnf_peek_i64(const int64_t *number)
+    bool bnf_peek_bool(const bool *number)
+    void bnf_poke_i32(int32_t *number, int32_t value)
+    void bnf_poke_i64(int64_t *number, int64_t value)
+    void bnf_poke_bool(bool *number, bool value)
     void bnf_context_leave(llama_context *ctx)
     int32_t bnf_lowest64(uint64_t mask)
     int32_t bnf_count64(uint64_t mask)

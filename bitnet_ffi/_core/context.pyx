@@ -12,7 +12,7 @@ from bitnet_ffi._core.bnf_base cimport (
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain)
 from bitnet_ffi._core.bnf_context cimport (
-    bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_scratch, llama_context)
+    bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_peek_i32, bnf_poke_i32, bnf_scratch, llama_context)
 from bitnet_ffi._core.bnf_math cimport bnf_pow
 from bitnet_ffi._core.bnf_ops cimport (
     BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64, BNF_SCREEN_COLS)
@@ -410,15 +410,15 @@ cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int3
     if n_threads < 1 or n_threads_batch < 1:
         bnf_fail(BITNET_ERROR, b"n_threads is %d and n_threads_batch %d, expected 1 or more", n_threads, n_threads_batch)
     elif wanted <= bnf_pool_size(ctx.pool) or make_team(ctx, wanted) == 0:
-        ctx.n_threads = min(n_threads, bnf_pool_size(ctx.pool))
-        ctx.n_threads_batch = min(n_threads_batch, bnf_pool_size(ctx.pool))
+        bnf_poke_i32(&ctx.n_threads, min(n_threads, bnf_pool_size(ctx.pool)))
+        bnf_poke_i32(&ctx.n_threads_batch, min(n_threads_batch, bnf_pool_size(ctx.pool)))
     bnf_context_leave(ctx)
 
 cdef public int32_t llama_n_threads(llama_context *ctx) noexcept nogil:
-    return 0 if bnf_is_null(ctx, b"llama_n_threads", b"ctx") else ctx.n_threads
+    return 0 if bnf_is_null(ctx, b"llama_n_threads", b"ctx") else bnf_peek_i32(&ctx.n_threads)
 
 cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
-    return 0 if bnf_is_null(ctx, b"llama_n_threads_batch", b"ctx") else ctx.n_threads_batch
+    return 0 if bnf_is_null(ctx, b"llama_n_threads_batch", b"ctx") else bnf_peek_i32(&ctx.n_threads_batch)
 
 cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
     bnf_clear_error()

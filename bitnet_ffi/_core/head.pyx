@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
-from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_reach
 from bitnet_ffi._core.bnf_ops cimport (
     bnf_act, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_type_traits, BNF_ACT_F32, BNF_F12_ROWS,
@@ -32,9 +32,9 @@ cdef enum:
 
 cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
     if ctx.batch.n_tokens == 1:
-        ctx.perf.t_eval_us += us
+        bnf_poke_i64(&ctx.perf.t_eval_us, ctx.perf.t_eval_us + us)
     else:
-        ctx.perf.t_p_eval_us += us
+        bnf_poke_i64(&ctx.perf.t_p_eval_us, ctx.perf.t_p_eval_us + us)
 
 # Threads for a row or two of the head: those of the decode before.
 cdef inline int team_size(const llama_context *ctx) noexcept nogil:

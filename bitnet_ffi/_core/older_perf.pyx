@@ -9,7 +9,7 @@ from libc.stdio cimport FILE, fprintf
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_enter
-from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_peek_i64, bnf_poke_i32, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_public cimport llama_perf_context_data, llama_sampler, BITNET_ERROR, GGML_LOG_LEVEL_INFO
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -42,10 +42,10 @@ cdef llama_timings timings_of(const llama_context *ctx) noexcept nogil:
     t.t_start_ms = d.t_start_ms
     t.t_end_ms = bnf_time_us() / 1000.0
     t.t_load_ms = d.t_load_ms
-    t.t_sample_ms = ctx.older.t_sample_us / 1000.0
+    t.t_sample_ms = bnf_peek_i64(&ctx.older.t_sample_us) / 1000.0
     t.t_p_eval_ms = d.t_p_eval_ms
     t.t_eval_ms = d.t_eval_ms
-    t.n_sample = at_least_1(ctx.older.n_sample)
+    t.n_sample = at_least_1(bnf_peek_i32(&ctx.older.n_sample))
     t.n_p_eval = at_least_1(d.n_p_eval)
     t.n_eval = at_least_1(d.n_eval)
     return t
@@ -61,14 +61,15 @@ cdef public llama_timings llama_get_timings(llama_context *ctx) noexcept nogil:
 
 cdef void print_timings(const llama_context *ctx) noexcept nogil:
     llama_perf_context_print(ctx)
-    bnf_log(GGML_LOG_LEVEL_INFO, "sampling    = %10.2f ms / %5d tokens\n", ctx.older.t_sample_us / 1000.0, ctx.older.n_sample)
+    bnf_log(GGML_LOG_LEVEL_INFO, "sampling    = %10.2f ms / %5d tokens\n", bnf_peek_i64(&ctx.older.t_sample_us) / 1000.0,
+            bnf_peek_i32(&ctx.older.n_sample))
 
 
 cdef void reset_timings(llama_context *ctx, const char *function) noexcept nogil:
     bnf_clear_error()
     if bnf_enter(ctx, function) == 0:
-        ctx.older.t_sample_us = 0
-        ctx.older.n_sample = 0
+        bnf_poke_i64(&ctx.older.t_sample_us, 0)
+        bnf_poke_i32(&ctx.older.n_sample, 0)
         bnf_context_leave(ctx)
         llama_perf_context_reset(ctx)
 

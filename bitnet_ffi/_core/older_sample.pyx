@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_enter
-from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_poke_i32, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_math cimport bnf_ln
 from bitnet_ffi._core.bnf_public cimport (
     llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_DEFAULT_SEED,
@@ -44,9 +44,14 @@ cdef bint usable(const llama_token_data_array *cur, const char *function) noexce
     return True
 
 
+# With the context entered.
+cdef void add_time(llama_context *ctx, int64_t start) noexcept nogil:
+    bnf_poke_i64(&ctx.older.t_sample_us, ctx.older.t_sample_us + bnf_time_us() - start)
+
+
 cdef void count_time(llama_context *ctx, int64_t start) noexcept nogil:
     if ctx != NULL and bnf_context_enter(ctx):
-        ctx.older.t_sample_us += bnf_time_us() - start
+        add_time(ctx, start)
         bnf_context_leave(ctx)
 
 
@@ -278,8 +283,8 @@ cdef bint enter_seeded(llama_context *ctx, const char *function) noexcept nogil:
 
 
 cdef llama_token chosen(llama_context *ctx, const llama_token_data_array *cur, int64_t start) noexcept nogil:
-    ctx.older.n_sample += 1
-    ctx.older.t_sample_us += bnf_time_us() - start
+    bnf_poke_i32(&ctx.older.n_sample, ctx.older.n_sample + 1)
+    add_time(ctx, start)
     bnf_context_leave(ctx)
     if cur.selected < 0:
         bnf_fail(BITNET_ERROR, "llama_sample_token: there are no candidates")
@@ -305,8 +310,8 @@ cdef public llama_token llama_sample_token_greedy(llama_context *ctx, llama_toke
         return LLAMA_TOKEN_NULL
     token = candidates.data[bnf_candidates_best(candidates.data, candidates.size)].id
     if ctx != NULL and bnf_context_enter(ctx):
-        ctx.older.n_sample += 1
-        ctx.older.t_sample_us += bnf_time_us() - start
+        bnf_poke_i32(&ctx.older.n_sample, ctx.older.n_sample + 1)
+        add_time(ctx, start)
         bnf_context_leave(ctx)
     return token
 
