@@ -23,17 +23,33 @@ static void keep(const char *text, int length)
     last_text[n] = '\0';
 }
 
+static void keep_formatted(int code, const char *format, va_list args)
+{
+    char text[BNF_ERROR_TEXT_SIZE]; /* not last_text itself: an argument may point into it */
+    const int length = vsnprintf(text, sizeof text, format, args);
+    last_code = code;
+    keep(text, length);
+}
+
 int bnf_fail(int code, const char *format, ...)
 {
     const int saved_errno = errno;
-    char text[BNF_ERROR_TEXT_SIZE]; /* not last_text itself: an argument may point into it */
     va_list args;
     va_start(args, format);
-    const int length = vsnprintf(text, sizeof text, format, args);
+    keep_formatted(code, format, args);
     va_end(args);
-    last_code = code;
-    keep(text, length);
     bnf_log(GGML_LOG_LEVEL_ERROR, "%s\n", last_text);
+    errno = saved_errno;
+    return code;
+}
+
+int bnf_answer_no(int code, const char *format, ...)
+{
+    const int saved_errno = errno;
+    va_list args;
+    va_start(args, format);
+    keep_formatted(code, format, args);
+    va_end(args);
     errno = saved_errno;
     return code;
 }

@@ -11,6 +11,9 @@
  * A sentence longer than BNF_ERROR_TEXT_SIZE - 1 bytes is cut at a UTF-8 boundary. Also logs it at level ERROR. */
 int bnf_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same without the log line: for calls by which programs ask whether something is there. */
+int bnf_answer_no(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Put "prefix: " before this thread's sentence (a file name before what was found in it); returns the code unchanged. */
 int bnf_fail_within(const char *prefix);
 

@@ -1378,7 +1378,7 @@ LLAMA_API struct llama_sampler *llama_sampler_init(struct llama_sampler_i *iface
 /* Its name; "(null)" when it has none. */
 LLAMA_API const char *llama_sampler_name(const struct llama_sampler *smpl);
 
-/* Tell it that a token was chosen (penalties remember). */
+/* Tell it that a token was chosen (penalties remember). As in llama_sampler_apply and _reset, NULL does nothing. */
 LLAMA_API void llama_sampler_accept(struct llama_sampler *smpl, llama_token token);
 
 /* Let it work on the candidates. */

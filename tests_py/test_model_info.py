@@ -223,3 +223,13 @@ def test_parameters_fit_when_there_is_a_model(model, tmp_path):
 
 def test_memory_goes_to_the_log(ctx):
     assert "MB of weights" in logged(lib.llama_memory_breakdown_print, ctx)
+
+
+def test_questions_are_no_faults_in_the_log(model):
+    """Programs ask for keys that a file may have, and call samplers that they may have: a sentence, and no line for the log."""
+    buffer = ffi.new("char[64]")
+    assert logged(lib.llama_model_meta_val_str, model, b"absent", buffer, 64) == ""
+    assert "the metadata has no" in last_error()[1] and "'absent'" in last_error()[1]
+    for call, arguments in ((lib.llama_sampler_reset, ()), (lib.llama_sampler_accept, (1,)), (lib.llama_sampler_apply, (NULL,))):
+        assert logged(call, NULL, *arguments) == "" and last_error()[1].endswith("smpl is NULL")
+    assert "expected 0 to" in logged(lib.llama_model_meta_key_by_index, model, -1, buffer, 64)

@@ -5,7 +5,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
+from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_answer_no, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_head_greedy
 from bitnet_ffi._core.bnf_context cimport llama_context
 from bitnet_ffi._core.bnf_public cimport (
@@ -47,15 +47,22 @@ cdef public const char *llama_sampler_name(const llama_sampler *smpl) noexcept n
     return smpl.iface.name(smpl)
 
 
+# Programs without a grammar, say, call with NULL at every token, which llama.cpp takes silently: no line in the log.
+cdef bint is_none(const llama_sampler *smpl, const char *function) noexcept nogil:
+    if smpl == NULL:
+        bnf_answer_no(BITNET_ERROR, "%s: smpl is NULL", function)
+    return smpl == NULL
+
+
 cdef public void llama_sampler_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
     bnf_clear_error()
-    if not bnf_is_null(smpl, "llama_sampler_accept", "smpl") and smpl.iface != NULL and smpl.iface.accept != NULL:
+    if not is_none(smpl, "llama_sampler_accept") and smpl.iface != NULL and smpl.iface.accept != NULL:
         smpl.iface.accept(smpl, token)
 
 
 cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array *cur_p) noexcept nogil:
     bnf_clear_error()
-    if bnf_is_null(smpl, "llama_sampler_apply", "smpl"):
+    if is_none(smpl, "llama_sampler_apply"):
         return
     if cur_p == NULL:
         bnf_fail(BITNET_ERROR, "llama_sampler_apply: cur_p is NULL")
@@ -65,7 +72,7 @@ cdef public void llama_sampler_apply(llama_sampler *smpl, llama_token_data_array
 
 cdef public void llama_sampler_reset(llama_sampler *smpl) noexcept nogil:
     bnf_clear_error()
-    if not bnf_is_null(smpl, "llama_sampler_reset", "smpl") and smpl.iface != NULL and smpl.iface.reset != NULL:
+    if not is_none(smpl, "llama_sampler_reset") and smpl.iface != NULL and smpl.iface.reset != NULL:
         smpl.iface.reset(smpl)
 
 

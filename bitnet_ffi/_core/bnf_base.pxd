@@ -7,6 +7,7 @@ from bitnet_ffi._core.bnf_public cimport bool, ggml_log_callback, ggml_log_level
 
 cdef extern from "bnf_error.h" nogil:
     int bnf_fail(int code, const char *format, ...)
+    int bnf_answer_no(int code, const char *format, ...)
     int bnf_fail_within(const char *prefix)
     bool bnf_is_null(const void *argument, const char *function, const char *name)
     bool bnf_is_null_buffer(const void *buf, size_t buf_size, const char *function)

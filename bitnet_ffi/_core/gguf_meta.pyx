@@ -7,7 +7,7 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport strlen
 from bitnet_ffi._core.bnf_base cimport (
-    bnf_fail, bnf_is_null, bnf_is_null_buffer, bnf_show, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_to,
+    bnf_answer_no, bnf_fail, bnf_is_null, bnf_is_null_buffer, bnf_show, bnf_sink, bnf_sink_end, bnf_sink_nothing, bnf_sink_put, bnf_sink_to,
     BNF_SHOWN_SIZE)
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_find, bnf_gguf_format
 from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR
@@ -61,6 +61,6 @@ cdef public int32_t bnf_meta_value_of(const bnf_gguf *gguf, const char *key, boo
     kv = bnf_gguf_find(gguf, key)
     if kv != NULL and (arrays or kv.type != BNF_GGUF_ARRAY):
         return bnf_gguf_format(kv, buf, size)
-    bnf_fail(BITNET_ERROR, "%s: the metadata has no %s '%s'", function, "key" if arrays else "number or text",
-             bnf_show(key, strlen(key), shown))
+    bnf_answer_no(BITNET_ERROR, "%s: the metadata has no %s '%s'", function, "key" if arrays else "number or text",
+                  bnf_show(key, strlen(key), shown))
     return bnf_sink_nothing(buf, size)
