@@ -233,6 +233,9 @@ int32_t bnf_head_greedy(struct llama_context *ctx, int32_t i);
  * How many there are; 0 where bnf_head_greedy would say LLAMA_TOKEN_NULL. Enters the context. */
 struct bnf_shortlist;
 int64_t bnf_head_shortlist(struct llama_context *ctx, int32_t i, const struct bnf_shortlist *list, llama_token_data *data);
+/* The same of a row of the states, with the context entered. */
+int32_t bnf_head_greedy_row(struct llama_context *ctx, int64_t row);
+int64_t bnf_head_shortlist_row(struct llama_context *ctx, int64_t row, const struct bnf_shortlist *list, llama_token_data *data);
 
 /* ---- attention.pyx: phases of a layer; none holds a barrier ---- */
 /* Sets step->attention, for a run of nth threads: before it starts. */

@@ -85,6 +85,8 @@ struct llama_context {
     void *abort_data;
     struct bnf_perf perf;
     struct bnf_older *older;
+    struct bnf_sampled *sampled;         /* chains that run in decodes (bnf_sampled.h); NULL until one is attached */
+    int32_t *every_id;                   /* [n_vocab] 0, 1, 2, ...; NULL until somebody asks (api_sampled.pyx) */
     int32_t busy;                        /* atomic */
 };
 

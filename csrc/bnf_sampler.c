@@ -2,6 +2,8 @@
  * Members left out are NULL, which llama.h allows everywhere but for `name` and `apply`. Next: bnf_sampler.h. */
 #include "bnf_sampler.h"
 
+#include <stdatomic.h>
+
 #define PLAIN(apply_fn) \
     { .name = bnf_sampler_own_name, .apply = apply_fn, .clone = bnf_plain_clone, .free = bnf_plain_free }
 
@@ -21,11 +23,27 @@ struct llama_sampler_i bnf_tail_free_i = PLAIN(bnf_tail_free_apply);
 #define RANDOM(apply_fn, reset_fn, clone_fn) \
     { .name = bnf_sampler_own_name, .apply = apply_fn, .reset = reset_fn, .clone = clone_fn, .free = bnf_plain_free }
 
-struct llama_sampler_i bnf_dist_i = RANDOM(bnf_dist_apply, bnf_dist_reset, bnf_dist_clone);
-struct llama_sampler_i bnf_gumbel_i = RANDOM(bnf_gumbel_apply, bnf_gumbel_reset, bnf_gumbel_clone);
 struct llama_sampler_i bnf_xtc_i = RANDOM(bnf_xtc_apply, bnf_dist_reset, bnf_xtc_clone);
 struct llama_sampler_i bnf_mirostat_i = RANDOM(bnf_mirostat_apply, bnf_mirostat_reset, bnf_mirostat_clone);
 struct llama_sampler_i bnf_mirostat_v2_i = RANDOM(bnf_mirostat_v2_apply, bnf_mirostat_reset, bnf_mirostat_clone);
+
+struct llama_sampler_i bnf_dist_i = {
+    .name = bnf_sampler_own_name,
+    .accept = bnf_dist_accept,
+    .apply = bnf_dist_apply,
+    .reset = bnf_dist_reset,
+    .clone = bnf_dist_clone,
+    .free = bnf_plain_free,
+};
+
+struct llama_sampler_i bnf_gumbel_i = {
+    .name = bnf_sampler_own_name,
+    .accept = bnf_gumbel_accept,
+    .apply = bnf_gumbel_apply,
+    .reset = bnf_gumbel_reset,
+    .clone = bnf_gumbel_clone,
+    .free = bnf_plain_free,
+};
 
 struct llama_sampler_i bnf_adaptive_p_i = {
     .name = bnf_sampler_own_name,
@@ -85,3 +103,9 @@ struct llama_sampler_i bnf_chain_i = {
     .clone = bnf_chain_clone,
     .free = bnf_chain_free,
 };
+
+uint64_t bnf_next_serial(void)
+{
+    static atomic_uint_least64_t last;
+    return atomic_fetch_add(&last, 1u) + 1;
+}

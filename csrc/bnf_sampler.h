@@ -66,12 +66,14 @@ struct bnf_sampler_dist { /* also the beginning of every other state that draws 
     uint32_t seed;     /* as given; LLAMA_DEFAULT_SEED: a new random one at each reset */
     uint32_t seed_now; /* the one in use */
     struct bnf_mt19937 random;
+    int32_t n_due;     /* numbers that rows of the last decode were drawn with, and that `random` passes as accept confirms them */
 };
 
 struct bnf_sampler_gumbel {
     const char *name;
     uint32_t seed, seed_now; /* as of dist */
     uint64_t step;           /* choices since the last reset */
+    int32_t n_due;           /* as of dist */
 };
 
 struct bnf_sampler_xtc {
@@ -149,6 +151,10 @@ struct bnf_sampler_chain {
     int64_t t_sample_us;
     llama_token_data *cur;          /* [cur_len] candidates of llama_sampler_sample, kept from token to token */
     size_t cur_len;
+    struct llama_context *attached; /* the context whose decodes run it for sequence seq; NULL: none */
+    int32_t seq;
+    int32_t n_front;                /* members that those decodes run (sampler_front.pyx) */
+    uint64_t serial;                /* of the attachment, the last one when there is none; 0: never */
 };
 
 /* ---- vtables (bnf_sampler.c) and the functions they hold ---- */
@@ -186,11 +192,13 @@ struct llama_sampler *bnf_dist_copy(const struct llama_sampler *smpl, size_t siz
 /* Selects by softmax of the logits, and leaves the probabilities in p. */
 void bnf_dist_draw(struct bnf_sampler_dist *dist, llama_token_data_array *cur);
 void bnf_dist_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_dist_accept(struct llama_sampler *smpl, llama_token token);
 void bnf_dist_reset(struct llama_sampler *smpl);
 struct llama_sampler *bnf_dist_clone(const struct llama_sampler *smpl);
 
 /* sampler_gumbel.pyx */
 void bnf_gumbel_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
+void bnf_gumbel_accept(struct llama_sampler *smpl, llama_token token);
 void bnf_gumbel_reset(struct llama_sampler *smpl);
 struct llama_sampler *bnf_gumbel_clone(const struct llama_sampler *smpl);
 
@@ -252,8 +260,8 @@ struct bnf_shortlist {
     int32_t n_more;
 };
 
-/* The shortlist of this sampler; false: it takes all. */
-bool bnf_shortlist_of(const struct llama_sampler *smpl, struct bnf_shortlist *list);
+/* The shortlist of this sampler, of a chain's first n members; false: it takes all. */
+bool bnf_shortlist_of(const struct llama_sampler *smpl, int32_t n, struct bnf_shortlist *list);
 
 /* sampler_chain.pyx */
 /* The chain's state, or NULL with a sentence naming `caller` when smpl is no chain of ours. Clears the last error first. */
@@ -261,9 +269,15 @@ struct bnf_sampler_chain *bnf_chain_of(const struct llama_sampler *smpl, const c
 /* Room for n candidates in the chain; NULL: no memory. */
 llama_token_data *bnf_chain_candidates(struct bnf_sampler_chain *chain, size_t n);
 void bnf_chain_accept(struct llama_sampler *smpl, llama_token token);
+/* The members from `first` on. */
+void bnf_chain_apply_from(struct llama_sampler *smpl, int32_t first, llama_token_data_array *cur);
+/* All; of an attached chain those that its context's decodes do not run, as llama.cpp has it. */
 void bnf_chain_apply(struct llama_sampler *smpl, llama_token_data_array *cur);
 void bnf_chain_reset(struct llama_sampler *smpl);
 struct llama_sampler *bnf_chain_clone(const struct llama_sampler *smpl);
 void bnf_chain_free(struct llama_sampler *smpl);
+
+/* bnf_sampler.c: a number that no attachment of a chain has had. */
+uint64_t bnf_next_serial(void);
 
 #endif

@@ -522,7 +522,7 @@ struct llama_context_params {
     uint32_t n_seq_max;       /* sequences, 1 to 256 */
     uint32_t n_rs_seq;                            /* ignored */
     uint32_t n_outputs_max;                       /* ignored: rows of logits grow on demand */
-    uint32_t n_outputs_max_per_seq;               /* ignored */
+    uint32_t n_outputs_max_per_seq; /* rows that a sequence with a sampler may have in a batch (llama_set_sampler): 1; 0: n_batch */
     int32_t n_threads;        /* for one token; <= 0: all CPUs this process may use. Never more than that, and while other
                                * processes take some of these, a decode of few tokens uses the number that goes fastest */
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
@@ -551,7 +551,7 @@ struct llama_context_params {
     bool op_offload;                              /* ignored */
     bool swa_full;                                /* ignored */
     bool kv_unified;          /* sequences share n_ctx; else (default) each has its part, llama_n_ctx_seq */
-    struct llama_sampler_seq_config *samplers;    /* n_samplers must be 0 */
+    struct llama_sampler_seq_config *samplers;    /* [n_samplers] as by llama_set_sampler; the array may go afterwards */
     size_t n_samplers;
     struct llama_context *ctx_other;              /* ignored */
 };
@@ -637,7 +637,8 @@ struct llama_sampler_data {
 struct llama_sampler;
 
 /* A sampler of your own: fill in what you need, NULL members are skipped (without clone it can be cloned only if its
- * ctx is NULL). The backend_* members are never called. */
+ * ctx is NULL). The backend_* members are llama.cpp's, for tensors of ggml, and never called: in a chain that is attached to a
+ * sequence such a sampler does its work by apply, as one does that has none of them (llama_set_sampler). */
 struct llama_sampler_i {
     const char *(*name)(const struct llama_sampler *smpl);
     void (*accept)(struct llama_sampler *smpl, llama_token token);
@@ -1514,6 +1515,43 @@ LLAMA_API struct llama_sampler *llama_sampler_init_logit_bias(
  * smaller copy of an F16, BF16 or F32 head first and give the same token sooner. */
 LLAMA_API llama_token llama_sampler_sample(struct llama_sampler *smpl, struct llama_context *ctx, int32_t idx);
 
+/* Backend sampling: run a chain (llama_sampler_chain_init) in each decode, on the rows of this sequence; of a token with several, on
+ * those of its first. NULL: no longer. True, or false + last error, and then nothing is attached to the sequence: no chain, an
+ * empty one, one that is attached elsewhere (this context or another), a sequence that is not there, a member with a backend_apply
+ * and no apply. llama_context_params.samplers does the same when a context is made, which fails where this does (an empty chain is
+ * passed over).
+ *
+ * In the decode run the members up to the first that selects (greedy, dist, bitnet_sampler_init_gumbel) or that is none of these:
+ * top-k, top-p, min-p, temp, temp-ext, logit-bias, and penalties where n_outputs_max_per_seq is 1. llama_sampler_sample runs the rest
+ * on what they left, so that it returns the token which it would return with the same chain unattached; for a token that was
+ * selected it only accepts it. llama_sampler_apply on an attached chain runs the rest too. Rows are sampled with the state that the
+ * chain has at the decode, each row of a sequence with a random number of its own: with n_outputs_max_per_seq = 1 the generator
+ * moves on with the decode, else with each llama_sampler_accept, so that rows which are not accepted cost nothing. Logits that
+ * cannot be chosen are not computed (llama_sampler_sample says where) until somebody reads them.
+ *
+ * The chain stays the caller's; it may be changed, copied from and freed while it is attached, before or after the context, but not
+ * while a decode runs: both forget each other. It belongs to the number of the sequence, not to its tokens: removing, copying and
+ * moving positions, clearing and states leave it where it is, and a state has no samples. n_outputs_max_per_seq: a batch with more
+ * rows of such a sequence is refused. llama_encode samples nothing. */
+LLAMA_API bool llama_set_sampler(struct llama_context *ctx, llama_seq_id seq_id, struct llama_sampler *smpl);
+
+/* What the last decode sampled for a row (i as for llama_get_logits_ith), valid until the next one. The token that was selected, or
+ * LLAMA_TOKEN_NULL; the probabilities, if dist ran; the logits of the candidates; their ids. As in llama.cpp: after top-k, top-p or a
+ * temperature of 0 or less, candidates are a list of candidates_count ids, and those that top-p or min-p dropped are in it
+ * with a logit of minus infinity and a probability of 0; else candidates_count is 0 and all is by id, n_vocab long. llama_get_logits_ith
+ * gives the same logits as sampled_logits (n_vocab floats, minus infinity behind sampled_logits_count), llama_get_logits the model's
+ * own. Rows of a sequence without a chain: LLAMA_TOKEN_NULL, NULL and 0, no error; but candidates are all ids, always, and where no
+ * chain ran at all the count of logits is n_vocab. A row that is not there after such a decode, or no memory: NULL + last error.
+ * Candidates lie in order of their logits after top-k, where llama.cpp's have no order: so a seed gives the same tokens here with
+ * and without attaching. */
+LLAMA_API llama_token llama_get_sampled_token_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API float *llama_get_sampled_probs_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context *ctx, int32_t i);
+LLAMA_API uint32_t llama_get_sampled_candidates_count_ith(struct llama_context *ctx, int32_t i);
+
 /* ------------------------------------------------------------------------------------------------
  * Adapters: LoRA and control vectors
  *
@@ -1663,18 +1701,6 @@ LLAMA_API enum llama_params_fit_status llama_params_fit(
 
 /* No effect, no error: every decode runs through all weights, so any decode warms up. */
 LLAMA_API void llama_set_warmup(struct llama_context *ctx, bool warmup);
-
-/* Samplers run in llama_sampler_sample, not in the decode: true for a NULL sampler, which detaches what is not attached; false
- * + last error for any other. Programs then sample as ever. What was sampled in the decode: LLAMA_TOKEN_NULL, NULL and 0,
- * no error. */
-LLAMA_API bool llama_set_sampler(struct llama_context *ctx, llama_seq_id seq_id, struct llama_sampler *smpl);
-LLAMA_API llama_token llama_get_sampled_token_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API float *llama_get_sampled_probs_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context *ctx, int32_t i);
-LLAMA_API uint32_t llama_get_sampled_candidates_count_ith(struct llama_context *ctx, int32_t i);
 
 /* Weights are no ggml tensors: NULL. A model without a file: NULL. The graph of a decode, to a file: 1. */
 LLAMA_API struct ggml_tensor *llama_get_model_tensor(struct llama_model *model, const char *name);
@@ -1915,7 +1941,7 @@ BITNET_API void bitnet_sample_guidance(
 /* Choose: the largest logit; at random by probability; by mirostat, which sorts and shortens the candidates and moves *mu
  * (begin with 2 * tau). The generator belongs to the context; set_rng_seed begins it anew (LLAMA_DEFAULT_SEED: from the
  * operating system, which is also the start). The same seed gives the same tokens as llama_sampler_init_dist on candidates
- * in order of probability. */
+ * in order of probability, as long as there are several: a single one is taken without drawing. */
 LLAMA_API void llama_set_rng_seed(struct llama_context *ctx, uint32_t seed);
 LLAMA_API llama_token llama_sample_token_greedy(struct llama_context *ctx, llama_token_data_array *candidates);
 LLAMA_API llama_token llama_sample_token(struct llama_context *ctx, llama_token_data_array *candidates);

@@ -146,13 +146,15 @@ room.refuses("llama_attach_threadpool", lambda w: (w.ctx, NULL, POOL), None, "no
 room.does_nothing("llama_detach_threadpool", lambda w: (w.ctx,))
 room.does_nothing("llama_set_warmup", lambda w: (w.ctx, True))
 room.gives("llama_set_sampler", lambda w: (w.ctx, 0, NULL), True)
-room.refuses("llama_set_sampler", lambda w: (w.ctx, 0, w.greedy), False, "samplers run in llama_sampler_sample")
+room.refuses("llama_set_sampler", lambda w: (w.ctx, 0, w.greedy), False, "is no chain")
+room.refuses("llama_set_sampler", lambda w: (w.ctx, INT_MAX, NULL), False, "n_seq_max")
 room.gives("llama_get_sampled_token_ith", lambda w: (w.ctx, 0), -1)
-for what in ("probs", "logits", "candidates"):
-    room.gives(f"llama_get_sampled_{what}_ith", lambda w: (w.ctx, 0), NULL)
-    room.gives(f"llama_get_sampled_{what}_count_ith", lambda w: (w.ctx, 0), 0)
-    room.answers(f"llama_get_sampled_{what}_ith", lambda w: (w.ctx, INT_MAX), NULL)
-    room.answers(f"llama_get_sampled_{what}_count_ith", lambda w: (w.ctx, INT_MIN), 0)
+for what, n in (("probs", 0), ("logits", lambda w: REAL.llama_n_vocab(w.model)), ("candidates", 0)):
+    nothing = (lambda w: REAL.llama_get_sampled_candidates_ith(w.ctx, 0)) if what == "candidates" else NULL     # all ids
+    room.gives(f"llama_get_sampled_{what}_ith", lambda w: (w.ctx, 0), nothing)
+    room.gives(f"llama_get_sampled_{what}_count_ith", lambda w: (w.ctx, 0), n)
+    room.answers(f"llama_get_sampled_{what}_ith", lambda w: (w.ctx, INT_MAX), nothing)
+    room.answers(f"llama_get_sampled_{what}_count_ith", lambda w: (w.ctx, INT_MIN), n)
 room.answers("llama_get_sampled_token_ith", lambda w: (w.ctx, INT_MAX), -1)
 room.absent("llama_get_model_tensor", lambda w: (w.model, b"token_embd.weight"), NULL, "no ggml tensors")
 room.absent("llama_model_init_from_user", lambda w: (NULL, NULL, NULL, REAL.llama_model_default_params()), NULL,

@@ -184,16 +184,6 @@ def test_devices_and_threads(ctx):
     works(lib.llama_set_warmup, ctx, True)
 
 
-def test_samplers_run_after_the_decode(ctx):
-    sampler = ffi.gc(lib.llama_sampler_init_greedy(), lib.llama_sampler_free)
-    assert works(lib.llama_set_sampler, ctx, 0, NULL) is True
-    assert refused(lib.llama_set_sampler, ctx, 0, sampler) is False
-    assert works(lib.llama_get_sampled_token_ith, ctx, 0) == -1
-    for what in ("probs", "logits", "candidates"):
-        assert works(getattr(lib, f"llama_get_sampled_{what}_ith"), ctx, 0) == NULL
-        assert works(getattr(lib, f"llama_get_sampled_{what}_count_ith"), ctx, 0) == 0
-
-
 def test_ggml_and_training(model, ctx):
     assert refused(lib.llama_get_model_tensor, model, b"token_embd.weight") == NULL
     assert refused(lib.llama_model_init_from_user, NULL, NULL, NULL, lib.llama_model_default_params()) == NULL

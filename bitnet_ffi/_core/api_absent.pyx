@@ -9,8 +9,7 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, bnf_log
 from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_gguf_close, bnf_gguf_open
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
-from bitnet_ffi._core.bnf_public cimport (
-    bool, llama_model_params, llama_sampler, llama_token, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO, LLAMA_TOKEN_NULL)
+from bitnet_ffi._core.bnf_public cimport bool, llama_model_params, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_kv, bnf_source, llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -113,44 +112,7 @@ cdef public int llama_eval_export(llama_context *ctx, const char *fname) noexcep
         bnf_fail(BITNET_ERROR, "llama_eval_export: there is no ggml graph to export")
     return 1
 
-# ---- samplers inside the graph ----
-
-# Detaching works, as nothing is ever attached.
-cdef public bool llama_set_sampler(llama_context *ctx, int32_t seq_id, llama_sampler *smpl) noexcept nogil:
-    bnf_clear_error()
-    if bnf_is_null(ctx, "llama_set_sampler", "ctx"):
-        return False
-    if smpl != NULL:
-        bnf_fail(BITNET_ERROR, "llama_set_sampler: samplers run in llama_sampler_sample, after the decode")
-    return smpl == NULL
-
-cdef public llama_token llama_get_sampled_token_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_token_ith", "ctx")
-    return LLAMA_TOKEN_NULL
-
-cdef public float *llama_get_sampled_probs_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_probs_ith", "ctx")
-    return NULL
-
-cdef public float *llama_get_sampled_logits_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_logits_ith", "ctx")
-    return NULL
-
-cdef public llama_token *llama_get_sampled_candidates_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_candidates_ith", "ctx")
-    return NULL
-
-cdef public uint32_t llama_get_sampled_probs_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_probs_count_ith", "ctx")
-    return 0
-
-cdef public uint32_t llama_get_sampled_logits_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_logits_count_ith", "ctx")
-    return 0
-
-cdef public uint32_t llama_get_sampled_candidates_count_ith(llama_context *ctx, int32_t i) noexcept nogil:
-    bnf_is_null(ctx, "llama_get_sampled_candidates_count_ith", "ctx")
-    return 0
+# ---- search ----
 
 cdef public void llama_beam_search(llama_context *ctx, llama_beam_search_callback_fn_t callback, void *callback_data, size_t n_beams,
                                    int32_t n_past, int32_t n_predict) noexcept nogil:

@@ -15,6 +15,7 @@ from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_p
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_batch, llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_EVAL_ERROR,
     LLAMA_PROCESS_TYPE_DECODE, LLAMA_PROCESS_TYPE_ENCODE)
+from bitnet_ffi._core.bnf_sampler cimport bnf_sampled_begin, bnf_sampled_check, bnf_sampled_logits, bnf_sampled_row, bnf_sampled_run
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_kv, llama_batch_ext
 
 cdef extern from "bnf_calls.h":
@@ -86,18 +87,21 @@ cdef void no_room(const llama_context *ctx) noexcept nogil:
                  b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages", ctx.batch.n_tokens,
                  ctx.kv.n_used, ctx.kv.n_ctx)
 
-# The whole of a decode, with the context entered. all: every token leaves a state. llama_decode's codes: 0, 1 no room, 2
-# aborted, or negative.
-cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all) noexcept nogil:
+# The whole of a decode, with the context entered. all: every token leaves a state. sample: chains run on the rows of their sequences.
+# llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
+cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all, bint sample) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef int rc
     ctx.n_outputs = 0
     ctx.logits_ready = 0
     ctx.embeddings_ready = False
     ctx.screened.n = 0
+    bnf_sampled_begin(ctx)
     rc = bnf_lora_follow(ctx)
     if rc == 0:
         rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)
+    if rc == 0 and sample:
+        rc = bnf_sampled_check(ctx)
     if rc != 0:
         return rc
     ctx.batch.causal = causal
@@ -114,23 +118,26 @@ cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool cau
     rc = make_states(ctx)     # after the cache, whose no is cheaper
     if rc == 0:
         rc = run_ubatches(ctx)
+    if rc == 0:
+        ctx.n_outputs = ctx.batch.n_outputs
+        rc = bnf_sampled_run(ctx) if sample else 0
     if rc != 0:
+        ctx.n_outputs = 0
         bnf_kv_rollback(&ctx.kv, &ctx.batch)
         return rc
-    ctx.n_outputs = ctx.batch.n_outputs
     ctx.embeddings_ready = ctx.params.embeddings
     count(ctx, bnf_time_us() - start)
     return 0
 
 cdef int decode(llama_context *ctx, const llama_batch *client, int origin) noexcept nogil:
-    return run(ctx, client, origin, ctx.causal_attn, ctx.params.embeddings)
+    return run(ctx, client, origin, ctx.causal_attn, ctx.params.embeddings, True)
 
 # Each token sees all of its sequence in the batch and nothing else; no key or value stays.
 cdef int encode(llama_context *ctx, const llama_batch *client, int origin) noexcept nogil:
     cdef bnf_kv kept
     cdef int rc = bnf_kv_set_aside(&ctx.kv, &kept)
     if rc == 0:
-        rc = run(ctx, client, origin, False, True)
+        rc = run(ctx, client, origin, False, True, False)
         bnf_kv_put_back(&ctx.kv, &kept)
     return rc
 
@@ -224,7 +231,9 @@ cdef public float *llama_get_logits_ith(llama_context *ctx, int32_t i) noexcept 
     if bnf_enter(ctx, b"llama_get_logits_ith") != 0:
         return NULL
     row = bnf_need_output_row(ctx, i, b"llama_get_logits_ith")
-    if row >= 0 and bnf_head_logits(ctx) == 0:
+    if bnf_sampled_row(ctx, row) != NULL:
+        logits = bnf_sampled_logits(ctx, row)
+    elif row >= 0 and bnf_head_logits(ctx) == 0:
         logits = ctx.logits + row * ctx.model.hp.n_vocab
     bnf_context_leave(ctx)
     return logits

@@ -4,7 +4,7 @@
 # name begins with "?", as in llama.cpp. Next: sampler.pyx for what each one does, sampler_chain.pyx for the chain.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, INT32_MAX
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_answer_no, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_head_greedy
 from bitnet_ffi._core.bnf_context cimport llama_context
@@ -12,11 +12,11 @@ from bitnet_ffi._core.bnf_public cimport (
     bool, llama_logit_bias, llama_sampler, llama_sampler_chain_params, llama_sampler_context_t, llama_sampler_i, llama_token,
     llama_token_data, llama_token_data_array, BITNET_ERROR, LLAMA_DEFAULT_SEED, LLAMA_TOKEN_NULL)
 from bitnet_ffi._core.bnf_sampler cimport (
-    bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new, bnf_empty_i, bnf_greedy_i,
-    bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i, bnf_penalties_i,
-    bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel, bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties,
-    bnf_sampler_plain, bnf_shortlist, bnf_shortlist_of, bnf_softmax_i, bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i,
-    bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i, INFINITY)
+    bnf_adaptive_p_i, bnf_candidates_sort, bnf_chain_apply_from, bnf_chain_candidates, bnf_chain_i, bnf_dist_i, bnf_dist_new,
+    bnf_empty_i, bnf_greedy_i, bnf_gumbel_i, bnf_head_shortlist, bnf_logit_bias_i, bnf_min_p_i, bnf_mirostat_i, bnf_mirostat_v2_i,
+    bnf_penalties_i, bnf_sampled_candidates, bnf_sampled_token, bnf_sampler_chain, bnf_sampler_dist, bnf_sampler_gumbel,
+    bnf_sampler_logit_bias, bnf_sampler_new, bnf_sampler_penalties, bnf_sampler_plain, bnf_shortlist, bnf_shortlist_of, bnf_softmax_i,
+    bnf_tail_free_i, bnf_temp_ext_i, bnf_temp_i, bnf_top_k_i, bnf_top_n_sigma_i, bnf_top_p_i, bnf_typical_i, bnf_xtc_i, INFINITY)
 from bitnet_ffi._core.bnf_types cimport llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -359,11 +359,12 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
     if smpl == NULL or ctx == NULL:
         bnf_fail(BITNET_ERROR, "llama_sampler_sample: the %s is NULL", "sampler" if smpl == NULL else "context")
         return LLAMA_TOKEN_NULL
-    if is_greedy(smpl):
-        token = bnf_head_greedy(ctx, idx)     # without the logits, where the model allows it
-        if token != LLAMA_TOKEN_NULL:
-            llama_sampler_accept(smpl, token)
-            return token
+    token = bnf_sampled_token(ctx, idx)           # by the decode
+    if token == LLAMA_TOKEN_NULL and is_greedy(smpl):
+        token = bnf_head_greedy(ctx, idx)         # without the logits, where the model allows it
+    if token != LLAMA_TOKEN_NULL:
+        llama_sampler_accept(smpl, token)
+        return token
     n_vocab = llama_get_model(ctx).hp.n_vocab
     if smpl.iface == &bnf_chain_i:
         data = bnf_chain_candidates(<bnf_sampler_chain *>smpl.ctx, <size_t>n_vocab)
@@ -376,13 +377,15 @@ cdef public llama_token llama_sampler_sample(llama_sampler *smpl, llama_context 
     return token
 
 
-# The candidates are a few where no more can be chosen, and all otherwise.
+# The candidates are those that a chain of the decode left; else a few where no more can be chosen, and all otherwise.
 cdef llama_token sample_from(llama_sampler *smpl, llama_context *ctx, int32_t idx, llama_token_data *data, int32_t n_vocab) noexcept nogil:
     cdef bnf_shortlist few
-    cdef int64_t n = 0
+    cdef bool sorted = False
+    cdef int32_t first
+    cdef int64_t n = <int64_t>bnf_sampled_candidates(ctx, idx, smpl, data, &sorted, &first)
     cdef const float *logits
     cdef int32_t i
-    if bnf_shortlist_of(smpl, &few) and few.k <= n_vocab // LEAST_SHARE:
+    if n == 0 and bnf_shortlist_of(smpl, INT32_MAX, &few) and few.k <= n_vocab // LEAST_SHARE:
         n = bnf_head_shortlist(ctx, idx, &few, data)
     if n == 0:
         logits = llama_get_logits_ith(ctx, idx)
@@ -393,7 +396,7 @@ cdef llama_token sample_from(llama_sampler *smpl, llama_context *ctx, int32_t id
             data[i].logit = logits[i]
             data[i].p = 0
         n = n_vocab
-    return choose(smpl, data, <size_t>n)
+    return choose(smpl, first, data, <size_t>n, sorted)
 
 
 # Does it choose the largest logit, and look at nothing else? A greedy sampler, or a chain whose first member is one.
@@ -405,14 +408,18 @@ cdef bint is_greedy(const llama_sampler *smpl) noexcept nogil:
     return chain.n == 1 and chain.members[0].iface == &bnf_greedy_i
 
 
-cdef llama_token choose(llama_sampler *smpl, llama_token_data *data, size_t n) noexcept nogil:
+# first: of a chain, the member that begins.
+cdef llama_token choose(llama_sampler *smpl, int32_t first, llama_token_data *data, size_t n, bool sorted) noexcept nogil:
     cdef llama_token_data_array cur
     cdef llama_token token
     cur.data = data
     cur.size = n
     cur.selected = -1
-    cur.sorted = False
-    llama_sampler_apply(smpl, &cur)
+    cur.sorted = sorted
+    if smpl.iface == &bnf_chain_i:
+        bnf_chain_apply_from(smpl, first, &cur)
+    else:
+        llama_sampler_apply(smpl, &cur)
     if cur.selected < 0 or <size_t>cur.selected >= cur.size:
         bnf_fail(BITNET_ERROR, "llama_sampler_sample: sampler '%s' selected none of its %zu candidates; "
                  "a chain ends with a sampler that selects, such as greedy or dist", llama_sampler_name(smpl), cur.size)

@@ -68,6 +68,7 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_head_logits(llama_context *ctx)
     int bnf_head_init(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
+    int32_t bnf_head_greedy_row(llama_context *ctx, int64_t row)
     void bnf_attention_plan(bnf_step *step, int nth)
     void bnf_rope_and_store(const bnf_step *step, int64_t layer, int64_t t)
     void bnf_attention(const bnf_step *step, int64_t layer, int ith, int nth)

@@ -126,6 +126,8 @@ cdef extern from "bnf_context.h" nogil:
         void *abort_data
         bnf_perf perf
         bnf_older *older
+        void *sampled
+        int32_t *every_id
         int32_t busy
     bool bnf_context_enter(llama_context *ctx)
     int32_t bnf_peek_i32(const int32_t *number)

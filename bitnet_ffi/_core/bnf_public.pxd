@@ -165,6 +165,7 @@ cdef extern from "bitnet_ffi.h" nogil:
         void (*reset)(llama_sampler *smpl) noexcept nogil
         llama_sampler *(*clone)(const llama_sampler *smpl) noexcept nogil
         void (*free)(llama_sampler *smpl) noexcept nogil
+        void (*backend_apply)() noexcept nogil      # of a client's, with other arguments: never called
         void (*copy_state)(const llama_sampler *src, llama_sampler *dst) noexcept nogil
     ctypedef struct llama_sampler "struct llama_sampler":
         llama_sampler_i *iface

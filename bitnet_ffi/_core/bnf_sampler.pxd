@@ -34,11 +34,13 @@ cdef extern from "bnf_sampler.h" nogil:
         uint32_t seed
         uint32_t seed_now
         bnf_mt19937 random
+        int32_t n_due
     ctypedef struct bnf_sampler_gumbel "struct bnf_sampler_gumbel":
         const char *name
         uint32_t seed
         uint32_t seed_now
         uint64_t step
+        int32_t n_due
     ctypedef struct bnf_sampler_xtc "struct bnf_sampler_xtc":
         bnf_sampler_dist dist
         float chance
@@ -112,6 +114,10 @@ cdef extern from "bnf_sampler.h" nogil:
         int64_t t_sample_us
         llama_token_data *cur
         size_t cur_len
+        llama_context *attached
+        int32_t seq
+        int32_t n_front
+        uint64_t serial
 
     llama_sampler_i bnf_empty_i, bnf_greedy_i, bnf_dist_i, bnf_top_k_i, bnf_top_p_i, bnf_min_p_i, bnf_typical_i
     llama_sampler_i bnf_temp_i, bnf_temp_ext_i, bnf_top_n_sigma_i, bnf_softmax_i, bnf_tail_free_i, bnf_xtc_i
@@ -135,8 +141,63 @@ cdef extern from "bnf_sampler.h" nogil:
         uint64_t step
         int32_t *more
         int32_t n_more
-    bool bnf_shortlist_of(const llama_sampler *smpl, bnf_shortlist *list)
+    bool bnf_shortlist_of(const llama_sampler *smpl, int32_t n, bnf_shortlist *list)
+    void bnf_chain_apply_from(llama_sampler *smpl, int32_t first, llama_token_data_array *cur)
+    uint64_t bnf_next_serial()
     llama_token_data *bnf_chain_candidates(bnf_sampler_chain *chain, size_t n)
 
 cdef extern from "bnf_calls.h" nogil:
     int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, const bnf_shortlist *list, llama_token_data *data)
+    int64_t bnf_head_shortlist_row(llama_context *ctx, int64_t row, const bnf_shortlist *list, llama_token_data *data)
+
+cdef extern from "bnf_sampled.h" nogil:
+    ctypedef struct bnf_front "struct bnf_front":
+        llama_token_data_array cur
+        size_t n_all
+        llama_token token
+        bool listed
+        bool has_p
+    ctypedef struct bnf_sampled_row_t "struct bnf_sampled_row":
+        uint64_t serial
+        llama_token token
+        bool listed
+        bool has_p
+        bool sorted
+        bool from_head
+        float t
+        llama_token_data *data
+        size_t n
+        size_t n_all
+        size_t cap
+        bool shown
+        float *logits
+        float *probs
+        int32_t *ids
+        size_t probs_cap
+        size_t ids_cap
+    ctypedef struct bnf_sampled "struct bnf_sampled":
+        llama_sampler **chains
+        int32_t n_chains
+        int32_t *n_rows_of
+        llama_token_data *work
+        bnf_sampled_row_t *rows
+        int32_t n_rows
+        int32_t rows_cap
+    int32_t bnf_front_length(const llama_sampler *chain, bool one_row)
+    bool bnf_front_is_idle(const llama_sampler *chain)
+    bool bnf_front_is_greedy(const llama_sampler *chain)
+    void bnf_front_apply(const llama_sampler *chain, int32_t ahead, bnf_front *front)
+    void bnf_front_end(const llama_sampler *chain, int32_t n, bool now)
+    const llama_sampler *bnf_front_foreign(const llama_sampler *chain)
+    int bnf_sampled_attach(llama_context *ctx, int32_t seq, llama_sampler *chain)
+    void bnf_sampled_forget(llama_context *ctx, int32_t seq)
+    void bnf_sampled_free(llama_context *ctx)
+    void bnf_sampled_begin(llama_context *ctx)
+    int bnf_sampled_check(llama_context *ctx)
+    int bnf_sampled_run(llama_context *ctx)
+    const bnf_sampled_row_t *bnf_sampled_row(const llama_context *ctx, int64_t row)
+    const bnf_sampled_row_t *bnf_sampled_show(llama_context *ctx, int64_t row)
+    float *bnf_sampled_logits(llama_context *ctx, int64_t row)
+    llama_token bnf_sampled_token(llama_context *ctx, int32_t i)
+    size_t bnf_sampled_candidates(llama_context *ctx, int32_t i, const llama_sampler *smpl, llama_token_data *data, bool *sorted,
+                                  int32_t *first)

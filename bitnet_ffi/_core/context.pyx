@@ -18,11 +18,12 @@ from bitnet_ffi._core.bnf_ops cimport (
     BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64, BNF_SCREEN_COLS)
 from bitnet_ffi._core.bnf_pool cimport bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size
 from bitnet_ffi._core.bnf_public cimport (
-    ggml_abort_callback, llama_context_params, llama_pooling_type_t, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_THREAD,
-    GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
+    ggml_abort_callback, llama_context_params, llama_pooling_type_t, llama_sampler, BITNET_ERROR, BITNET_ERROR_MEMORY,
+    BITNET_ERROR_THREAD, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
     LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE,
     LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE,
     LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
+from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampled_attach, bnf_sampled_free, bnf_sampler_chain
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, llama_model, BNF_MAX_SEQUENCES
 
 cdef extern from "bnf_calls.h":
@@ -42,6 +43,7 @@ cdef public llama_context_params llama_context_default_params() noexcept nogil:
     p.n_batch = 2048
     p.n_ubatch = 512
     p.n_seq_max = 1
+    p.n_outputs_max_per_seq = 1
     p.n_threads = bnf_pool_limit()
     p.n_threads_batch = bnf_pool_limit()
     p.ctx_type = LLAMA_CONTEXT_TYPE_DEFAULT
@@ -109,8 +111,8 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
     if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
             and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
         return refuse(b"rope_scaling_type: only none and linear are supported")
-    if p.n_samplers > 0:
-        return refuse(b"samplers: samplers inside a context are not supported, call llama_sampler_sample")
+    if p.n_samplers > 0 and p.samplers == NULL:
+        return refuse(b"samplers is NULL, and n_samplers is not 0")
     if p.cb_eval != NULL:
         return refuse(b"cb_eval: there is no graph of tensors to observe")
     if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
@@ -133,6 +135,10 @@ cdef int complete_params(llama_context_params *p, const bnf_hparams *hp) noexcep
         p.n_batch = p.n_ctx
     if p.n_ubatch == 0 or p.n_ubatch > p.n_batch:
         p.n_ubatch = p.n_batch
+    if p.n_outputs_max == 0:
+        p.n_outputs_max = p.n_batch
+    if p.n_outputs_max_per_seq == 0 or p.n_outputs_max_per_seq > p.n_outputs_max:
+        p.n_outputs_max_per_seq = p.n_outputs_max
     if p.n_threads <= 0:
         p.n_threads = bnf_pool_limit()
     if p.n_threads_batch <= 0:
@@ -284,6 +290,22 @@ cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
 
 # ---- life ----
 
+# An empty chain has nothing to run: as in llama.cpp, the context does without.
+cdef int attach(llama_context *ctx, const llama_context_params *params) noexcept nogil:
+    cdef llama_sampler *smpl
+    cdef int rc
+    cdef size_t i
+    for i in range(params.n_samplers):
+        smpl = params.samplers[i].sampler
+        if smpl == NULL:
+            return bnf_fail(BITNET_ERROR, b"context parameter samplers: number %zu is NULL", i)
+        if smpl.iface == &bnf_chain_i and (<const bnf_sampler_chain *>smpl.ctx).n == 0:
+            continue
+        rc = bnf_sampled_attach(ctx, params.samplers[i].seq_id, smpl)
+        if rc != 0:
+            return rc
+    return 0
+
 cdef int build(llama_context *ctx, const llama_context_params *params) noexcept nogil:
     cdef int rc
     ctx.params = params[0]
@@ -317,6 +339,10 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     if rc == 0:
         ctx.older = <bnf_older *>bnf_alloc(sizeof(bnf_older))
         rc = BITNET_ERROR_MEMORY if ctx.older == NULL else 0
+    ctx.params.samplers = NULL           # the caller's array may go
+    ctx.params.n_samplers = 0
+    if rc == 0:
+        rc = attach(ctx, params)
     ctx.perf.t_start_us = bnf_time_us()
     return rc
 
@@ -362,6 +388,8 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.exact)
     bnf_release(ctx.noisy)
     bnf_release(ctx.older)
+    bnf_sampled_free(ctx)
+    bnf_release(ctx.every_id)
     bnf_release(ctx.logits)
     for i in range(ctx.n_outgrown):
         bnf_release(ctx.outgrown[i])

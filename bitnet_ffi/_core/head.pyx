@@ -233,7 +233,7 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
             if own.token != LLAMA_TOKEN_NULL and own.logit > least:
                 least = own.logit
 
-cdef int32_t greedy(llama_context *ctx, int64_t row) noexcept nogil:
+cdef public int32_t bnf_head_greedy_row(llama_context *ctx, int64_t row) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef int n_threads = min(team_size(ctx), MAX_THREADS)
     cdef choice_t job
@@ -259,7 +259,7 @@ cdef public int32_t bnf_head_greedy(llama_context *ctx, int32_t i) noexcept nogi
         return LLAMA_TOKEN_NULL
     row = bnf_output_row(ctx, i)
     if row >= 0:
-        token = greedy(ctx, row)
+        token = bnf_head_greedy_row(ctx, row)
     bnf_context_leave(ctx)
     return token
 
@@ -364,7 +364,8 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
     job.begin[ith] = row0
     job.n[ith] = n
 
-cdef int64_t shortlist(llama_context *ctx, int64_t row, const bnf_shortlist *wanted, llama_token_data *data) noexcept nogil:
+cdef public int64_t bnf_head_shortlist_row(llama_context *ctx, int64_t row, const bnf_shortlist *wanted,
+                                           llama_token_data *data) noexcept nogil:
     cdef int64_t start = bnf_time_us()
     cdef int n_threads = min(team_size(ctx), MAX_THREADS)
     cdef shortlist_t job
@@ -405,6 +406,6 @@ cdef public int64_t bnf_head_shortlist(llama_context *ctx, int32_t i, const bnf_
         return 0
     row = bnf_output_row(ctx, i)
     if row >= 0:
-        n = shortlist(ctx, row, wanted, data)
+        n = bnf_head_shortlist_row(ctx, row, wanted, data)
     bnf_context_leave(ctx)
     return n

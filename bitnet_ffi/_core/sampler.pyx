@@ -95,6 +95,7 @@ cdef public void bnf_top_p_apply(llama_sampler *smpl, llama_token_data_array *cu
 # the min_keep best. The order of an unsorted array stays when the first rule suffices.
 cdef public void bnf_min_p_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
     cdef const bnf_sampler_plain *own = <const bnf_sampler_plain *>smpl.ctx
+    cdef llama_token_data dropped
     cdef float least
     cdef size_t i, n_kept, n = 0
     if cur.size == 0:
@@ -116,7 +117,9 @@ cdef public void bnf_min_p_apply(llama_sampler *smpl, llama_token_data_array *cu
         n = 0
         for i in range(cur.size):
             if bnf_logit(&cur.data[i]) >= least:
+                dropped = cur.data[n]      # exchanged, not overwritten: all candidates stay in the array (sampler_front.pyx)
                 cur.data[n] = cur.data[i]
+                cur.data[i] = dropped
                 n += 1
     cur.size = n_kept
 

@@ -9,7 +9,10 @@ from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fai
 from bitnet_ffi._core.bnf_public cimport (
     llama_perf_sampler_data, llama_sampler, llama_sampler_chain_params, llama_token, llama_token_data, llama_token_data_array,
     BITNET_ERROR, GGML_LOG_LEVEL_INFO)
-from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampler_chain, bnf_sampler_new
+from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampled_forget, bnf_sampler_chain, bnf_sampler_new
+
+cdef extern from "bnf_sampled.h" nogil:
+    pass
 
 cdef extern from "bitnet_ffi.h" nogil:
     const char *llama_sampler_name(const llama_sampler *smpl)
@@ -55,10 +58,15 @@ cdef public void bnf_chain_accept(llama_sampler *smpl, llama_token token) noexce
 
 
 cdef public void bnf_chain_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
+    cdef const bnf_sampler_chain *chain = <const bnf_sampler_chain *>smpl.ctx
+    bnf_chain_apply_from(smpl, chain.n_front if chain.attached != NULL else 0, cur)
+
+
+cdef public void bnf_chain_apply_from(llama_sampler *smpl, int32_t first, llama_token_data_array *cur) noexcept nogil:
     cdef bnf_sampler_chain *chain = <bnf_sampler_chain *>smpl.ctx
     cdef int64_t start = 0 if chain.no_perf else bnf_time_us()
     cdef int32_t i
-    for i in range(chain.n):
+    for i in range(first, chain.n):
         llama_sampler_apply(chain.members[i], cur)
     if not chain.no_perf:
         chain.t_sample_us += bnf_time_us() - start
@@ -93,6 +101,8 @@ cdef public llama_sampler *bnf_chain_clone(const llama_sampler *smpl) noexcept n
 cdef public void bnf_chain_free(llama_sampler *smpl) noexcept nogil:
     cdef bnf_sampler_chain *chain = <bnf_sampler_chain *>smpl.ctx
     cdef int32_t i
+    if chain.attached != NULL:
+        bnf_sampled_forget(chain.attached, chain.seq)
     for i in range(chain.n):
         llama_sampler_free(chain.members[i])
     bnf_release(chain.members)
@@ -186,6 +196,7 @@ cdef public llama_sampler *llama_sampler_chain_remove(llama_sampler *chain, int3
         return NULL
     member = own.members[i]
     own.n -= 1
+    own.n_front -= 1 if i < own.n_front else 0
     memmove(&own.members[i], &own.members[i + 1], <size_t>(own.n - i) * sizeof(llama_sampler *))
     return member
 

@@ -6,7 +6,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token_data_array, LLAMA_DEFAULT_SEED
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_sampler_i, llama_token, llama_token_data_array, LLAMA_DEFAULT_SEED
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_exp, bnf_candidates_max, bnf_mt19937_seed, bnf_mt19937_uniform, bnf_random_seed, bnf_sampler_dist, bnf_sampler_new)
 
@@ -15,7 +15,7 @@ cdef extern from "bnf_sampler.h" nogil:
 
 
 # The first candidate, in the order of the array, at which the running sum reaches u times the whole; one uniform u a call.
-# A single candidate is taken without drawing.
+# A single candidate is taken without drawing, as by std::discrete_distribution, with which mirostat and the calls of 2023 choose.
 cdef public void bnf_dist_draw(bnf_sampler_dist *dist, llama_token_data_array *cur) noexcept nogil:
     cdef double whole, target, running = 0
     cdef size_t i
@@ -38,14 +38,26 @@ cdef public void bnf_dist_draw(bnf_sampler_dist *dist, llama_token_data_array *c
         cur.data[i].p = <float>(cur.data[i].p / whole)
 
 
+# One number a call, whatever there is to choose from: then rows that are drawn in a decode are drawn with the same ones.
 cdef public void bnf_dist_apply(llama_sampler *smpl, llama_token_data_array *cur) noexcept nogil:
-    bnf_dist_draw(<bnf_sampler_dist *>smpl.ctx, cur)
+    cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
+    if cur.size == 1:
+        bnf_mt19937_uniform(&own.random)
+    bnf_dist_draw(own, cur)
+
+
+cdef public void bnf_dist_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
+    cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
+    if own.n_due > 0:
+        own.n_due -= 1
+        bnf_mt19937_uniform(&own.random)
 
 
 cdef public void bnf_dist_reset(llama_sampler *smpl) noexcept nogil:
     cdef bnf_sampler_dist *own = <bnf_sampler_dist *>smpl.ctx
     own.seed_now = bnf_random_seed() if own.seed == <uint32_t>LLAMA_DEFAULT_SEED else own.seed
     bnf_mt19937_seed(&own.random, own.seed_now)
+    own.n_due = 0
 
 
 cdef public llama_sampler *bnf_dist_new(llama_sampler_i *iface, const char *name, size_t size, uint32_t seed) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t
 from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_bound_of, bnf_gumbel_reach
 from bitnet_ffi._core.bnf_ops cimport bnf_ops, bnf_ops_t
-from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token_data, llama_token_data_array, LLAMA_DEFAULT_SEED
+from bitnet_ffi._core.bnf_public cimport llama_sampler, llama_token, llama_token_data, llama_token_data_array, LLAMA_DEFAULT_SEED
 from bitnet_ffi._core.bnf_sampler cimport (
     bnf_candidates_best, bnf_gumbel_i, bnf_logit, bnf_random_seed, bnf_sampler_gumbel, bnf_sampler_new, INFINITY)
 
@@ -25,6 +25,7 @@ cdef public void bnf_gumbel_reset(llama_sampler *smpl) noexcept nogil:
     cdef bnf_sampler_gumbel *own = <bnf_sampler_gumbel *>smpl.ctx
     own.seed_now = bnf_random_seed() if own.seed == <uint32_t>LLAMA_DEFAULT_SEED else own.seed
     own.step = 0
+    own.n_due = 0
 
 
 cdef public llama_sampler *bitnet_sampler_init_gumbel(uint32_t seed) noexcept nogil:
@@ -40,6 +41,13 @@ cdef public llama_sampler *bnf_gumbel_clone(const llama_sampler *smpl) noexcept 
     if copy != NULL:
         (<bnf_sampler_gumbel *>copy.ctx)[0] = (<const bnf_sampler_gumbel *>smpl.ctx)[0]
     return copy
+
+
+cdef public void bnf_gumbel_accept(llama_sampler *smpl, llama_token token) noexcept nogil:
+    cdef bnf_sampler_gumbel *own = <bnf_sampler_gumbel *>smpl.ctx
+    if own.n_due > 0:
+        own.n_due -= 1
+        own.step += 1
 
 
 # The logits that compete. Where the largest is infinite, those equal to it share alike, as in softmax (candidates.pyx).

@@ -12,12 +12,14 @@ from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf
 from bitnet_ffi._core.bnf_calls cimport bnf_kv_clear, bnf_kv_keep_tables, bnf_kv_seq_rm, bnf_kv_undo
 from bitnet_ffi._core.bnf_context cimport bnf_mt19937, llama_context, BNF_MT_LEN
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_MEMORY
+from bitnet_ffi._core.bnf_sampler cimport bnf_sampled_begin
 from bitnet_ffi._core.bnf_state cimport (
     bnf_checksum, bnf_checksum_add, bnf_checksum_begin, bnf_checksum_end, bnf_image_free, bnf_image_of, bnf_image_read,
     bnf_image_read_rows, bnf_image_rows_size, bnf_image_write, bnf_image_write_rows, bnf_kv_image, bnf_state_header, bnf_stream,
     bnf_stream_count, bnf_stream_get, bnf_stream_put, bnf_stream_rewind, bnf_stream_skim, BNF_STATE_CONTEXT, BNF_STATE_MAGIC,
     BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STREAM_COUNT, BNF_STREAM_FROM_MEMORY)
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, llama_model
+
 
 cdef extern from "bnf_calls.h":
     pass
@@ -217,6 +219,7 @@ cdef void take_rest(llama_context *ctx, const bnf_state_header *header, rest_t *
     ctx.logits_ready = 0
     ctx.embeddings_ready = False      # pooling would want the batch's sequences too
     ctx.screened.n = 0
+    bnf_sampled_begin(ctx)            # nothing was sampled for these rows
     if header.n_random > 0:           # without one, the context keeps its own
         ctx.older.random = rest.random
         ctx.older.seeded = True
