@@ -238,7 +238,7 @@ float bnf_tanhf(float x)
 {
     const double a = x < 0 ? -(double)x : (double)x;
     if (a < 1e-4)
-        return (float)((double)x - (double)x * a * a / 3);
+        return (float)((double)x * (1 - a * a / 3));
     if (a >= 10)
         return x < 0 ? -1.0f : 1.0f;
     const double p = bnf_pow(2.718281828459045, 2 * a), t = (p - 1) / (p + 1);

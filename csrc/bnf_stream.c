@@ -50,7 +50,8 @@ static void set_buffer(struct bnf_stream *s)
 static int file_error(struct bnf_stream *s, const char *what)
 {
     const int reason = errno;
-    s->code = bnf_fail(reason == ENOENT ? BITNET_ERROR_NOT_FOUND : BITNET_ERROR_LOAD, "%s '%s': %s", what, s->path, strerror(reason));
+    const int code = reason == ENOENT ? BITNET_ERROR_NOT_FOUND : reason == ENOMEM ? BITNET_ERROR_MEMORY : BITNET_ERROR_LOAD;
+    s->code = bnf_fail(code, "%s '%s': %s", what, s->path, strerror(reason));
     return s->code;
 }
 

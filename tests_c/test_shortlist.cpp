@@ -28,7 +28,7 @@ bool listed(const Members &members, bnf_shortlist &list)
         llama_sampler_chain_init(llama_sampler_chain_default_params()), llama_sampler_free);
     for (llama_sampler *member : members)
         llama_sampler_chain_add(chain.get(), member);
-    return bnf_shortlist_of(chain.get(), &list);
+    return bnf_shortlist_of(chain.get(), INT32_MAX, &list);
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ TEST_CASE("test_noise_alone_needs_few_logits")
     llama_token_data_array cur = {&data, 1, -1, false};
     llama_sampler_apply(sampler, &cur);
     bnf_shortlist list;
-    CHECK(bnf_shortlist_of(sampler, &list));
+    CHECK(bnf_shortlist_of(sampler, INT32_MAX, &list));
     CHECK(list.step == 1);
     llama_sampler_free(sampler);
 }
@@ -69,6 +69,9 @@ TEST_CASE("test_noise_behind_temperature_zero_is_the_largest_logit")
     CHECK(list.k == 1);
     REQUIRE(listed({biases(4), llama_sampler_init_temp(-1.0f), bitnet_sampler_init_gumbel(7)}, list));
     CHECK(list.k == 5);
+    REQUIRE(listed({llama_sampler_init_temp(0.0f), llama_sampler_init_dist(7)}, list));
+    CHECK(list.k == 1);
+    CHECK_FALSE(listed({llama_sampler_init_temp(0.0f)}, list));
 }
 
 TEST_CASE("test_top_k_needs_k_logits")
@@ -83,7 +86,6 @@ TEST_CASE("test_what_looks_at_all_logits_has_no_shortlist")
     bnf_shortlist list;
     CHECK_FALSE(listed({}, list));
     CHECK_FALSE(listed({llama_sampler_init_temp(0.5f), llama_sampler_init_dist(7)}, list));
-    CHECK_FALSE(listed({llama_sampler_init_temp(0.0f), llama_sampler_init_dist(7)}, list));
     CHECK_FALSE(listed({llama_sampler_init_temp(0.5f), llama_sampler_init_temp(0.5f), bitnet_sampler_init_gumbel(7)}, list));
     CHECK_FALSE(listed({llama_sampler_init_temp(0.5f), llama_sampler_init_temp(0.0f), bitnet_sampler_init_gumbel(7)}, list));
     CHECK_FALSE(listed({llama_sampler_init_temp(0.5f), llama_sampler_init_top_k(5), bitnet_sampler_init_gumbel(7)}, list));

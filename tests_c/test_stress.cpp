@@ -39,6 +39,7 @@ Context make(llama_model *model, int n_threads, uint32_t n_ubatch)
     llama_context_params params = llama_context_default_params();
     params.n_ctx = 200;
     params.n_seq_max = 3;
+    params.kv_unified = true;
     params.n_ubatch = n_ubatch;
     params.n_threads = params.n_threads_batch = n_threads;
     return Context(llama_init_from_model(model, params), llama_free);

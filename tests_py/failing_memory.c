@@ -27,7 +27,10 @@ static int fails(void)
     if (!watching)
         return 0;
     n_calls++;
-    return countdown-- == 0;
+    if (countdown-- != 0)
+        return 0;
+    errno = ENOMEM;
+    return 1;
 }
 
 static void *counted(void *memory)
@@ -74,10 +77,8 @@ void free(void *memory)
 
 void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
-    if (fails()) {
-        errno = ENOMEM;
+    if (fails())
         return MAP_FAILED;
-    }
     void *memory = (void *)syscall(SYS_mmap, address, size, protection, flags, file, offset);
     n_maps += watching && memory != MAP_FAILED;
     return memory;
@@ -107,6 +108,19 @@ void bnf_test_load(const char *path, int check, long fail_at, long result[5])
     countdown = -1;
     result[1] = model != NULL;
     llama_model_free(model);
+    watching = 0;
+    result[0] = n_calls;
+    result[2] = bitnet_last_error_code();
+    result[3] = n_held;
+    result[4] = n_maps;
+}
+
+/* Call any function of up to six integers and pointers with the `fail_at`th allocation failing. result: allocations seen, what it
+ * returned, the error code, and blocks and mappings that it took and kept. */
+void bnf_test_call(long (*function)(long, long, long, long, long, long), const long a[6], long fail_at, long result[5])
+{
+    watch(fail_at);
+    result[1] = function(a[0], a[1], a[2], a[3], a[4], a[5]);
     watching = 0;
     result[0] = n_calls;
     result[2] = bitnet_last_error_code();

@@ -1,6 +1,7 @@
 """What the machine can do to a context: an allocation that fails, a fork. The next call works, with the same bits.
 
-failing_memory.c is preloaded into a child process, where the Nth allocation of a context and its first decode fails, for each N.
+failing_memory.c is preloaded into a child process, where the Nth allocation of a context and its first decode fails, for each N, and
+that of every call that moves sequences or takes states in and out.
 Next: test_load_memory.py does the same to loading.
 """
 import ctypes
@@ -53,10 +54,10 @@ def path(tmp_path_factory):
     return tiny.write(tmp_path_factory.mktemp("failures") / "tiny.gguf")
 
 
-def run(call, path, **environment):
+def run(call, *arguments, **environment):
     from model_abi import library_path
     environment = {**os.environ, "BITNET_FFI_LIBRARY": str(library_path()), "PYTHONPATH": str(config.PACKAGE.parent), **environment}
-    done = subprocess.run([sys.executable, __file__, call, path], cwd=HERE, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([sys.executable, __file__, call, *arguments], cwd=HERE, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
     return done.stdout.split()
 
@@ -64,6 +65,95 @@ def run(call, path, **environment):
 def test_context_and_decode_when_memory_runs_out(path, preload):
     n, no_context, no_decode = map(int, run("fail_each_allocation", path, LD_PRELOAD=str(preload)))
     assert no_context >= 10 and no_decode >= 3 and no_context + no_decode <= n
+
+
+def test_sequences_and_states_when_memory_runs_out(path, preload, tmp_path):
+    said = run("fail_each_allocation_of_calls", path, str(tmp_path), LD_PRELOAD=str(preload))
+    failed = {name: (int(n), int(n_failed)) for name, n, n_failed in zip(said[::3], said[1::3], said[2::3])}
+    assert len(failed) == 12 and sum(n_failed for _, n_failed in failed.values()) >= 40
+    for name, (n, n_failed) in failed.items():
+        assert n_failed >= n - 2 * name.endswith("_file"), failed   # a file does without a buffer of its own, and without its real path
+
+
+TEXT = [(5 * i * i + 1) % 280 for i in range(150)]
+
+
+def two_sequences(model):
+    """A context with 150 positions, of which sequence 1 shares the first hundred. Its owner frees it."""
+    from bitnet_ffi._ffi import ffi, lib
+    from engine_abi import decode
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_seq_max, params.n_threads, params.n_threads_batch, params.kv_unified = 512, 4, 1, 1, True
+    ctx = lib.llama_init_from_model(model, params)
+    assert ctx != ffi.NULL and decode(ctx, TEXT[:100]) == 0
+    lib.llama_memory_seq_cp(lib.llama_get_memory(ctx), 0, 1, 0, -1)
+    assert decode(ctx, TEXT[100:]) == 0
+    return ctx
+
+
+def state_of(ctx) -> bytes:
+    from bitnet_ffi._ffi import ffi, lib
+    buffer = ffi.new("uint8_t[]", lib.llama_state_get_size(ctx))
+    return bytes(ffi.buffer(buffer, lib.llama_state_get_data(ctx, buffer, len(buffer))))
+
+
+def fail_each_allocation_of_calls(path: str, folder: str) -> None:
+    """In the child: call by call, every N in turn on a context of its own. A call that fails says so and changes nothing, and the same
+    call then does what it should."""
+    from bitnet_ffi import Model
+    from bitnet_ffi._ffi import ffi, lib
+    from engine_abi import decode, last_error
+    call = ctypes.CDLL(None).bnf_test_call
+    call.restype = None
+    words = ctypes.c_long * 6
+    address = lambda thing: int(ffi.cast("intptr_t", thing))
+    with Model(path) as owner:
+        model = owner._pointer
+        saved = two_sequences(model)
+        whole = ffi.from_buffer(state_of(saved))
+        sequence = ffi.new("uint8_t[]", lib.llama_state_seq_get_size(saved, 1))
+        assert lib.llama_state_seq_get_data(saved, sequence, len(sequence), 1) == len(sequence)
+        files = [ffi.new("char[]", os.path.join(folder, name).encode()) for name in ("whole", "sequence", "out")]
+        tokens, room = ffi.new("llama_token[]", TEXT), ffi.new("llama_token[]", 200)
+        count = ffi.new("size_t *")
+        assert lib.llama_state_save_file(saved, files[0], tokens, 150) and lib.llama_state_seq_save_file(saved, files[1], 1, tokens, 100)
+        calls = {
+            "llama_memory_seq_add": (0, 30, 120, 7), "llama_memory_seq_div": (0, 0, 150, 3), "llama_memory_seq_cp": (0, 2, 0, -1),
+            "llama_memory_seq_rm": (0, 20, 130), "llama_memory_seq_keep": (1,), "llama_state_get_size": (),
+            "llama_state_set_data": (address(whole), len(whole)), "llama_state_seq_set_data": (address(sequence), len(sequence), 3),
+            "llama_state_load_file": (address(files[0]), address(room), 200, address(count)),
+            "llama_state_seq_load_file": (address(files[1]), 3, address(room), 200, address(count)),
+            "llama_state_save_file": (address(files[2]), address(tokens), 150),
+            "llama_state_seq_save_file": (address(files[2]), 1, address(tokens), 100),
+        }
+        free = ctypes.c_void_p(address(ffi.cast("void *", ffi.addressof(lib, "llama_free"))))
+        for name, arguments in calls.items():
+            function = ctypes.c_void_p(address(ffi.cast("void *", ffi.addressof(lib, name))))
+            result, failed = (ctypes.c_long * 5)(), 0
+            fail_at, n, expected = -1, 1, None
+            while fail_at < n:
+                ctx = two_sequences(model)
+                handle = lib.llama_get_memory(ctx) if "memory" in name else ctx
+                before, kept = state_of(ctx), 0
+                lib.llama_model_n_embd(ffi.NULL)   # an error that is none of these
+                call(function, words(address(handle), *arguments), fail_at, result)
+                if fail_at < 0:
+                    n = result[0]
+                elif result[2] == lib.BITNET_ERROR_MEMORY:
+                    failed += 1
+                    assert len(last_error()[1]) > 10 and state_of(ctx) == before, f"{name}, allocation {fail_at}: the context has changed"
+                    kept = result[3] + result[4]
+                    call(function, words(address(handle), *arguments), -1, result)
+                assert result[2] != lib.BITNET_ERROR_MEMORY, f"{name}, allocation {fail_at}: {last_error()}"
+                kept += result[3] + result[4]
+                after = state_of(ctx)
+                assert decode(ctx, [9], seq=[[1]]) == 0
+                call(free, words(address(ctx)), -1, result)
+                expected = expected or (after, result[3] + result[4] + kept)
+                # The blocks that a call keeps are freed with the context, and no others are missing.
+                assert (after, result[3] + result[4] + kept) == expected, f"{name}, allocation {fail_at}: another outcome or a leak"
+                fail_at += 1
+            print(name, n, failed)
 
 
 def fork_and_decode(path: str) -> None:
@@ -96,4 +186,4 @@ def test_both_sides_of_a_fork_go_on(path):
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](sys.argv[2])
+    globals()[sys.argv[1]](*sys.argv[2:])
