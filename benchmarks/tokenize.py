@@ -2,8 +2,8 @@
 
 Each engine loads a vocabulary in a process of its own, which gives its loading time and memory, then tokenizes the same
 texts: this library, llama.cpp (llama-cpp-python) and tiktoken where they are installed and know the vocabulary. The ids are
-compared; a ratio between different ids is not printed. encode_batch is timed with one thread and with all CPUs. Medians of
---repeats; no speed is asserted anywhere.
+compared; a ratio between different ids is not printed. encode_batch is timed on short and long texts, with one thread and with all
+CPUs. Medians of --repeats; no speed is asserted anywhere.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ PATTERNS = {
     "llama-bpe": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
                  r"|\s+(?!\S)|\s+",
 }
+PARTS = (500, 4_000, 31_000)   # bytes of the texts of a batch
 ALPHABETS = ((0x61, 26), (0x61, 26), (0x61, 26), (0x430, 32), (0x3B1, 25), (0x5D0, 27), (0x905, 53), (0x4E00, 3000), (0x3042, 80),
              (0xAC00, 3000))
 
@@ -133,18 +134,20 @@ def measure(engine: str, path: str, texts: dict[str, bytes], repeats: int, answe
     answers.put(found)
 
 
-def scaling(batch, data: bytes, repeats: int) -> tuple[int, float]:
-    """(threads, how many times as fast encode_batch is with them as with one), on the text in 64 parts; the least times count."""
-    size = 1 + len(data) // 64
-    parts = [data[i:i + size] for i in range(0, len(data), size)]
-    threads = len(os.sched_getaffinity(0))
-    least = {1: float("inf"), threads: float("inf")}
-    for _ in range(max(repeats, 3)):
-        for n in least:
-            start = time.perf_counter()
-            batch(parts, n_threads=n, add_special=False)
-            least[n] = min(least[n], time.perf_counter() - start)
-    return threads, least[1] / least[threads]
+def scaling(batch, data: bytes, repeats: int) -> list[tuple[int, int, float, float]]:
+    """For the text in parts of each of PARTS bytes: (bytes, threads, MB/s of encode_batch with one, how many times as fast it is with
+    them); the least times count."""
+    threads, found = len(os.sched_getaffinity(0)), []
+    for size in PARTS:
+        parts = [data[i:i + size] for i in range(0, len(data), size)]
+        least = {1: float("inf"), threads: float("inf")}
+        for _ in range(max(repeats, 3)):
+            for n in least:
+                start = time.perf_counter()
+                batch(parts, n_threads=n, add_special=False)
+                least[n] = min(least[n], time.perf_counter() - start)
+        found.append((size, threads, len(data) / 1e6 / least[1], least[1] / least[threads]))
+    return found
 
 
 def in_process(*arguments):
@@ -169,8 +172,9 @@ def lines(path: str, found: dict[str, dict]) -> list[str]:
                 f"  {ours['mb_per_s'] / cell['mb_per_s']:5.1f} times as long"
             out.append(f"  {text:<10} {engine:<11} {cell['mb_per_s']:7.2f} MB/s (spread {cell['spread']:4.0%}) "
                        f"{cell['n_tokens']:>9} tokens{beside}")
-        threads, ratio = found["bitnet_ffi"]["threads"][text]
-        out.append(f"  {text:<10} {'encode_batch':<11} with {threads} threads {ratio:.2f} times as fast as with one")
+        for size, threads, speed, ratio in found["bitnet_ffi"]["threads"][text]:
+            out.append(f"  {text:<10} encode_batch of texts of {size / 1000:g} kB: {speed:7.2f} MB/s with one thread, "
+                       f"{ratio:.2f} times that with {threads}")
     return out
 
 

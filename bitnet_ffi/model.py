@@ -6,8 +6,8 @@ Next: generate.py for text, context.py for logits.
 
 from __future__ import annotations
 
+import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -255,17 +255,12 @@ class Model:
         """
         return self._encode(_utf8(text), _flags(add_special, parse_special), return_offsets)
 
-    def _encode(self, data: bytes, flags: int, return_offsets: bool = False, own: threading.local | None = None):
-        """own: keeps the thread's array from text to text; memory that is given back each time stops the other threads each time."""
+    def _encode(self, data: bytes, flags: int, return_offsets: bool = False):
         pointer = self._text_pointer
         # A token a byte is nearly always the most; pages that are not reached are never touched.
         room = len(data) + 8
         while True:
-            ids = getattr(own, "ids", None)
-            if ids is None or len(ids) < room:
-                ids = np.empty(room, np.int32)
-                if own is not None:
-                    own.ids = ids
+            ids = np.empty(room, np.int32)
             ranges = np.empty((room, 2), np.int32) if return_offsets else None
             n = lib.bitnet_tokenize(pointer, data, len(data), _int32s(ids), ffi.NULL if ranges is None else _int32s(ranges),
                                     room, flags)
@@ -306,12 +301,34 @@ class Model:
 
     def encode_batch(self, texts: Iterable[str | bytes], *, n_threads: int | None = None, add_special: bool = True,
                      parse_special: bool = False, return_offsets: bool = False) -> list:
-        """`encode` of many texts, several at once: the library works without the GIL.
+        """`encode` of many texts in one call of the library, several at once, without the GIL.
 
-        n_threads: at most so many texts at a time; None for the CPUs that this process may use.
+        The arrays are views of one array that holds the tokens of all texts (and one that holds their offsets).
+        n_threads: at most so many texts at a time; None for the CPUs that this process may use, which is also the most.
+        Errors: as `encode`; TokenizeError names the text by its number from 0.
         """
-        flags, own = _flags(add_special, parse_special), threading.local()
-        return _in_threads(lambda text: self._encode(_utf8(text), flags, return_offsets, own), list(texts), n_threads)
+        flags, pointer = _flags(add_special, parse_special), self._text_pointer
+        _check_threads(n_threads)
+        data = [_utf8(text) for text in texts]
+        if not data:
+            return []
+        lengths, joined = np.fromiter(map(len, data), np.int64, len(data)), ffi.from_buffer(b"".join(data))
+        texts = int(ffi.cast("uintptr_t", joined)) + np.cumsum(lengths) - lengths
+        ends, room = np.empty(len(data) + 1, np.int64), int(lengths.sum()) + 8 * len(data)
+        while True:
+            ids = np.empty(room, np.int32)
+            ranges = np.empty((room, 2), np.int32) if return_offsets else None
+            n = lib.bitnet_tokenize_batch(
+                pointer, ffi.cast("char **", texts.ctypes.data), ffi.cast("int64_t *", lengths.ctypes.data), len(data), _int32s(ids),
+                ffi.NULL if ranges is None else _int32s(ranges), room, ffi.cast("int64_t *", ends.ctypes.data), flags, n_threads or 0)
+            check_done()
+            if n >= 0:
+                break
+            room = -n
+        ends = ends.tolist()
+        if return_offsets:
+            return [(ids[begin:end], ranges[begin:end]) for begin, end in itertools.pairwise(ends)]
+        return [ids[begin:end] for begin, end in itertools.pairwise(ends)]
 
     def decode(self, tokens: Sequence[int] | np.ndarray, *, remove_special: bool = False, unparse_special: bool = True,
                errors: str = "replace") -> str:
@@ -400,10 +417,14 @@ def _flags(add_special: bool, parse_special: bool) -> int:
     return (lib.BITNET_TOKENIZE_ADD_SPECIAL * bool(add_special)) | (lib.BITNET_TOKENIZE_PARSE_SPECIAL * bool(parse_special))
 
 
-def _in_threads(call, items: list, n_threads: int | None) -> list:
-    n = min(len(items), len(os.sched_getaffinity(0)) if n_threads is None else n_threads)
+def _check_threads(n_threads: int | None) -> None:
     if n_threads is not None and n_threads < 1:
         raise ValueError(f"n_threads: {n_threads}, expected 1 or more")
+
+
+def _in_threads(call, items: list, n_threads: int | None) -> list:
+    _check_threads(n_threads)
+    n = min(len(items), len(os.sched_getaffinity(0)) if n_threads is None else n_threads)
     if n <= 1:
         return [call(item) for item in items]
     step = max(1, len(items) // (8 * n))  # a task for each text would take longer than a short text itself

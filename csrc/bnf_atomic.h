@@ -1,4 +1,4 @@
-/* Reference counts and late-made members that threads share. Cython has no atomics, so they live here. */
+/* Reference counts, tickets and late-made members that threads share. Cython has no atomics, so they live here. */
 #ifndef BNF_ATOMIC_H
 #define BNF_ATOMIC_H
 
@@ -35,6 +35,12 @@ static inline void bnf_shared_push(void **head, void *node, void **next)
     *next = __atomic_load_n(head, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(head, next, node, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
     }
+}
+
+/* The next of 0, 1, 2, ..., which nobody else gets: how threads deal work among themselves. */
+static inline int64_t bnf_ticket(int64_t *next)
+{
+    return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
 }
 
 /* Raise a flag; what it was. */

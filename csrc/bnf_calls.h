@@ -83,6 +83,9 @@ void bnf_merge_free(struct bnf_merge_scratch *scratch);
  * code. flags: bitnet_tokenize_flag. */
 int64_t bnf_tokenize(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, uint32_t flags, int32_t *tokens,
                      int32_t *ranges, int64_t n_tokens_max);
+/* The same with working memory of the caller's, in which words are remembered from text to text (of one vocabulary). */
+int64_t bnf_tokenize_with(const struct bnf_vocab *vocab, const uint8_t *text, size_t len, uint32_t flags,
+                          struct bnf_merge_scratch *scratch, int32_t *tokens, int32_t *ranges, int64_t n_tokens_max);
 /* ranges.pyx: ranges of n tokens, from places in the text that was merged to places in the one that was given, where it
  * begins at `begin`: with its spaces escaped (and one in front), or with its invalid bytes replaced
  * (and its letters small). */

@@ -968,7 +968,7 @@ LLAMA_API int32_t llama_tokenize(
     const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t n_tokens_max,
     bool add_special, bool parse_special);
 
-/* Flags of bitnet_tokenize. */
+/* Flags of bitnet_tokenize and bitnet_tokenize_batch. */
 enum bitnet_tokenize_flag {
     BITNET_TOKENIZE_ADD_SPECIAL   = 1, /* add_special and parse_special of llama_tokenize */
     BITNET_TOKENIZE_PARSE_SPECIAL = 2,
@@ -983,6 +983,21 @@ enum bitnet_tokenize_flag {
 BITNET_API int32_t bitnet_tokenize(
     const struct llama_vocab *vocab, const char *text, int32_t text_len, llama_token *tokens, int32_t *ranges,
     int32_t n_tokens_max, uint32_t flags);
+
+/* bitnet_tokenize of many texts in one call: the same tokens, each text by one of n_threads threads.
+ *   texts, lengths   [n_texts]: text i is lengths[i] bytes, up to its NUL where that is negative; lengths NULL: all up to their
+ *                    NULs. A text may be NULL when its length is 0. At most INT32_MAX bytes and tokens each.
+ *   tokens, ranges   [n_tokens_max] and [2 * n_tokens_max]: the tokens of one text after the other; ranges are counted from the
+ *                    beginning of the token's own text. tokens NULL: only counted. ranges NULL: not wanted.
+ *   offsets          [n_texts + 1]: the tokens of text i are tokens[offsets[i]] to tokens[offsets[i + 1] - 1].
+ *   flags            as for bitnet_tokenize, for every text.
+ *   n_threads        0 or less: every CPU that this process may use. Never more than that, and not for a few kilobytes each.
+ * All arrays are the caller's. Returns the number of tokens; a negative number -n when n tokens do not fit: then offsets are
+ * written and tokens are not (the last error code is 0). INT64_MIN with a code and a sentence that names the text, by its
+ * number from 0: nothing is written. While it runs it needs 4 bytes a token (12 with ranges) and 24 a text. Threads: any. */
+BITNET_API int64_t bitnet_tokenize_batch(
+    const struct llama_vocab *vocab, const char *const *texts, const int64_t *lengths, int32_t n_texts,
+    llama_token *tokens, int32_t *ranges, int64_t n_tokens_max, int64_t *offsets, uint32_t flags, int32_t n_threads);
 
 /* Where a text can be cut so that the tokens of the two parts (NOT_LAST, NOT_FIRST) are those of the whole, whatever
  * follows: the last such place, before a space between two ASCII letters. 0: none is known, read on; the words of some

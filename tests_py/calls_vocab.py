@@ -113,6 +113,54 @@ for name, extra in (("llama_tokenize", (True, False)), ("llama_tokenize_with_mod
 room.refuses("llama_tokenize_bpe", lambda w: (w.ctx, NULL, NULL, 0, True), INT_MIN, "text: NULL")
 room.refuses("bitnet_tokenize", lambda w: (w.model, NULL, -1, NULL, NULL, 0, 1), INT_MIN, "text: NULL")
 room.answers("bitnet_tokenize", lambda w: (w.model, b"", 0, NULL, NULL, INT_MIN, 1), -2)
+
+
+@room.use("bitnet_tokenize_batch")
+def _(api, w):
+    texts = [b"toe toe\xff", b"", b"toe\0toe", b"e" * 300]
+    ids, ranges = ffi.new("llama_token[]", 999), ffi.new("int32_t[]", 1998)
+    expected, places = [], []
+    for text in texts:
+        n = REAL.bitnet_tokenize(w.model, text, len(text), ids, ranges, 999, 1)
+        expected.append(list(ids)[:n])
+        places.append(list(ranges)[:2 * n])
+    total = sum(map(len, expected))
+    held = [ffi.new("char[]", text) for text in texts]
+    given, lengths = ffi.new("char *[]", held), ffi.new("int64_t[]", [len(text) for text in texts])
+    for size in (0, total - 1, total, total + 1):
+        ids, ranges = ffi.new("llama_token[]", [-99] * (total + 1)), ffi.new("int32_t[]", 2 * total + 2)
+        offsets = ffi.new("int64_t[]", [-1] * 6)
+        n = api.bitnet_tokenize_batch(w.model, given, lengths, 4, ids, ranges, size, offsets, 1, 2)
+        assert n == (total if size >= total else -total) and offsets[5] == -1
+        assert [offsets[i + 1] - offsets[i] for i in range(4)] == [len(found) for found in expected] and offsets[0] == 0
+        assert list(ids) == (sum(expected, []) + [-99] if size >= total else [-99] * (total + 1))
+        assert list(ranges)[:2 * total] == (sum(places, []) if size >= total else [0] * 2 * total)
+    lengths[0], lengths[2] = -1, -5            # up to the NUL
+    assert api.bitnet_tokenize_batch(w.model, given, lengths, 3, NULL, ranges, 999, offsets, 1, 0) == -(offsets[3])
+    assert offsets[3] == len(expected[0]) + len(expected[1]) + REAL.bitnet_tokenize(w.model, b"toe", 3, ids, NULL, total, 1)
+    assert api.bitnet_tokenize_batch(w.model, given, NULL, 2, ids, NULL, total, offsets, 1, 1) == offsets[2]
+    assert list(ids)[:offsets[2]] == expected[0] + expected[1]
+
+
+def batch_of(w, texts, lengths, n=None, ids=NULL, room=0, offsets=True):
+    """The arguments; offsets: False for NULL."""
+    w.keep = [ffi.NULL if text is None else ffi.new("char[]", text) for text in texts] + [ffi.new("int64_t[]", lengths)]
+    w.keep += [ffi.new("char *[]", w.keep[:-1]), ffi.new("int64_t[]", len(texts) + 1)]
+    return (w.model, w.keep[-2], w.keep[-3], len(texts) if n is None else n, ids, NULL, room, w.keep[-1] if offsets else NULL, 1, 2)
+
+
+room.refuses("bitnet_tokenize_batch", lambda w: batch_of(w, [b"a", None, None], [1, 3, 3]), -2**63, "text 1: NULL, expected 3 bytes")
+room.refuses("bitnet_tokenize_batch", lambda w: batch_of(w, [b"a", None], [1, -1]), -2**63, "text 1: NULL")
+room.refuses("bitnet_tokenize_batch", lambda w: batch_of(w, [b"a", b"b"], [1, 2**31]), -2**63,
+             "text 1: 2147483648 bytes, expected at most 2147483647", TOKENIZE)
+room.refuses("bitnet_tokenize_batch", lambda w: batch_of(w, [b"a"], [1], n=-1), -2**63, "texts: NULL or a negative number of them (-1)")
+room.refuses("bitnet_tokenize_batch", lambda w: batch_of(w, [b"a"], [1], offsets=False), -2**63,
+             "offsets: NULL, expected room for 2 numbers")
+room.refuses("bitnet_tokenize_batch", lambda w: (w.model, NULL, NULL, 2, NULL, NULL, 0, ffi.new("int64_t[3]"), 1, 2), -2**63, "texts: NULL")
+room.answers("bitnet_tokenize_batch", lambda w: (w.model, NULL, NULL, 0, NULL, NULL, INT_MIN, ffi.new("int64_t[1]"), 1, -7), 0)
+room.answers("bitnet_tokenize_batch", lambda w: batch_of(w, [b"", None], [0, 0], ids=ffi.new("llama_token[4]"), room=INT_MIN), -4)
+
+
 room.refuses("bitnet_tokenize_cut", lambda w: (w.model, NULL, 3, 0), 0, "text: NULL")
 room.answers("bitnet_tokenize_cut", lambda w: (w.model, b"", 0, 2**32 - 1), 0)
 

@@ -195,3 +195,20 @@ void bnf_test_tokenize(struct llama_model *model, const char *text, int32_t text
     result[3] = n_held;
     result[4] = n_maps;
 }
+
+/* The same of three texts in one call, on one thread. n_tokens_max: at most 8000. */
+void bnf_test_tokenize_batch(struct llama_model *model, const char *text, int32_t text_len, int32_t *tokens, int32_t n_tokens_max,
+                             long fail_at, long result[5])
+{
+    const char *const texts[3] = {"a b", text, text};
+    const int64_t lengths[3] = {3, text_len, text_len};
+    int32_t ranges[2 * 8000];
+    int64_t offsets[4];
+    watch(fail_at);
+    result[1] = (long)bitnet_tokenize_batch(model, texts, lengths, 3, tokens, ranges, n_tokens_max, offsets, 3, 1);
+    watching = 0;
+    result[0] = n_calls;
+    result[2] = bitnet_last_error_code();
+    result[3] = n_held;
+    result[4] = n_maps;
+}

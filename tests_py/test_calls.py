@@ -86,6 +86,7 @@ RETURNS = {
         llama_token_suffix""",
     -2: "llama_batch_ext_add llama_batch_ext_add_token llama_batch_ext_add_embd",
     -2**31: "llama_tokenize bitnet_tokenize llama_tokenize_with_model llama_tokenize_bpe",
+    -2**63: "bitnet_tokenize_batch",
     1: "llama_eval llama_eval_embd bitnet_eval_n_threads llama_eval_export llama_apply_lora_from_file llama_model_apply_lora_from_file",
     2**32 - 1: "llama_sampler_get_seed",
     b"(null)": "llama_sampler_name",

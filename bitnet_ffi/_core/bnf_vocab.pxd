@@ -221,6 +221,8 @@ cdef extern from "bnf_calls.h" nogil:
     void bnf_merge_free(bnf_merge_scratch *scratch)
     int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, uint32_t flags, int32_t *tokens,
                          int32_t *ranges, int64_t n_tokens_max)
+    int64_t bnf_tokenize_with(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, uint32_t flags, bnf_merge_scratch *scratch,
+                              int32_t *tokens, int32_t *ranges, int64_t n_tokens_max)
     size_t bnf_tokenize_cut(const bnf_vocab_t *vocab, const uint8_t *text, size_t len, bool parse_special)
     void bnf_ranges_spaces(const uint8_t *text, bool lead, int32_t begin, int32_t *ranges, int64_t n)
     void bnf_ranges_repaired(const uint8_t *text, size_t len, bool lower, int32_t begin, int32_t *ranges, int64_t n)

@@ -319,10 +319,9 @@ cdef void place(const bnf_vocab_t *v, const uint8_t *text, const bnf_fragment *p
             ranges[i] += <int32_t>part.begin
 
 
-cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, uint32_t flags,
-                                 int32_t *tokens, int32_t *ranges, int64_t n_tokens_max) noexcept nogil:
+cdef public int64_t bnf_tokenize_with(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, uint32_t flags,
+                                      bnf_merge_scratch *scratch, int32_t *tokens, int32_t *ranges, int64_t n_tokens_max) noexcept nogil:
     cdef Fragments list
-    cdef bnf_merge_scratch scratch
     cdef bnf_ids ids
     cdef bnf_fragment *part
     cdef size_t i
@@ -350,9 +349,7 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     ids.base = text
     if add_bos:
         bnf_ids_add(&ids, <uint32_t>vocab.special[<int>BNF_BOS], text, 0)
-    status = bnf_merge_begin(&scratch, length)
-    if status == 0:
-        status = partition(vocab, text, length, flags & BITNET_TOKENIZE_PARSE_SPECIAL != 0, &list)
+    status = partition(vocab, text, length, flags & BITNET_TOKENIZE_PARSE_SPECIAL != 0, &list)
     if status == 0 and vocab.dna:
         status = mark_dna(vocab, text, &list)
     i = 0
@@ -368,7 +365,7 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
             after_special = True
         else:
             lead = vocab.add_space_prefix and after_special
-            status = stretch(vocab, text + part.begin, part.len, lead, &scratch, &ids)
+            status = stretch(vocab, text + part.begin, part.len, lead, scratch, &ids)
             after_special = False
             if ranges != NULL and first < ids.cap:
                 place(vocab, text, part, lead, &ids, first)
@@ -377,9 +374,18 @@ cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, 
     if add_eos:
         bnf_ids_add(&ids, <uint32_t>last, text + length, 0)
     bnf_release(list.items)
-    bnf_merge_free(&scratch)
     if status < 0:
         return status
     if flags & BITNET_TOKENIZE_ADD_SPECIAL:
         warn_double(vocab, &ids)
     return ids.n
+
+
+cdef public int64_t bnf_tokenize(const bnf_vocab_t *vocab, const uint8_t *text, size_t length, uint32_t flags,
+                                 int32_t *tokens, int32_t *ranges, int64_t n_tokens_max) noexcept nogil:
+    cdef bnf_merge_scratch scratch
+    cdef int64_t n = bnf_merge_begin(&scratch, length)
+    if n == 0:
+        n = bnf_tokenize_with(vocab, text, length, flags, &scratch, tokens, ranges, n_tokens_max)
+    bnf_merge_free(&scratch)
+    return n
