@@ -1,6 +1,6 @@
 """Backend sampling: chains attached to sequences sample in the decode what llama_sampler_sample would have sampled.
 
-Next: test_sampler.py for what each sampler does.
+Next: test_sampled_peer.py, the same beside llama.cpp.
 """
 import threading
 
