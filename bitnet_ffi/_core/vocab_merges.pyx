@@ -258,6 +258,9 @@ cdef uint32_t add(bnf_vocab_t *v, const Batch *batch, uint32_t n, uint32_t *gues
     return n_found
 
 
+# Tried on two virtual cores of a Zen 4: two threads that find the tokens of half of the lines each before one puts them in
+# order (the caller's own time falls by a fifth, but where the other core is not idle the wait for it costs more: 3 to 10 %
+# slower, on one CPU 10 %), and decoding 8 letters of the alphabet at a time (0 to 5 % slower: pieces are short).
 cdef public int bnf_vocab_merges(const bnf_gguf *gguf, bnf_vocab_t *vocab) noexcept nogil:
     cdef const bnf_gguf_kv *kv = NULL
     cdef const uint8_t *cursor
