@@ -1,9 +1,12 @@
-/* ggml_abort: the one function here that ends the process, because that is what its caller asks for. It is variadic, which Cython
- * cannot write. Nothing in the library calls it. Next: include/bitnet_ffi.h, "From ggml". */
-#include "bitnet_ffi.h"
+/* ggml_abort: the one function here that ends the process, because that is what its caller asks for: ggml.h declares that it does
+ * not return, and a compiled program has nothing behind the call. It is variadic, which Cython cannot write. Nothing in the library
+ * calls it. Next: include/bitnet_ffi.h, "From ggml". */
+#include "bnf_log.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static _Atomic(ggml_abort_callback_t) the_callback;
 
@@ -26,10 +29,9 @@ void ggml_abort(const char *file, int line, const char *fmt, ...)
         vsnprintf(message + n, sizeof message - (size_t)n, fmt, args);
         va_end(args);
     }
-    fflush(stdout); /* what the program said before */
     if (callback != NULL)
         callback(message);
     else
-        fprintf(stderr, "%s\n", message);
+        bnf_log(GGML_LOG_LEVEL_ERROR, "%s\n", message);
     abort();
 }

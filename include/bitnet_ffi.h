@@ -1844,8 +1844,9 @@ LLAMA_API void ggml_threadpool_pause(struct ggml_threadpool *threadpool);
 LLAMA_API void ggml_threadpool_resume(struct ggml_threadpool *threadpool);
 
 /* End the process with a message, "file:line: " and fmt with its arguments, which goes to the callback or, where there is none, to
- * stderr; then abort(). The one call here that aborts: its caller asks for it, and the library never does. set_abort_callback: NULL
- * for none; returns the one before. It cannot keep the process alive, unless it does not return. From any thread. */
+ * the log as an error (llama_log_set, BITNET_LOG); then abort(). The one call here that aborts: its caller asks for it, and the
+ * library never does. set_abort_callback: NULL for none; returns the one before. It cannot keep the process alive, unless it does
+ * not return. From any thread. */
 LLAMA_API ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 LLAMA_API void ggml_abort(const char *file, int line, const char *fmt, ...) BITNET_ABORTS;
 

@@ -165,8 +165,15 @@ def ends(call) -> tuple[int, bytes]:
 
 @room.use("ggml_abort")
 def _(api, w):
-    ended = ends(lambda: api.ggml_abort(b"file.c", 7, b"%s %d", ffi.new("char[]", b"no"), ffi.cast("int", 9)))
-    assert ended[0] == signal.SIGABRT and b"file.c:7: no 9" in ended[1]
+    @ffi.callback("ggml_log_callback")
+    def log(level, text, user_data):
+        os.write(2, b"%d " % level + ffi.string(text))
+
+    def abort():
+        REAL.llama_log_set(log, NULL)
+        api.ggml_abort(b"file.c", 7, b"%s %d", ffi.new("char[]", b"no"), ffi.cast("int", 9))
+
+    assert ends(abort) == (signal.SIGABRT, b"%d file.c:7: no 9\n" % REAL.GGML_LOG_LEVEL_ERROR)
 
 
 room.behaves("ggml_abort", lambda api, w: ends(lambda: api.ggml_abort(NULL, INT_MIN, NULL))[0] == signal.SIGABRT or 1 / 0)

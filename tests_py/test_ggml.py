@@ -210,22 +210,24 @@ from bitnet_ffi._ffi import ffi, lib
 @ffi.callback("ggml_abort_callback_t")
 def say(message):
     os.write(1, b"heard " + ffi.string(message))
+lib.llama_log_set(ffi.NULL, ffi.NULL)
 assert lib.ggml_set_abort_callback(say) == ffi.NULL
-if sys.argv[1] == "quiet":
+if sys.argv[1] != "callback":
     assert lib.ggml_set_abort_callback(ffi.NULL) == say
 lib.ggml_abort(b"model.c", 12, b"%d of %s", ffi.cast("int", 3), ffi.new("char[]", b"x" * int(sys.argv[2])))
 """
 
 
 @pytest.mark.parametrize("n", [1, 5000])
-@pytest.mark.parametrize("who", ["callback", "quiet"])
+@pytest.mark.parametrize("who", ["callback", "log", "quiet"])
 def test_abort_says_the_message_and_ends_the_process(who, n):
-    """To the callback, or to stderr where there is none; a message that is too long is cut."""
-    done = subprocess.run([sys.executable, "-c", ABORTS, who, str(n)], capture_output=True, text=True,
-                          env={"PYTHONPATH": str(config.PACKAGE.parent)})
-    message = ("model.c:12: 3 of " + "x" * n)[:2047]
+    """To the callback, or to the log where there is none, which nobody may read; a message that is too long is cut."""
+    env = {"PYTHONPATH": str(config.PACKAGE.parent), "BITNET_LOG": "error" if who == "log" else ""}
+    done = subprocess.run([sys.executable, "-c", ABORTS, who, str(n)], capture_output=True, text=True, env=env)
+    message = "model.c:12: 3 of " + "x" * n
+    logged = message + "\n" if n == 1 else message[:2043] + "...\n"
     assert done.returncode == -signal.SIGABRT
-    assert (done.stdout, done.stderr) == (("heard " + message, "") if who == "callback" else ("", message + "\n"))
+    assert (done.stdout, done.stderr) == {"callback": ("heard " + message[:2047], ""), "log": ("", logged), "quiet": ("", "")}[who]
 
 
 def test_checks_of_a_program_abort_by_it(tmp_path):
@@ -234,7 +236,7 @@ def test_checks_of_a_program_abort_by_it(tmp_path):
               '{ (void)v; GGML_ASSERT(n > 0); if (n == 3) GGML_ABORT("%d", n); GGML_ASSERT(n == 1); return 0; }\n')
     command = ["cc", "-Wall", "-Wextra", "-pedantic", "-Werror", "-x", "c", "-", "-o", tmp_path / "main", *config.cflags(), *config.libs()]
     subprocess.run(list(map(str, command)), input=source, text=True, check=True)
-    said = [subprocess.run([tmp_path / "main", *["x"] * n], capture_output=True, text=True) for n in range(3)]
+    said = [subprocess.run([tmp_path / "main", *["x"] * n], capture_output=True, text=True, env={"BITNET_LOG": "error"}) for n in range(3)]
     assert [done.returncode for done in said] == [0, -signal.SIGABRT, -signal.SIGABRT]
     assert said[1].stderr == "<stdin>:3: GGML_ASSERT(n == 1) failed\n" and said[2].stderr == "<stdin>:3: 3\n"
 
