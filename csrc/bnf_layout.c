@@ -30,27 +30,41 @@ const struct bnf_type_traits *bnf_type_traits(int32_t type)
 }
 
 /* Numbers that a file may carry and that this library cannot compute with: ggml's, those it once used, bitnet.cpp's and
- * ik_llama.cpp's. 39 is ggml's name; bitnet.cpp wrote TL2 under the same number. */
-static const struct { int32_t type; const char *name; } other_names[] = {
-    {4, "q4_2"}, {5, "q4_3"}, {GGML_TYPE_Q8_1, "q8_1"}, {GGML_TYPE_Q8_K, "q8_K"},
-    {GGML_TYPE_IQ2_XXS, "iq2_xxs"}, {GGML_TYPE_IQ2_XS, "iq2_xs"}, {GGML_TYPE_IQ3_XXS, "iq3_xxs"},
-    {GGML_TYPE_IQ1_S, "iq1_s"}, {GGML_TYPE_IQ4_NL, "iq4_nl"}, {GGML_TYPE_IQ3_S, "iq3_s"}, {GGML_TYPE_IQ2_S, "iq2_s"},
-    {GGML_TYPE_IQ4_XS, "iq4_xs"}, {GGML_TYPE_I8, "i8"}, {GGML_TYPE_I16, "i16"}, {GGML_TYPE_I32, "i32"},
-    {GGML_TYPE_I64, "i64"}, {GGML_TYPE_F64, "f64"}, {GGML_TYPE_IQ1_M, "iq1_m"},
-    {31, "q4_0_4_4"}, {32, "q4_0_4_8"}, {33, "q4_0_8_8"}, {37, "i8_s"}, {38, "tl1"},
-    {GGML_TYPE_MXFP4, "mxfp4"}, {GGML_TYPE_NVFP4, "nvfp4"}, {GGML_TYPE_Q1_0, "q1_0"}, {GGML_TYPE_Q2_0, "q2_0"},
-    {134, "iq1_bn"}, {135, "iq2_bn"}, {335, "iq2_bn_r4"},
+ * ik_llama.cpp's. 39 is ggml's name; bitnet.cpp wrote TL2 under the same number. Blocks are ggml's; 0: not ggml's today. */
+static const struct other_type { int32_t type; const char *name; int32_t block_len, block_size; } others[] = {
+    {4, "q4_2", 0, 0}, {5, "q4_3", 0, 0}, {GGML_TYPE_Q8_1, "q8_1", 32, 36}, {GGML_TYPE_Q8_K, "q8_K", 256, 292},
+    {GGML_TYPE_IQ2_XXS, "iq2_xxs", 256, 66}, {GGML_TYPE_IQ2_XS, "iq2_xs", 256, 74}, {GGML_TYPE_IQ3_XXS, "iq3_xxs", 256, 98},
+    {GGML_TYPE_IQ1_S, "iq1_s", 256, 50}, {GGML_TYPE_IQ4_NL, "iq4_nl", 32, 18}, {GGML_TYPE_IQ3_S, "iq3_s", 256, 110},
+    {GGML_TYPE_IQ2_S, "iq2_s", 256, 82}, {GGML_TYPE_IQ4_XS, "iq4_xs", 256, 136}, {GGML_TYPE_I8, "i8", 1, 1},
+    {GGML_TYPE_I16, "i16", 1, 2}, {GGML_TYPE_I32, "i32", 1, 4}, {GGML_TYPE_I64, "i64", 1, 8}, {GGML_TYPE_F64, "f64", 1, 8},
+    {GGML_TYPE_IQ1_M, "iq1_m", 256, 56}, {31, "q4_0_4_4", 0, 0}, {32, "q4_0_4_8", 0, 0}, {33, "q4_0_8_8", 0, 0},
+    {37, "i8_s", 0, 0}, {38, "tl1", 0, 0}, {GGML_TYPE_MXFP4, "mxfp4", 32, 17}, {GGML_TYPE_NVFP4, "nvfp4", 64, 36},
+    {GGML_TYPE_Q1_0, "q1_0", 128, 18}, {GGML_TYPE_Q2_0, "q2_0", 64, 18},
+    {134, "iq1_bn", 0, 0}, {135, "iq2_bn", 0, 0}, {335, "iq2_bn_r4", 0, 0},
 };
+
+static const struct other_type *other_type(int32_t type)
+{
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i].type == type)
+            return &others[i];
+    return NULL;
+}
 
 const char *bnf_type_name(int32_t type)
 {
     const struct bnf_type_traits *known = bnf_type_traits(type);
+    const struct other_type *other = other_type(type);
+    return known != NULL ? known->name : other != NULL ? other->name : NULL;
+}
+
+struct bnf_block bnf_type_block(int32_t type)
+{
+    const struct bnf_type_traits *known = bnf_type_traits(type);
+    const struct other_type *other = other_type(type);
     if (known != NULL)
-        return known->name;
-    for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++)
-        if (other_names[i].type == type)
-            return other_names[i].name;
-    return NULL;
+        return (struct bnf_block){known->block_len, known->block_size, known->trailer_size};
+    return other != NULL ? (struct bnf_block){other->block_len, other->block_size, 0} : (struct bnf_block){0, 0, 0};
 }
 
 uint64_t bnf_tensor_size(int32_t type, int64_t k, int64_t m)

@@ -146,6 +146,11 @@ struct bnf_type_traits {
 const struct bnf_type_traits *bnf_type_traits(int32_t type);
 /* Name of any known ggml type number ("mxfp4"), supported or not; NULL when unknown. For error sentences. */
 const char *bnf_type_name(int32_t type);
+/* The blocks of any type whose blocks are known, supported or not; of another zeros. */
+struct bnf_block {
+    int32_t len, size, trailer_size; /* as in struct bnf_type_traits */
+};
+struct bnf_block bnf_type_block(int32_t type);
 /* Bytes of m rows of k elements, trailer included. 0: type unknown, k not a multiple of the block, or overflow.
  * I2_S: k * m must be a multiple of 128, k alone need not be (bitnet_b1_58-3B has k = 8640). */
 uint64_t bnf_tensor_size(int32_t type, int64_t k, int64_t m);

@@ -111,7 +111,7 @@ struct llama_context;   /* KV cache, scratch, threads, logits: one conversation 
 struct llama_batch_ext; /* a batch that grows */
 struct llama_memory_i;
 struct llama_kv_cache;
-struct ggml_tensor;     /* never defined: appears in signatures of llama.h only */
+struct ggml_tensor;
 struct ggml_context;
 struct ggml_cgraph;
 struct gguf_context;
@@ -124,6 +124,7 @@ typedef void *llama_sampler_context_t;
 typedef struct ggml_backend_device *ggml_backend_dev_t;
 typedef struct ggml_backend_reg *ggml_backend_reg_t;
 typedef struct ggml_backend_buffer_type *ggml_backend_buffer_type_t;
+typedef struct ggml_backend_buffer *ggml_backend_buffer_t;
 typedef struct ggml_threadpool *ggml_threadpool_t;
 typedef struct ggml_opt_dataset *ggml_opt_dataset_t;
 typedef struct ggml_opt_context *ggml_opt_context_t;
@@ -387,6 +388,49 @@ enum ggml_type {
     GGML_TYPE_COUNT   = 43,
 };
 
+/* What a tensor was computed by: the numbers of ggml.h, October 2026. Weights and tensors of files are NONE. op_params[0] says which
+ * of the next two enums, where it is UNARY or GLU. */
+enum ggml_op {
+    GGML_OP_NONE = 0, GGML_OP_DUP = 1, GGML_OP_ADD = 2, GGML_OP_ADD_ID = 3, GGML_OP_ADD1 = 4, GGML_OP_ACC = 5, GGML_OP_SUB = 6,
+    GGML_OP_MUL = 7, GGML_OP_DIV = 8, GGML_OP_SQR = 9, GGML_OP_SQRT = 10, GGML_OP_LOG = 11, GGML_OP_SIN = 12, GGML_OP_COS = 13,
+    GGML_OP_SUM = 14, GGML_OP_SUM_ROWS = 15, GGML_OP_CUMSUM = 16, GGML_OP_MEAN = 17, GGML_OP_ARGMAX = 18, GGML_OP_COUNT_EQUAL = 19,
+    GGML_OP_REPEAT = 20, GGML_OP_REPEAT_BACK = 21, GGML_OP_CONCAT = 22, GGML_OP_SILU_BACK = 23, GGML_OP_NORM = 24, GGML_OP_RMS_NORM = 25,
+    GGML_OP_RMS_NORM_BACK = 26, GGML_OP_GROUP_NORM = 27, GGML_OP_L2_NORM = 28, GGML_OP_MUL_MAT = 29, GGML_OP_MUL_MAT_ID = 30,
+    GGML_OP_OUT_PROD = 31, GGML_OP_SCALE = 32, GGML_OP_SET = 33, GGML_OP_CPY = 34, GGML_OP_CONT = 35, GGML_OP_RESHAPE = 36,
+    GGML_OP_VIEW = 37, GGML_OP_PERMUTE = 38, GGML_OP_TRANSPOSE = 39, GGML_OP_GET_ROWS = 40, GGML_OP_GET_ROWS_BACK = 41,
+    GGML_OP_SET_ROWS = 42, GGML_OP_DIAG = 43, GGML_OP_DIAG_MASK_INF = 44, GGML_OP_DIAG_MASK_ZERO = 45, GGML_OP_SOFT_MAX = 46,
+    GGML_OP_SOFT_MAX_BACK = 47, GGML_OP_ROPE = 48, GGML_OP_ROPE_BACK = 49, GGML_OP_CLAMP = 50, GGML_OP_CONV_TRANSPOSE_1D = 51,
+    GGML_OP_IM2COL = 52, GGML_OP_IM2COL_BACK = 53, GGML_OP_IM2COL_3D = 54, GGML_OP_COL2IM_1D = 55, GGML_OP_CONV_2D = 56,
+    GGML_OP_CONV_3D = 57, GGML_OP_CONV_2D_DW = 58, GGML_OP_CONV_TRANSPOSE_2D = 59, GGML_OP_POOL_1D = 60, GGML_OP_POOL_2D = 61,
+    GGML_OP_POOL_2D_BACK = 62, GGML_OP_UPSCALE = 63, GGML_OP_PAD = 64, GGML_OP_PAD_REFLECT_1D = 65, GGML_OP_ROLL = 66,
+    GGML_OP_ARANGE = 67, GGML_OP_TIMESTEP_EMBEDDING = 68, GGML_OP_ARGSORT = 69, GGML_OP_TOP_K = 70, GGML_OP_LEAKY_RELU = 71,
+    GGML_OP_TRI = 72, GGML_OP_FILL = 73, GGML_OP_FLASH_ATTN_EXT = 74, GGML_OP_FLASH_ATTN_BACK = 75, GGML_OP_SSM_CONV = 76,
+    GGML_OP_SSM_SCAN = 77, GGML_OP_WIN_PART = 78, GGML_OP_WIN_UNPART = 79, GGML_OP_GET_REL_POS = 80, GGML_OP_ADD_REL_POS = 81,
+    GGML_OP_RWKV_WKV6 = 82, GGML_OP_GATED_LINEAR_ATTN = 83, GGML_OP_RWKV_WKV7 = 84, GGML_OP_SOLVE_TRI = 85, GGML_OP_GATED_DELTA_NET = 86,
+    GGML_OP_LIGHTNING_INDEXER = 87, GGML_OP_DSV4_HC_COMB = 88, GGML_OP_DSV4_HC_PRE = 89, GGML_OP_DSV4_HC_POST = 90, GGML_OP_UNARY = 91,
+    GGML_OP_MAP_CUSTOM1 = 92, GGML_OP_MAP_CUSTOM2 = 93, GGML_OP_MAP_CUSTOM3 = 94, GGML_OP_CUSTOM = 95, GGML_OP_CROSS_ENTROPY_LOSS = 96,
+    GGML_OP_CROSS_ENTROPY_LOSS_BACK = 97, GGML_OP_OPT_STEP_ADAMW = 98, GGML_OP_OPT_STEP_SGD = 99, GGML_OP_GLU = 100, GGML_OP_COUNT = 101,
+};
+enum ggml_unary_op {
+    GGML_UNARY_OP_ABS = 0, GGML_UNARY_OP_SGN = 1, GGML_UNARY_OP_NEG = 2, GGML_UNARY_OP_STEP = 3, GGML_UNARY_OP_TANH = 4,
+    GGML_UNARY_OP_ELU = 5, GGML_UNARY_OP_RELU = 6, GGML_UNARY_OP_SIGMOID = 7, GGML_UNARY_OP_GELU = 8, GGML_UNARY_OP_GELU_QUICK = 9,
+    GGML_UNARY_OP_SILU = 10, GGML_UNARY_OP_HARDSWISH = 11, GGML_UNARY_OP_HARDSIGMOID = 12, GGML_UNARY_OP_EXP = 13,
+    GGML_UNARY_OP_EXPM1 = 14, GGML_UNARY_OP_SOFTPLUS = 15, GGML_UNARY_OP_GELU_ERF = 16, GGML_UNARY_OP_XIELU = 17,
+    GGML_UNARY_OP_FLOOR = 18, GGML_UNARY_OP_CEIL = 19, GGML_UNARY_OP_ROUND = 20, GGML_UNARY_OP_TRUNC = 21, GGML_UNARY_OP_COUNT = 22,
+};
+enum ggml_glu_op {
+    GGML_GLU_OP_REGLU = 0, GGML_GLU_OP_GEGLU = 1, GGML_GLU_OP_SWIGLU = 2, GGML_GLU_OP_SWIGLU_OAI = 3, GGML_GLU_OP_GEGLU_ERF = 4,
+    GGML_GLU_OP_GEGLU_QUICK = 5, GGML_GLU_OP_SWIGLU_CLAMP = 6, GGML_GLU_OP_COUNT = 7,
+};
+
+enum ggml_tensor_flag {
+    GGML_TENSOR_FLAG_INPUT   = 1,
+    GGML_TENSOR_FLAG_OUTPUT  = 2,
+    GGML_TENSOR_FLAG_PARAM   = 4,
+    GGML_TENSOR_FLAG_LOSS    = 8,
+    GGML_TENSOR_FLAG_COMPUTE = 16,
+};
+
 enum ggml_backend_dev_type {
     GGML_BACKEND_DEVICE_TYPE_CPU   = 0,
     GGML_BACKEND_DEVICE_TYPE_GPU   = 1,
@@ -438,6 +482,32 @@ typedef void (*ggml_opt_epoch_callback)(
 /* ------------------------------------------------------------------------------------------------
  * Structs: layouts of llama.h, 2026
  * ---------------------------------------------------------------------------------------------- */
+
+/* A tensor as ggml.h of October 2026 has it: a weight (llama_get_model_tensor), one of a file (ggml_get_tensor), a value of the
+ * computation (cb_eval). The library fills it and clients read it. What is promised: type, ne, nb, op and op_params[0], src, data,
+ * name, and that buffer is not NULL where data belongs to a model or a context. Everything else is zero. Elements lie in the
+ * order of ne, ne[0] innermost; an axis that is not there is 1. nb are bytes from one element (of a format of blocks: one
+ * block) to the next, from one row to the next, and so on. */
+#define GGML_MAX_DIMS 4
+#define GGML_MAX_SRC 10
+#define GGML_MAX_OP_PARAMS 64 /* bytes */
+#define GGML_MAX_NAME 64      /* bytes, with the NUL; a longer name is cut */
+struct ggml_tensor {
+    enum ggml_type type;
+    ggml_backend_buffer_t buffer;
+    int64_t ne[4];
+    size_t nb[4];
+    enum ggml_op op;
+    int32_t op_params[16];
+    int32_t flags;
+    struct ggml_tensor *src[10];  /* what op was computed of, NULL where there is none */
+    struct ggml_tensor *view_src;
+    size_t view_offs;
+    void *data;                   /* not to be written to */
+    char name[64];
+    void *extra;
+    char padding[8];
+};
 
 typedef struct llama_token_data {
     llama_token id;

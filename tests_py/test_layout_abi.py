@@ -1,6 +1,6 @@
 """The header is llama.h of 2026 to a compiler (sizes, offsets, values, signatures) and compiles in every dialect.
 
-The tables in data/ were taken from llama.h of August 2026 (MIT). Every row becomes one assertion at compile time, so a
+The tables in data/ were taken from llama.h of August 2026, those of ggml.h from October (MIT). Every row becomes one assertion at compile time, so a
 program built against llama.h and this library agree about every byte.
 """
 
