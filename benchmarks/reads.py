@@ -1,6 +1,6 @@
 """What a token must read from memory, in the layouts that an engine uses.
 
-bitnet_ffi says it itself, in a log line after each load (bitnet_ffi/_core/load.pyx, log_reads): five ternary weights a byte on one
+bitnet_ffi says it itself, in a log line after each load (bitnet_ffi/_core/load/load.pyx, log_reads): five ternary weights a byte on one
 machine are four on another, and a head may be read through a smaller copy. Loaded in place it says what a file holds, which is what
 llama.cpp reads of its file. Next: cells.py.
 """

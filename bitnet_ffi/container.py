@@ -2,7 +2,7 @@
 
 Reads every length with suspicion and nothing of the tensors; a copy streams them, holes of a sparse file included, so a file
 larger than memory costs 8 MiB. What keys mean is none of its business. Next: repair.py decides what to change.
-Source of the format: ggml's docs/gguf.md; the library's own reader is _core/gguf_part.pyx.
+Source of the format: ggml's docs/gguf.md; the library's own reader is _core/gguf/gguf_part.pyx.
 """
 
 from __future__ import annotations

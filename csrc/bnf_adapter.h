@@ -1,6 +1,6 @@
 /* LoRA adapters and control vectors: what they are, and what a context keeps of them.
  * An adapter belongs to its model, as llama.h says: who frees it, or nobody, the model frees the rest. Contexts that use it hold it
- * meanwhile. Next: bitnet_ffi/_core/adapter.pyx reads the file, lora.pyx computes, api_adapter.pyx sets. */
+ * meanwhile. Next: bitnet_ffi/_core/load/adapter.pyx reads the file, lora.pyx computes, api_adapter.pyx sets. */
 #ifndef BNF_ADAPTER_H
 #define BNF_ADAPTER_H
 

@@ -220,9 +220,9 @@ def python_flags(tools: Toolchain) -> list[str]:
 
 
 def engine_steps(tools: Toolchain) -> list[Step]:
-    """Objects of the engine, bitnet_ffi/_core/*.pyx."""
+    """Objects of the engine, the .pyx files in the rooms of bitnet_ffi/_core."""
     flags = [*CYTHON_FLAGS, *python_flags(tools)]
-    sources = run_all(cython_steps((ROOT / "bitnet_ffi" / "_core").glob("*.pyx")))
+    sources = run_all(cython_steps((ROOT / "bitnet_ffi" / "_core").rglob("*.pyx")))
     return [tools.object(source, flags) for source in sources]
 
 

@@ -1,7 +1,7 @@
 /* Chat formats as data: what stands around the messages of a conversation, and how to tell a format from the Jinja text of
  * a model's chat template, which is recognised and never run. The texts are those of llama.cpp (src/llama-chat.cpp, 2026),
  * but for `smollm` and `bitnet`, which follow the models' own templates.
- * Next: bnf_chat.c for the formats, bitnet_ffi/_core/api_chat.pyx for what reads them. */
+ * Next: bnf_chat.c for the formats, bitnet_ffi/_core/api/api_chat.pyx for what reads them. */
 #ifndef BNF_CHAT_H
 #define BNF_CHAT_H
 

@@ -1,7 +1,7 @@
 /* struct llama_context: everything that changes while a model runs. One owner at a time: calls that use it enter through
  * bnf_context_enter, and a second thread gets BITNET_ERROR_THREAD instead of corruption.
  * Sizes of the scratch are fixed when the context is made, so decoding allocates nothing (but logits rows, which grow on
- * first demand). Next: bitnet_ffi/_core/forward.pyx. */
+ * first demand). Next: bitnet_ffi/_core/run/forward.pyx. */
 #ifndef BNF_CONTEXT_H
 #define BNF_CONTEXT_H
 

@@ -1,7 +1,7 @@
 /* Float weights of eight significant bits in twelve (bnf_layout.h, F12_R4): making them, and the product of the floats they were, in
  * the same order and to the same bits. The loops, the same for every instruction set: kernels/<isa>/head_<isa>.c defines the types and
  * functions named below and then says BNF_F12_FUNCTIONS(<isa>). Everything is static: those files are compiled for different sets.
- * May not reorder a float operation (bnf_ops.h). Next: kernels/avx2/head_avx2.c; bitnet_ffi/_core/load_head.pyx, which calls pack.
+ * May not reorder a float operation (bnf_ops.h). Next: kernels/avx2/head_avx2.c; bitnet_ffi/_core/load/load_head.pyx, which calls pack.
  *
  * A float's upper half is s eeeeeeee mmmmmmm. Its low byte (the lowest bit of the exponent and the mantissa) is stored as it is; of
  * its high byte, sign and upper exponent, four bits are left: one byte shuffle looks it up, one interleaving of bytes makes two vectors

@@ -5,7 +5,7 @@
  *          plane} under the key {seed, 0}; the token's word is number id / 16 % 4: word j of 16 blocks serves 16 neighbours, unshuffled
  *   v      (2^32 high + low + 1/2) / 2^64, high being the complement of the word in plane 0, low the word in plane 1; 0 < v < 1
  *   g      -ln E with E = -ln(1 - v), in double: -3.81 < g < 45.06; E >= v, so g <= -ln v
- * May not keep state. Next: bitnet_ffi/_core/sampler_gumbel.pyx, and head.pyx, which asks for bounds of all and numbers of few. */
+ * May not keep state. Next: bitnet_ffi/_core/sampler/sampler_gumbel.pyx, and head.pyx, which asks for bounds of all and numbers of few. */
 #ifndef BNF_GUMBEL_H
 #define BNF_GUMBEL_H
 

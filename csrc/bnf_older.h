@@ -1,6 +1,6 @@
 /* What a context keeps for calls of 2023 and 2024 alone: llama_sample_* draw from a generator that belongs to the context and
  * are timed there; later, samplers have both. Made with the context.
- * Next: bitnet_ffi/_core/older_sample.pyx. */
+ * Next: bitnet_ffi/_core/older/older_sample.pyx. */
 #ifndef BNF_OLDER_H
 #define BNF_OLDER_H
 

@@ -1,5 +1,5 @@
 /* A file that appears whole or not at all: it grows under another name beside its place and takes its own at the end.
- * Next: bitnet_ffi/_core/gguf_write.pyx, which fills it. */
+ * Next: bitnet_ffi/_core/gguf/gguf_write.pyx, which fills it. */
 #ifndef BNF_OUTPUT_H
 #define BNF_OUTPUT_H
 

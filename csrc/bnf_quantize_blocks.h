@@ -1,6 +1,6 @@
 /* Floats to the weight formats, block by block: the bits that llama.cpp's reference quantizers give, and bitnet.cpp's for I2_S.
  * A tensor is one stream of blocks, so parts of it can be written one after the other, or by several threads.
- * Next: bnf_layout.h for the formats, bnf_quantize.c for whole tensors, bitnet_ffi/_core/quantize_file.pyx for whole files. */
+ * Next: bnf_layout.h for the formats, bnf_quantize.c for whole tensors, bitnet_ffi/_core/api/api_quantize.pyx for whole files. */
 #ifndef BNF_QUANTIZE_BLOCKS_H
 #define BNF_QUANTIZE_BLOCKS_H
 

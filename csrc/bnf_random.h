@@ -1,6 +1,6 @@
 /* The Mersenne twister MT19937 (Matsumoto and Nishimura 1998), the generator of std::mt19937 and of NumPy's RandomState:
  * a seed gives the same stream here as there, so a seed chosen with llama.cpp keeps its text where the logits agree.
- * May not be used for secrets. Next: bitnet_ffi/_core/sampler_dist.pyx draws with it. */
+ * May not be used for secrets. Next: bitnet_ffi/_core/sampler/sampler_dist.pyx draws with it. */
 #ifndef BNF_RANDOM_H
 #define BNF_RANDOM_H
 

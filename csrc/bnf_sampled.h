@@ -1,6 +1,6 @@
 /* Backend sampling: chains that are attached to sequences run at the end of a decode, on the rows of theirs. What they leave of each
  * row lies here until the next decode, whatever becomes of the chain.
- * Next: bitnet_ffi/_core/sampler_front.pyx runs a chain, sampled.pyx keeps the rows, api_sampled.pyx gives them out. */
+ * Next: bitnet_ffi/_core/sampler/sampler_front.pyx runs a chain, sampled.pyx keeps the rows, api_sampled.pyx gives them out. */
 #ifndef BNF_SAMPLED_H
 #define BNF_SAMPLED_H
 

@@ -1,5 +1,5 @@
 /* What the samplers share: their states, their vtables, the order of candidates. Private to the sampler rooms
- * (bitnet_ffi/_core/candidates.pyx, sampler*.pyx); bitnet_ffi/_core/bnf_sampler.pxd mirrors it.
+ * (bitnet_ffi/_core/sampler/candidates.pyx, sampler*.pyx); bitnet_ffi/_core/bnf_sampler.pxd mirrors it.
  * Every state begins with its name, so that one function serves every vtable's `name`. */
 #ifndef BNF_SAMPLER_H
 #define BNF_SAMPLER_H

@@ -15,7 +15,7 @@
  *   uint64 checksum of all before it
  *
  * A sequence's state has no outputs and no generator, and calls its sequence 0. Version 1 had no generators.
- * Next: bitnet_ffi/_core/state.pyx, kv_image.pyx. */
+ * Next: bitnet_ffi/_core/cache/state.pyx, kv_image.pyx. */
 #ifndef BNF_STATE_H
 #define BNF_STATE_H
 

@@ -1,6 +1,6 @@
 /* Bytes that are counted, or go to or come from memory or a file, with a checksum of all that passed. What a state is written to
  * and read from: one text of the format serves all. The first failure sets the last error, and everything after it does nothing.
- * Next: bitnet_ffi/_core/state.pyx. */
+ * Next: bitnet_ffi/_core/cache/state.pyx. */
 #ifndef BNF_STREAM_H
 #define BNF_STREAM_H
 

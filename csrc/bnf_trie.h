@@ -1,6 +1,6 @@
 /* The tokens of a vocabulary as a trie of bytes, and what else the families know that look tokens up instead of merging. The trie is built
- * by _core/vocab_trie.pyx and immutable then. Mirrored by _core/bnf_trie.pxd.
- * Next: _core/tokenize_wordpiece.pyx, _unigram, _rwkv, _plamo, _dna. */
+ * by _core/vocab/vocab_trie.pyx and immutable then. Mirrored by _core/bnf_trie.pxd.
+ * Next: _core/tokenize/tokenize_wordpiece.pyx, _unigram, _rwkv, _plamo, _dna. */
 #ifndef BNF_TRIE_H
 #define BNF_TRIE_H
 

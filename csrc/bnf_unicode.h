@@ -1,6 +1,6 @@
 /* Unicode for the tokenizers: general categories and UTF-8. Tables: bnf_unicode_data.c, from csrc/bnf_unicode_tables.py.
  * UTF-8 is read as llama.cpp reads it: the lead byte's high nibble gives the length, continuation bytes are checked,
- * overlong forms and surrogates pass. Nothing here allocates or fails. Next: _core/split.pyx, the pre-tokenizers. */
+ * overlong forms and surrogates pass. Nothing here allocates or fails. Next: bnf_split.c, the pre-tokenizers. */
 #ifndef BNF_UNICODE_H
 #define BNF_UNICODE_H
 

@@ -1,5 +1,5 @@
 /* Base letters and lower case, for WordPiece: one code point to one, as llama.cpp has it. Pure look-ups.
- * Tables: bnf_unicode_fold.c, from csrc/bnf_unicode_folds.py. Next: _core/tokenize_wordpiece.pyx. */
+ * Tables: bnf_unicode_fold.c, from csrc/bnf_unicode_folds.py. Next: _core/tokenize/tokenize_wordpiece.pyx. */
 #ifndef BNF_UNICODE_FOLD_H
 #define BNF_UNICODE_FOLD_H
 

@@ -61,7 +61,7 @@ def test_failed_step_keeps_the_old_output_and_shows_the_compiler(step):
 
 
 def test_engine_module_is_stale_when_a_pxd_that_it_reads_changed_and_no_other():
-    step, = bnf_build.cython_steps([bnf_build.ROOT / "bitnet_ffi" / "_core" / "api_perf.pyx"])
+    step, = bnf_build.cython_steps([bnf_build.ROOT / "bitnet_ffi" / "_core" / "api" / "api_perf.pyx"])
     names = {path.name for path in step.inputs}
     assert {"api_perf.pyx", "bnf_context.pxd", "bnf_types.pxd"} <= names     # the last one through bnf_context.pxd
     assert "bnf_grammar.pxd" not in names

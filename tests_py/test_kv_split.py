@@ -1,7 +1,7 @@
 """n_ctx shared by sequences (kv_unified) or split between them: what each may hold, and what is said when it is too much.
 
 Pages are shared in both: prefixes cost no memory, but where n_ctx is split a copied token is one of each sequence's own. Next:
-test_kv_cache.py for the cache itself, bitnet_ffi/_core/kv_limit.pyx.
+test_kv_cache.py for the cache itself, bitnet_ffi/_core/cache/kv_limit.pyx.
 """
 import numpy as np
 import pytest

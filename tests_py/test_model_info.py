@@ -1,6 +1,6 @@
 """What a model is besides its sizes, the words for llama.h's numbers, and the calls for what this library has not.
 
-The words are llama.cpp's (2026): taken from its functions of the same names. Next: test_load.py for the sizes, bitnet_ffi/_core/api_absent.pyx.
+The words are llama.cpp's (2026): taken from its functions of the same names. Next: test_load.py for the sizes, bitnet_ffi/_core/api/api_absent.pyx.
 """
 import contextlib
 

@@ -1,7 +1,7 @@
 """Models written to files: quantized blocks equal llama.cpp's bit for bit, ternary weights lose nothing, files appear whole or not.
 
 data/quantize_llama_cpp.json: what llama.cpp's quantizers make of quantize_cases.py (make_quantize_golden.py).
-Next: bitnet_ffi/_core/gguf_write.pyx.
+Next: bitnet_ffi/_core/gguf/gguf_write.pyx.
 """
 import hashlib
 import json

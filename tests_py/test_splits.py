@@ -1,6 +1,6 @@
 """Models that are not one file of their own: parts with any names, a part of a larger open file, and the names of parts.
 
-test_gguf.py has parts that are found beside the first one, and what can be wrong with them. Next: bitnet_ffi/_core/gguf.pyx.
+test_gguf.py has parts that are found beside the first one, and what can be wrong with them. Next: bitnet_ffi/_core/gguf/gguf.pyx.
 """
 import pytest
 from cffi import FFI

@@ -1,6 +1,6 @@
 /* Packed ternary weights, four a byte (bnf_layout.h, R16), on AVX-512 VNNI: making them, and their inner products.
  * May not reorder a float operation (bnf_ops.h). Next: packed_avx512vnni.h, the loops around these;
- * bitnet_ffi/_core/load_pack.pyx, which calls pack. */
+ * bitnet_ffi/_core/load/load_pack.pyx, which calls pack. */
 #include "kernels_avx512vnni.h"
 
 #define TQ_BLOCK (17 * 64)
