@@ -3,6 +3,7 @@
  * Next: bnf_chat.h for the fields. */
 #include "bnf_chat.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define EVERY_ROLE(text) .system = text, .user = text, .assistant = text, .other = text
@@ -200,7 +201,6 @@ static const struct {
     {"grok-2", {"'Assistant: '  + message['content'] + '<|separator|>"}},
     {"pangu-embedded", {"[unused9]系统：[unused10]"}},
     {"solar-open", {"<|begin|>", "<|content|>", "<|end|>"}},
-    {"solar-open", {"solar-open"}},
 };
 
 #define LEN(array) (sizeof(array) / sizeof(array)[0])
@@ -218,12 +218,18 @@ const char *bnf_chat_name(size_t i)
     return i < LEN(formats) ? formats[i].name : NULL;
 }
 
+/* A text that begins with "mistral" is taken for a template with [INST], as in llama.cpp, which once knew formats of that name. */
+static bool has_mark(const char *tmpl, const char *mark)
+{
+    return strstr(tmpl, mark) != NULL || (strcmp(mark, "[INST]") == 0 && strncmp(tmpl, "mistral", 7) == 0);
+}
+
 const struct bnf_chat_format *bnf_chat_find(const char *tmpl)
 {
     const struct bnf_chat_format *format = format_named(tmpl);
     for (size_t i = 0; format == NULL && i < LEN(rules); i++) {
         size_t n_found = 0;
-        while (n_found < LEN(rules[i].marks) && rules[i].marks[n_found] && strstr(tmpl, rules[i].marks[n_found]))
+        while (n_found < LEN(rules[i].marks) && rules[i].marks[n_found] && has_mark(tmpl, rules[i].marks[n_found]))
             n_found++;
         if (n_found == LEN(rules[i].marks) || rules[i].marks[n_found] == NULL)
             format = format_named(rules[i].format);

@@ -15,7 +15,7 @@ enum bnf_chat_flag {
 };
 
 /* A text is written as it stands, but for
- *   {content}  the message         {role} {Role} {ROLE}  its role as given, capitalised, in capitals (ASCII)
+ *   {content}  the message         {role} {Role} {ROLE}  its role as given, its first letter or all of it in capitals (ASCII)
  *   {trim}     ... without white space at both ends      {system}  the system messages that wait */
 struct bnf_chat_format {
     const char *name;

@@ -69,11 +69,8 @@ cdef void put_role(prompt *out, const char *role, letters how) noexcept nogil:
     cdef char c
     for i in range(strlen(role)):
         c = role[i]
-        if how != AS_GIVEN:
-            if (how == CAPITALS or i == 0) and c >= c'a' and c <= c'z':
-                c -= 32
-            elif how == CAPITALISED and i > 0 and c >= c'A' and c <= c'Z':
-                c += 32
+        if (how == CAPITALS or (how == CAPITALISED and i == 0)) and c >= c'a' and c <= c'z':
+            c -= 32
         put(out, &c, 1)
 
 
