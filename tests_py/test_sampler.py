@@ -147,7 +147,7 @@ def test_min_p_keeps_what_is_near_the_best(logits, random, p, min_keep):
     kept = values >= values.max() + np.float32(np.log(np.float64(p)))
     n = min(max(int(kept.sum()), min_keep, 1), len(logits))
     ids, order = candidates.ids, best_first(candidates)
-    expected = [ids[i] for i in order[:n]] if n > kept.sum() else [i for i, k in zip(ids, kept) if k]
+    expected = [ids[i] for i in order[:n]] if max(min_keep, 1) > kept.sum() else [i for i, k in zip(ids, kept) if k]
     assert make("min_p", p, min_keep).apply(candidates).ids == expected
 
 

@@ -107,9 +107,8 @@ cdef public void bnf_min_p_apply(llama_sampler *smpl, llama_token_data_array *cu
     n_kept = own.min_keep if own.min_keep > n else n
     if n_kept == 0:  # p > 1
         n_kept = 1
-    if n_kept > cur.size:
-        n_kept = cur.size
-    if n_kept > n:
+    if n_kept > n:      # sorted also where all are kept: the draw that follows is llama.cpp's then
+        n_kept = n_kept if n_kept < cur.size else cur.size
         if not cur.sorted:
             bnf_candidates_sort(cur.data, cur.size, n_kept)
             cur.sorted = True
