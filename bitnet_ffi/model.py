@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -358,24 +358,52 @@ class Model:
         text = lib.llama_model_chat_template(self._text_pointer, ffi.NULL if name is None else name.encode())
         return None if text == ffi.NULL else text_of(text)
 
-    def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, template: str | None = None,
-                            add_assistant: bool = True) -> str:
-        """The prompt of a conversation.
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], *, template: str | None = None,
+                            add_assistant: bool = True, **variables: Any) -> str:
+        """The prompt of a conversation, to be tokenized as `generate` does it: with parse_special, and add_special as by default.
 
-        messages: dicts with "role" and "content". template: None for the file's own, else a template's text or a
-        well-known name ("chatml", "llama3"). add_assistant: end with the opening of the assistant's turn.
-        Errors: InvalidArgumentError when there is no template, or none that the library knows.
+        messages: dicts with "role" and "content" (and what else the template reads). template: None for the file's own; the
+        name of one that the library has built in ("chatml", "llama3"), or of another of the file's ("tool_use"); or Jinja text.
+        add_assistant: end with the opening of the assistant's turn. variables: what else a Jinja text reads: tools, documents,
+        date_string; with tools the file's template "tool_use" serves where there is one.
+        Jinja texts can name bos_token, eos_token and pad_token; a BOS at the beginning and an EOS at the end are left out
+        where tokenizing adds them.
+        Errors: InvalidArgumentError when there is no template, none of that name, or it refuses the conversation.
         """
+        from . import chat
         if template is None:
-            template = self.chat_template()
+            template = (variables.get("tools") and self.chat_template("tool_use")) or self.chat_template()
             if template is None:
                 raise InvalidArgumentError(f"{self.path}: the file has no chat template; pass template=")
+        elif not chat.is_jinja(template):
+            text = self.chat_template(template)
+            if text is None:
+                return self._apply_built_in(template, messages, add_assistant, variables)
+            template = text
+        vocab = self._text_pointer
+        tokens = {"bos_token": lib.llama_vocab_bos(vocab), "eos_token": lib.llama_vocab_eos(vocab), "pad_token": lib.llama_vocab_pad(vocab)}
+        variables = {name: self._text_of_token(token) for name, token in tokens.items()} | variables
+        prompt = chat.render(template, messages, add_generation_prompt=add_assistant, **variables)
+        if lib.llama_vocab_get_add_bos(vocab):
+            prompt = prompt.removeprefix(variables["bos_token"])
+        return prompt.removesuffix(variables["eos_token"]) if lib.llama_vocab_get_add_eos(vocab) else prompt
+
+    def _text_of_token(self, token: int) -> str:
+        return "" if token == lib.LLAMA_TOKEN_NULL else self.token_to_piece(token).decode("utf-8", "replace")
+
+    def _apply_built_in(self, name: str, messages, add_assistant: bool, variables: Mapping[str, Any]) -> str:
+        """By the library's own knowledge of a family, which is of roles and texts alone."""
+        if variables:
+            raise InvalidArgumentError(f"{next(iter(variables))}: the built-in template {name!r} knows roles and contents alone")
+        for i, message in enumerate(messages):
+            if not isinstance(message, Mapping) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
+                raise InvalidArgumentError(f"message {i}: {message!r:.60}, expected a role and a content, both str")
         keep = [(ffi.new("char[]", _utf8(m["role"])), ffi.new("char[]", _utf8(m["content"]))) for m in messages]
-        chat = ffi.new("struct llama_chat_message[]", [{"role": role, "content": content} for role, content in keep])
+        talk = ffi.new("struct llama_chat_message[]", [{"role": role, "content": content} for role, content in keep])
         room = 256 + 2 * sum(len(role) + len(content) for role, content in keep)
         while True:
             buffer = ffi.new("char[]", room)
-            n = check(lib.llama_chat_apply_template(_utf8(template), chat, len(keep), add_assistant, buffer, room))
+            n = check(lib.llama_chat_apply_template(_utf8(name), talk, len(keep), add_assistant, buffer, room))
             if n <= room:
                 return ffi.buffer(buffer, n)[:].decode("utf-8", "replace")
             room = n

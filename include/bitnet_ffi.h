@@ -1090,9 +1090,10 @@ LLAMA_API int32_t llama_detokenize(
 
 /* A conversation as the text a model was trained on. tmpl: Jinja text of a known template, or the name of one
  * ("chatml", "llama3", "bitnet", ...); NULL: "chatml". Templates are recognised, not executed: one that is not
- * known is refused. chat: n_msg messages, NULL when that is 0; a NULL role or content is empty.   add_ass: end with
- * the opening of the assistant's turn.   buf, length: where to; NULL, or a length of 0 or less: only measured. Returns the full
- * length, which may exceed `length`; a NUL follows where there is room for one. Negative: unknown template, or NULL messages. */
+ * known is refused (the Python package runs any, Model.apply_chat_template).   chat: n_msg messages, NULL when that is 0; a NULL
+ * role or content is empty.   add_ass: end with the opening of the assistant's turn.   buf, length: where to; NULL, or a length of
+ * 0 or less: only measured. Returns the full length, which may exceed `length`; a NUL follows where there is room for one.
+ * Negative: unknown template, or NULL messages. */
 LLAMA_API int32_t llama_chat_apply_template(
     const char *tmpl, const struct llama_chat_message *chat, size_t n_msg, bool add_ass, char *buf, int32_t length);
 

@@ -140,6 +140,14 @@ def test_chat_is_that_of_bitnet_run(llm, path):
         assert answer["content"] == bitnet_run(path, "Name a colour.", 16, "--system-prompt", "You are terse.")
 
 
+def test_both_run_the_files_template(llm, path):
+    """It has a system message of its own for who gives none, which the formats that the library recognises have not."""
+    if path == TINY:
+        pytest.skip("no template in this file")
+    answer = llm.create_chat_completion([{"role": "user", "content": "Who are you?"}], temperature=0, max_tokens=16)
+    assert answer["choices"][0]["message"]["content"] == bitnet_run(path, "Who are you?", 16, "--prompt-template", "auto")
+
+
 def test_chat_streams(llm):
     messages = [{"role": "user", "content": "Say hello."}]
     whole = llm.create_chat_completion(messages, temperature=0, max_tokens=12)["choices"][0]["message"]["content"]
