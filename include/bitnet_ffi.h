@@ -569,7 +569,7 @@ struct llama_model_params {
     llama_progress_callback progress_callback; /* NULL: none */
     void *progress_callback_user_data;
     const struct llama_model_kv_override *kv_overrides; /* NULL: none; read during the load only */
-    bool vocab_only;      /* tokenizer and metadata only: no context can be made */
+    bool vocab_only;      /* tokenizer and metadata only: contexts can be made, with n_ctx given, and refuse to decode */
     bool check_tensors;   /* also look at every weight: NaN, infinite scales, codes that no writer makes */
     bool use_extra_bufts;                                                 /* ignored */
     bool no_host;                                                         /* ignored */
@@ -1353,8 +1353,11 @@ struct llama_kv_cache_view_cell {
 
 struct llama_kv_cache_view {
     int32_t n_cells; /* n_ctx */
-#if defined(BITNET_FFI_API) && BITNET_FFI_API == 2023
-    int32_t n_max_seq; /* n_seq_max, as it was called */
+#ifdef BITNET_FFI_ERA_STRUCTS
+    union { /* one number, which was called n_max_seq until March 2024 */
+        int32_t n_seq_max;
+        int32_t n_max_seq;
+    };
 #else
     int32_t n_seq_max; /* sequences that a row of cells_sequences has room for */
 #endif
@@ -1385,9 +1388,12 @@ LLAMA_API void llama_kv_cache_view_free(struct llama_kv_cache_view *view);
  * without a seed, or of version 1) leaves that of the context as it is.
  * ---------------------------------------------------------------------------------------------- */
 
-#define LLAMA_SESSION_MAGIC     0x6767736eu /* llama.cpp's: not what these states begin with */
+#define LLAMA_FILE_MAGIC_GGLA   0x67676c61u
+#define LLAMA_FILE_MAGIC_GGSN   0x6767736eu
+#define LLAMA_FILE_MAGIC_GGSQ   0x67677371u
+#define LLAMA_SESSION_MAGIC     LLAMA_FILE_MAGIC_GGSN /* llama.cpp's: not what these states begin with */
 #define LLAMA_SESSION_VERSION   10
-#define LLAMA_STATE_SEQ_MAGIC   0x67677371u
+#define LLAMA_STATE_SEQ_MAGIC   LLAMA_FILE_MAGIC_GGSQ
 #define LLAMA_STATE_SEQ_VERSION 3
 
 /* Bytes of the state at this moment: just what get_data writes. */

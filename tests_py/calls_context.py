@@ -60,7 +60,7 @@ def _(api, w):
 
 
 MAKERS = "llama_init_from_model llama_new_context_with_model"
-room.refuses(MAKERS, lambda w: (w.bare, defaults()), NULL, "vocab_only")
+room.refuses(MAKERS, lambda w: (w.bare, defaults(n_ctx=0)), NULL, "vocab_only")
 for field, value, words in (("n_ctx", 2**32 - 1, "expected at most 16777216"), ("n_seq_max", 257, "expected at most 256"),
                             ("type_k", 1000, "type_k is 1000"), ("type_v", 2, "type_v is 2"), ("pooling_type", 99, "pooling_type"),
                             ("attention_type", -2, "attention_type"), ("rope_freq_base", NAN, "rope_freq_base"),

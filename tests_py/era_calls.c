@@ -170,6 +170,7 @@ static void sequences(struct llama_model *model, llama_token *tokens, int n)
 {
     struct llama_context_params params = llama_context_default_params();
     struct llama_context *ctx;
+    struct llama_kv_cache_view view;
     CHECK(params.n_seq_max == 1);
     params.n_ctx = 4 * (uint32_t)n;
     ctx = llama_new_context_with_model(model, params);
@@ -179,6 +180,10 @@ static void sequences(struct llama_model *model, llama_token *tokens, int n)
     CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, 0, 1)) == 0);
     CHECK(llama_decode(ctx, llama_batch_get_one(tokens, n, n, 1)) == 0);
     CHECK(llama_decode(ctx, llama_batch_get_one(tokens, 1, n, 0)) == 1);
+    view = llama_kv_cache_view_init(ctx, 3); /* by both of its names */
+    llama_kv_cache_view_update(ctx, &view);
+    CHECK(view.n_seq_max == 3 && view.n_max_seq == 3 && view.cells_sequences[0] == 0 && view.cells_sequences[view.n_max_seq] >= 0);
+    llama_kv_cache_view_free(&view);
     llama_free(ctx);
     params.n_seq_max = 100;
     ctx = llama_new_context_with_model(model, params);
@@ -269,7 +274,10 @@ static void parameters_of_2023(const char *path)
     llama_free_model(model);
     old.vocab_only = true;
     model = llama_load_model_from_file(path, old);
-    CHECK(model != NULL && llama_new_context_with_model(model, old) == NULL);
+    ctx = llama_new_context_with_model(model, old);
+    CHECK(model != NULL && ctx != NULL);
+    CHECK(llama_eval(ctx, &a, 1, 0, 1) == 1); /* there are no weights */
+    llama_free(ctx);
     llama_free_model(model);
     CHECK(llama_load_model_from_file("/no/such/file", old) == NULL && llama_init_from_file("/no/such/file", old) == NULL);
 }

@@ -94,9 +94,22 @@ def test_a_model_trained_with_too_long_a_context_is_refused_at_n_ctx_0(tmp_path)
         assert init(long._pointer, n_ctx=64) != NULL
 
 
-def test_a_model_without_weights_makes_no_context(path):
+def test_a_model_without_weights_makes_a_context_that_decodes_nothing(path):
+    """Programs that only tokenize make one, as llama.cpp lets them."""
     with Model(path, vocab_only=True) as bare:
-        assert init(bare._pointer) == NULL and "vocab_only" in last_error()[1]
+        assert init(bare._pointer, n_ctx=0) == NULL and "vocab_only" in last_error()[1]
+        ctx = init(bare._pointer, n_ctx=128, n_seq_max=2, kv_unified=True, embeddings=True)
+        assert ctx != NULL and lib.llama_n_ctx(ctx) == 128 and lib.llama_get_model(ctx) == bare._pointer
+        tokens = ffi.new("llama_token[2]", [1, 2])
+        for call in (lib.llama_decode, lib.llama_encode):
+            assert call(ctx, lib.llama_batch_get_one(tokens, 2)) == ERROR and "vocab_only" in last_error()[1]
+        assert lib.llama_get_logits(ctx) == NULL and lib.llama_get_embeddings(ctx) == NULL
+        memory = lib.llama_get_memory(ctx)
+        assert lib.llama_memory_seq_pos_max(memory, 0) == -1 and lib.llama_memory_seq_rm(memory, -1, -1, -1)
+        lib.llama_set_n_threads(ctx, 2, 2)
+        assert lib.llama_set_adapter_cvec(ctx, ffi.new("float[1]"), 1, 0, 0, 0) == ERROR and "vocab_only" in last_error()[1]
+        state = ffi.new("uint8_t[]", lib.llama_state_get_size(ctx))
+        assert lib.llama_state_get_data(ctx, state, len(state)) == len(state) == lib.llama_state_set_data(ctx, state, len(state))
     assert init(NULL) == NULL and last_error() == (ERROR, "llama_init_from_model: model is NULL")
 
 

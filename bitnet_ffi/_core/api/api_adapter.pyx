@@ -349,6 +349,8 @@ cdef public int32_t llama_set_adapter_cvec(llama_context *ctx, const float *data
     if data == NULL:
         bnf_release(ctx.control)
         ctx.control = NULL
+    elif ctx.model.vocab_only:
+        rc = bnf_fail(BITNET_ERROR, b"control vector: the model was loaded with vocab_only: it has no layers to add to")
     elif n_embd != ctx.model.hp.n_embd:
         rc = bnf_fail(BITNET_ERROR, b"control vector: n_embd is %d, expected the model's %d", n_embd, ctx.model.hp.n_embd)
     else:

@@ -97,6 +97,8 @@ cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool cau
     ctx.embeddings_ready = False
     ctx.screened.n = 0
     bnf_sampled_begin(ctx)
+    if ctx.model.vocab_only:
+        return bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to decode with")
     rc = bnf_lora_follow(ctx)
     if rc == 0:
         rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)

@@ -122,13 +122,15 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
 cdef int complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
     if p.n_ctx == 0:
         p.n_ctx = <uint32_t>hp.n_ctx_train
+    if p.n_ctx == 0:
+        return bnf_fail(BITNET_ERROR, b"n_ctx is 0, and the model was loaded with vocab_only: its own n_ctx is not known")
     if p.n_seq_max == 0:
         p.n_seq_max = 1
     if p.n_ctx > MAX_CTX:      # asked for, or what the file says
         return bnf_fail(BITNET_ERROR, b"n_ctx is %u, expected at most %d", p.n_ctx, <int>MAX_CTX)
     if split_ctx(p) != 0:
         return BITNET_ERROR
-    if n_ctx_seq(p) > <uint32_t>hp.n_ctx_train:
+    if hp.n_ctx_train > 0 and n_ctx_seq(p) > <uint32_t>hp.n_ctx_train:
         bnf_log(GGML_LOG_LEVEL_WARN, b"%s is %u, but the model was trained with %d tokens of context\n",
                 b"n_ctx" if p.kv_unified or p.n_seq_max == 1 else b"n_ctx_seq", n_ctx_seq(p), hp.n_ctx_train)
     if p.n_batch == 0 or p.n_batch > p.n_ctx:
@@ -241,13 +243,16 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     s.own = own
     return used
 
-# Cut new scratch for a team of n_threads; on failure the old one stays.
+# Cut new scratch for a team of n_threads; on failure the old one stays. A vocabulary alone computes nothing (run in api_decode.pyx
+# refuses), and has no shape to lay out.
 cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     cdef const bnf_hparams *hp = &ctx.model.hp
     cdef uint64_t n = ctx.params.n_ubatch
     cdef bnf_scratch s
     cdef uint64_t size
     cdef uint8_t *memory
+    if ctx.model.vocab_only:
+        return 0
     memset(&s, 0, sizeof(s))
     if n_threads > 1:      # one thread leaves no page for later (attention.pyx)
         s.n_partial = (ctx.params.n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE
@@ -349,9 +354,6 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
 cdef public llama_context *llama_init_from_model(llama_model *model, llama_context_params params) noexcept nogil:
     cdef llama_context *ctx
     if bnf_is_null(model, b"llama_init_from_model", b"model"):
-        return NULL
-    if model.vocab_only:
-        bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to make a context for")
         return NULL
     if check_params(&params) != 0:
         return NULL
