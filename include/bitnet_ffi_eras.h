@@ -28,6 +28,12 @@ extern "C++" { /* said aloud, for programs that include this header inside an ex
 #define LLAMA_KV_OVERRIDE_INT LLAMA_KV_OVERRIDE_TYPE_INT
 #define LLAMA_KV_OVERRIDE_FLOAT LLAMA_KV_OVERRIDE_TYPE_FLOAT
 #define LLAMA_KV_OVERRIDE_BOOL LLAMA_KV_OVERRIDE_TYPE_BOOL
+#define LLAMA_FTYPE_MOSTLY_Q4_1_SOME_F16 ((enum llama_ftype)4) /* these numbers are of no format any more */
+#define LLAMA_FTYPE_MOSTLY_Q4_0_4_4 ((enum llama_ftype)33)
+#define LLAMA_FTYPE_MOSTLY_Q4_0_4_8 ((enum llama_ftype)34)
+#define LLAMA_FTYPE_MOSTLY_Q4_0_8_8 ((enum llama_ftype)35)
+#define LLAMA_FTYPE_MOSTLY_Q3_K_XS LLAMA_FTYPE_MOSTLY_IQ3_XS /* of this one, since March 2024 */
+#define LLAMA_MAX_RNG_STATE (64 * 1024)
 #define LLAMA_LOG_LEVEL_ERROR GGML_LOG_LEVEL_ERROR
 #define LLAMA_LOG_LEVEL_WARN GGML_LOG_LEVEL_WARN
 #define LLAMA_LOG_LEVEL_INFO GGML_LOG_LEVEL_INFO
