@@ -226,6 +226,8 @@ int64_t bnf_need_output_row(const struct llama_context *ctx, int32_t i, const ch
 /* ---- head.pyx: from hidden states to logits and tokens, when they are asked for ---- */
 /* Logits of all rows that the last decode left, unless they are there. 0, or BITNET_ERROR_MEMORY. The context is entered. */
 int bnf_head_logits(struct llama_context *ctx);
+/* Of the decode at work: rows [row, row + n) of logits. 0, or BITNET_ERROR_MEMORY. */
+int bnf_head_rows(struct llama_context *ctx, int64_t row, int64_t n);
 /* Memory for choosing, in a context whose model has a screen. 0, or BITNET_ERROR_MEMORY. */
 int bnf_head_init(struct llama_context *ctx);
 /* The token with the largest logit of row i (as llama_get_logits_ith), ties to the smaller id. LLAMA_TOKEN_NULL: it takes
@@ -290,6 +292,17 @@ int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
 /* ---- classify.pyx ---- */
 /* The classifier's n_cls_out numbers for a normed state. The model has a classifier; uses the context's scratch. */
 void bnf_classify(struct llama_context *ctx, const float *state, float *out);
+
+/* ---- observe.pyx: contexts with an observer. False, or 2 in place of 0: the client wants no more ---- */
+/* What is new at that moment (bnf_observe.h) of a layer. Between barriers, from thread 0; s is its scratch. */
+bool bnf_observe(const struct bnf_step *step, const struct bnf_scratch *s, int64_t layer, int moment);
+/* Rows [row0, row1) of gate, of all tokens, before the activation takes their place. */
+void bnf_observe_gate(const struct bnf_step *step, int64_t row0, int64_t row1);
+/* The states that the step left, and their logits. 0, 2, or a negative code. */
+int bnf_observe_result(const struct bnf_step *step);
+/* ctx->observer, as its completed parameters say. 0, or BITNET_ERROR_MEMORY; free takes what there is. */
+int bnf_observer_new(struct llama_context *ctx);
+void bnf_observer_free(struct bnf_observer *observer); /* accepts NULL */
 
 /* ---- forward.pyx ---- */
 /* One ubatch (tokens [begin, end) of batch) through the model; rows that asked get their logits. 0, or 2: aborted. */

@@ -83,6 +83,7 @@ struct llama_context {
     uint8_t *kv_copy;                    /* what llama_get_kv_cache of 2023 gave out last */
     ggml_abort_callback abort_callback;
     void *abort_data;
+    struct bnf_observer *observer;       /* of params.cb_eval (bnf_observe.h); NULL: none */
     struct bnf_perf perf;
     struct bnf_older *older;
     struct bnf_sampled *sampled;         /* chains that run in decodes (bnf_sampled.h); NULL until one is attached */

@@ -462,6 +462,22 @@ typedef void (*ggml_log_callback)(enum ggml_log_level level, const char *text, v
 typedef bool (*ggml_abort_callback)(void *data);
 /* What ggml_abort says before the process ends; the message is valid during the call. */
 typedef void (*ggml_abort_callback_t)(const char *error_message);
+/* Watches decodes: llama_context_params.cb_eval, of any call that decodes or encodes. Each value of the forward pass comes in order, first
+ * with `ask` true: is it wanted? Where it is, it comes again with `ask` false and its data, and false then stops the decode, which returns 2
+ * as if aborted, the context as before (llama.cpp goes on with the next ubatch and returns 0). Called by the thread that
+ * decodes, while the others wait; the context is busy meanwhile. Bits do not change by it.
+ *   t         valid during the call, as are its sources: F32, ne {k, tokens of the ubatch} or {k, heads, tokens}, name "Qcur-0" (-layer), op
+ *   MUL_MAT   src[0] the weight of the file ("blk.0.attn_q.weight"), src[1] the floats that go in, before rounding to 8 bits
+ * Names and order are those of llama.cpp, October 2026:
+ *   embd; per layer norm, attn_norm, Qcur, Vcur, Kcur (MUL_MAT, RESHAPE, ROPE), kqv_out, attn_out, ffn_inp, norm, ffn_norm, ffn_gate, ffn_up,
+ *   ffn_swiglu, ffn_out, l_out; norm, result_norm, result_output.
+ *   bitnet: with norm, attn_sub_norm before attn_out; ffn_sub_out, norm, ffn_sub_norm, ffn_down for the last three before l_out.
+ *   bitnet-b1.58: as bitnet, with attn_o_out, ffn_relu, ffn_sqr(relu), ffn_out for attn_out and ffn_sub_out.
+ *   After a bias, a scale or LoRA adapters the product comes twice, without them and with them (ffn_up, then ffn_up_b or ffn_up_s); a control
+ *   vector makes l_out of what is ffn_out until then.
+ * From ffn_inp of the last layer on only tokens that asked for logits have rows, ne[1] may be 0. Not there: views, the cache, the masks, and
+ * kq and kqv, as no matrix of attention's weights is ever made; embd of a batch that brings embeddings; pooling. result_output, when it
+ * is wanted, is computed whole for each ubatch. */
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor *t, bool ask, void *user_data);
 /* progress: 0 to 1. False cancels the load. */
 typedef bool (*llama_progress_callback)(float progress, void *user_data);
@@ -609,7 +625,7 @@ struct llama_context_params {
     float yarn_beta_slow;
     uint32_t yarn_orig_ctx;
     float defrag_thold;                           /* ignored: the cache does not fragment */
-    ggml_backend_sched_eval_callback cb_eval;     /* must be NULL */
+    ggml_backend_sched_eval_callback cb_eval;     /* watches decodes; NULL: nobody does */
     void *cb_eval_user_data;
     enum ggml_type type_k;    /* keys: GGML_TYPE_F16 (default), GGML_TYPE_F32, or GGML_TYPE_Q8_0 where heads are multiples of 32 wide */
     enum ggml_type type_v;    /* values, likewise */

@@ -72,7 +72,6 @@ REFUSED = {
     "pooling_type": (5, "pooling_type: expected -1 (the model's)"),
     "rope_scaling_type": (2, "rope_scaling_type: only none and linear"),
     "n_samplers": (1, "samplers"),
-    "cb_eval": (ffi.cast("ggml_backend_sched_eval_callback", 1), "cb_eval"),
     "rope_freq_base": (float("nan"), "rope_freq_base"),
     "rope_freq_scale": (-1.0, "rope_freq_scale"),
 }

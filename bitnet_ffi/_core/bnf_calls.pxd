@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint8_t, int32_t, uint32_t, int64_t
 from bitnet_ffi._core.bnf_context cimport bnf_scratch, bnf_step, llama_adapter_lora, llama_context
+from bitnet_ffi._core.bnf_observe cimport bnf_observer
 from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_ops_t
 from bitnet_ffi._core.bnf_public cimport bool, llama_batch, llama_model_kv_override, llama_model_params
 from bitnet_ffi._core.bnf_types cimport (
@@ -66,6 +67,7 @@ cdef extern from "bnf_calls.h" nogil:
     int64_t bnf_output_row(const llama_context *ctx, int32_t i)
     int64_t bnf_need_output_row(const llama_context *ctx, int32_t i, const char *function)
     int bnf_head_logits(llama_context *ctx)
+    int bnf_head_rows(llama_context *ctx, int64_t row, int64_t n)
     int bnf_head_init(llama_context *ctx)
     int32_t bnf_head_greedy(llama_context *ctx, int32_t i)
     int32_t bnf_head_greedy_row(llama_context *ctx, int64_t row)
@@ -87,4 +89,10 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_enter(llama_context *ctx, const char *function)
     void bnf_classify(llama_context *ctx, const float *state, float *out)
     int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank)
+    bool bnf_observe(const bnf_step *step, const bnf_scratch *s, int64_t layer, int moment)
+    void bnf_observe_gate(const bnf_step *step, int64_t row0, int64_t row1)
+    int bnf_observe_result(const bnf_step *step)
+    int bnf_observer_new(llama_context *ctx)
+    void bnf_observer_free(bnf_observer *observer)
+
     int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end)

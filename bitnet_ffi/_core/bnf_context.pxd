@@ -2,6 +2,7 @@
 # All extern; nothing is defined here.
 
 from libc.stdint cimport int8_t, uint8_t, int16_t, int32_t, int64_t, uint64_t
+from bitnet_ffi._core.bnf_observe cimport bnf_observer
 from bitnet_ffi._core.bnf_ops cimport bnf_low_rank, bnf_matrix, bnf_screen_cols
 from bitnet_ffi._core.bnf_pool cimport bnf_pace, bnf_pool
 from bitnet_ffi._core.bnf_public cimport bool, ggml_abort_callback, llama_context_params, llama_token
@@ -124,6 +125,7 @@ cdef extern from "bnf_context.h" nogil:
         uint8_t *kv_copy
         ggml_abort_callback abort_callback
         void *abort_data
+        bnf_observer *observer
         bnf_perf perf
         bnf_older *older
         void *sampled

@@ -6,7 +6,7 @@ cdef extern from "bnf_ggml.h" nogil:
     enum:
         GGML_MAX_NAME, GGML_MAX_SRC
         GGML_OP_NONE, GGML_OP_ADD, GGML_OP_MUL, GGML_OP_RMS_NORM, GGML_OP_MUL_MAT, GGML_OP_GET_ROWS, GGML_OP_SOFT_MAX, GGML_OP_ROPE
-        GGML_OP_SQR, GGML_OP_FLASH_ATTN_EXT, GGML_OP_UNARY, GGML_OP_GLU
+        GGML_OP_RESHAPE, GGML_OP_SQR, GGML_OP_FLASH_ATTN_EXT, GGML_OP_UNARY, GGML_OP_GLU
         GGML_UNARY_OP_RELU, GGML_UNARY_OP_SILU, GGML_GLU_OP_SWIGLU
     ctypedef struct ggml_backend_buffer "struct ggml_backend_buffer":
         pass

@@ -10,7 +10,8 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport (
     bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_release, bnf_time_us)
 from bitnet_ffi._core.bnf_calls cimport (
-    bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain)
+    bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_observer_free,
+    bnf_observer_new)
 from bitnet_ffi._core.bnf_context cimport (
     bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_peek_i32, bnf_poke_i32, bnf_scratch, llama_context)
 from bitnet_ffi._core.bnf_math cimport bnf_pow
@@ -113,8 +114,6 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return refuse(b"rope_scaling_type: only none and linear are supported")
     if p.n_samplers > 0 and p.samplers == NULL:
         return refuse(b"samplers is NULL, and n_samplers is not 0")
-    if p.cb_eval != NULL:
-        return refuse(b"cb_eval: there is no graph of tensors to observe")
     if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
         return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more, and finite")
     return 0
@@ -333,6 +332,8 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     ctx.n_threads = min(ctx.params.n_threads, bnf_pool_size(ctx.pool))
     ctx.n_threads_batch = min(ctx.params.n_threads_batch, bnf_pool_size(ctx.pool))
     rc = make_rope_freqs(ctx)
+    if rc == 0 and ctx.params.cb_eval != NULL:
+        rc = bnf_observer_new(ctx)
     if rc == 0:
         rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>n_ctx_seq(&ctx.params), <int32_t>ctx.params.n_seq_max,
                          kv_type_of(ctx.params.type_k), kv_type_of(ctx.params.type_v))
@@ -389,6 +390,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.upper)
     bnf_release(ctx.exact)
     bnf_release(ctx.noisy)
+    bnf_observer_free(ctx.observer)
     bnf_release(ctx.older)
     bnf_sampled_free(ctx)
     bnf_release(ctx.every_id)

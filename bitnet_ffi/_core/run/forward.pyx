@@ -9,10 +9,11 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_calls cimport (
-    bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_operand, bnf_operand_row,
-    bnf_rope_and_store)
+    bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_observe, bnf_observe_gate,
+    bnf_observe_result, bnf_operand, bnf_operand_row, bnf_rope_and_store)
 from bitnet_ffi._core.bnf_context cimport bnf_control_of, bnf_linear_number, bnf_scratch, bnf_step, llama_context, BNF_ATTN_PAGES_ALONE
 from bitnet_ffi._core.bnf_math cimport bnf_sincos
+from bitnet_ffi._core.bnf_observe cimport BNF_SEEN_ATTENTION, BNF_SEEN_DOWN, BNF_SEEN_GATED, BNF_SEEN_QKV
 from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_dequantize, bnf_ops_t, bnf_type_traits
 from bitnet_ffi._core.bnf_pool cimport bnf_pace_begin, bnf_pace_leave, bnf_pool_barrier, bnf_pool_clock, bnf_pool_range, bnf_pool_run
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_layer, bnf_linear, llama_model, BNF_FFN_RELU2, BNF_TOKEN_EMBD
@@ -154,6 +155,8 @@ cdef void project_gated(const member_t *me, const bnf_layer *layer, const float 
         row1 = min(row0 + n_rows, end)
         project_rows(me, &layer.gate, x, s.gate, row0, row1)
         project_rows(me, &layer.up, x, s.up, row0, row1)
+        if me.step.ctx.observer != NULL:
+            bnf_observe_gate(me.step, row0, row1)
         for t in range(me.step.n):
             gate_rows(me, s.gate + t * hp.n_ff + row0, s.up + t * hp.n_ff + row0, row1 - row0)
         row0 = row1
@@ -165,6 +168,13 @@ cdef inline void gate_rows(const member_t *me, float *gate, const float *up, lon
         me.ops.silu_mul(gate, up, n, gate)
 
 # ---- the pass ----
+
+# At a barrier: one thread shows a client what is there, the others wait. False: it wants no more.
+cdef bint show(const member_t *me, int64_t layer, int moment) noexcept nogil:
+    if me.ith == 0 and not bnf_observe(me.step, me.s, layer, moment):
+        me.step.aborted = 1
+    bnf_pool_barrier(me.step.ctx.pool)
+    return not me.step.aborted
 
 # x = embedding of the token, or the one that the batch gives in its place.
 cdef void embed(const member_t *me, int64_t t) noexcept nogil:
@@ -212,6 +222,8 @@ cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
     x = prepare(me, qkv, 3, s.x, s.y if index > 0 else NULL, bnf_control_of(ctx, index - 1), layer.attn_norm)
     project(me, qkv, 3, x, qkv_rows)
     bnf_pool_barrier(ctx.pool)
+    if ctx.observer != NULL and not show(me, index, BNF_SEEN_QKV):
+        return
     if me.step.attention != BNF_ATTN_PAGES_ALONE:
         for t in range(me.share0, me.share1):
             bnf_rope_and_store(me.step, index, t)
@@ -224,10 +236,14 @@ cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
     x = prepare(me, out, 1, s.attn, NULL, NULL, layer.attn_sub_norm)
     project(me, out, 1, x, &s.y)
     bnf_pool_barrier(ctx.pool)
+    if ctx.observer != NULL and not show(me, index, BNF_SEEN_ATTENTION):
+        return
 
     x = prepare(me, gated, 2, s.x, s.y, NULL, layer.ffn_norm)
     project_gated(me, layer, x)
     bnf_pool_barrier(ctx.pool)
+    if ctx.observer != NULL and not show(me, index, BNF_SEEN_GATED):
+        return
     x = prepare(me, down, 1, s.gate, NULL, NULL, layer.ffn_sub_norm)
     project(me, down, 1, x, &s.y)
 
@@ -268,7 +284,7 @@ cdef void forward(void *arg, int ith, int nth) noexcept nogil:
         if ith == 0 and ctx.abort_callback != NULL and ctx.abort_callback(ctx.abort_data):
             step.aborted = 1
         bnf_pool_barrier(ctx.pool)
-        if step.aborted:
+        if step.aborted or (ctx.observer != NULL and not show(&me, layer, BNF_SEEN_DOWN)):
             return
     for t in range(me.share0, me.share1):
         keep_state(&me, t)
@@ -293,4 +309,6 @@ cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t 
     n_threads = team_size(&step)
     bnf_attention_plan(&step, n_threads)
     bnf_pool_run(ctx.pool, n_threads, forward, &step)
-    return ABORTED if step.aborted else 0
+    if step.aborted:
+        return ABORTED
+    return bnf_observe_result(&step) if ctx.observer != NULL else 0

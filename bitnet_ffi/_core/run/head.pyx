@@ -75,10 +75,10 @@ cdef void multiply(void *arg, int ith, int nth) noexcept nogil:
                                               row0, row1, thread_scratch(ctx, ith))
         bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab, row0, row1)
 
-# Room for the rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
-cdef int make_room(llama_context *ctx) noexcept nogil:
+# Room for n rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
+cdef int make_room(llama_context *ctx, int32_t n) noexcept nogil:
     cdef uint64_t row = <uint64_t>ctx.model.hp.n_vocab * sizeof(float)
-    cdef uint64_t need = <uint64_t>ctx.n_outputs * row
+    cdef uint64_t need = <uint64_t>n * row
     cdef float *rows
     if need <= ctx.logits_size:
         return 0
@@ -87,7 +87,7 @@ cdef int make_room(llama_context *ctx) noexcept nogil:
     rows = <float *>bnf_alloc(<size_t>need)
     if rows == NULL:
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d rows of logits (%.1f MiB); ask for fewer in batch.logits",
-                        ctx.n_outputs, <double>need / 1048576.0)
+                        n, <double>need / 1048576.0)
     if ctx.logits != NULL:
         ctx.outgrown[ctx.n_outgrown] = ctx.logits
         ctx.n_outgrown += 1
@@ -95,24 +95,33 @@ cdef int make_room(llama_context *ctx) noexcept nogil:
     ctx.logits_size = need
     return 0
 
+cdef void multiply_rows(llama_context *ctx, int64_t row, int64_t end) noexcept nogil:
+    cdef rows_t job
+    job.ctx = ctx
+    job.row = row
+    while job.row < end:    # the scratch holds operands of a ubatch
+        job.n = min(<int64_t>ctx.params.n_ubatch, end - job.row)
+        bnf_pool_run(ctx.pool, team_size(ctx) if job.n == 1 else ctx.n_threads_batch, multiply, &job)
+        job.row += job.n
+
 cdef public int bnf_head_logits(llama_context *ctx) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef rows_t job
     cdef int rc
     if ctx.logits_ready:
         return 0
-    rc = make_room(ctx)
+    rc = make_room(ctx, ctx.n_outputs)
     if rc != 0:
         return rc
-    job.ctx = ctx
-    job.row = 0
-    while job.row < ctx.n_outputs:    # the scratch holds operands of a ubatch
-        job.n = min(<int64_t>ctx.params.n_ubatch, ctx.n_outputs - job.row)
-        bnf_pool_run(ctx.pool, team_size(ctx) if job.n == 1 else ctx.n_threads_batch, multiply, &job)
-        job.row += job.n
+    multiply_rows(ctx, 0, ctx.n_outputs)
     ctx.logits_ready = 1
     count(ctx, bnf_time_us() - start)
     return 0
+
+cdef public int bnf_head_rows(llama_context *ctx, int64_t row, int64_t n) noexcept nogil:
+    cdef int rc = make_room(ctx, ctx.batch.n_outputs)
+    if rc == 0:
+        multiply_rows(ctx, row, row + n)
+    return rc
 
 # ---- upper bounds of all logits ----
 
