@@ -54,4 +54,16 @@ static inline int32_t bnf_flag_read(const int32_t *flag)
     return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
 }
 
+/* What the flag says from now on: a reason, for instance. */
+static inline void bnf_flag_set(int32_t *flag, int32_t value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+
+/* A sum to which threads add. */
+static inline void bnf_total_add(uint64_t *total, uint64_t n)
+{
+    (void)__atomic_add_fetch(total, n, __ATOMIC_RELAXED);
+}
+
 #endif

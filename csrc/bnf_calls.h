@@ -172,29 +172,53 @@ void bnf_kv_put_back(struct bnf_kv *kv, const struct bnf_kv *kept);
 /* ---- kv_image.pyx: what sequences hold, as a part of a state ---- */
 struct bnf_stream;
 struct bnf_state_header;
-/* Pages of the cache and their numbers in the state. Of a cache to write: page and mask by number in the cache, number by token.
- * Of a state that is read: page and mask by number in the state. */
+/* What a state has of the cache. */
 struct bnf_kv_image {
-    int32_t seq; /* -1: all */
+    int32_t seq;     /* -1: all */
     int32_t n_pages, n_tokens, n_tables;
-    int32_t *page;
-    uint64_t *mask;
-    int32_t *number;
+    uint64_t n_rows; /* filled slots */
+    int32_t *page;   /* [n_pages] in the cache, by number in the state */
+    uint64_t *mask;  /* [n_pages] which of its slots */
+    int32_t *place;  /* of an image to write: a page's number in the state, by that in the cache */
+    int32_t *number; /* the same of tokens; of an image that is read, the other way round */
 };
 /* 0, or an error and an empty image. */
 int bnf_image_of(const struct bnf_kv *kv, int32_t seq, struct bnf_kv_image *image);
 int bnf_image_read(struct bnf_kv *kv, int32_t seq, const struct bnf_state_header *header, struct bnf_stream *s,
                    struct bnf_kv_image *image);
 void bnf_image_write(const struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
-void bnf_image_write_rows(const struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
-void bnf_image_read_rows(struct bnf_kv *kv, const struct bnf_kv_image *image, struct bnf_stream *s);
-uint64_t bnf_image_rows_size(const struct bnf_kv *kv, const struct bnf_kv_image *image); /* of one that was read */
 void bnf_image_free(struct bnf_kv_image *image);
 
+/* ---- kv_rows.pyx: keys and values of an image, which lie from byte `at` of the state on ---- */
+struct bnf_store;
+enum bnf_rows_what { BNF_ROWS_WRITE, BNF_ROWS_CHECK, BNF_ROWS_READ }; /* check: nothing but the sum */
+struct bnf_rows {
+    struct llama_context *ctx;
+    const struct bnf_kv_image *image;
+    const struct bnf_store *store;
+    int what, n_threads;
+    uint64_t at;
+    uint64_t *before;     /* [image's n_pages + 1] rows of a head in the pages before one */
+    int64_t n_pieces;
+    int64_t group;        /* pieces that a thread takes at a time */
+    uint8_t *buffer;      /* of files: [n_threads][buffer_size], for pieces that do not pass in one run */
+    uint64_t buffer_size;
+    int64_t next;         /* shared: the group that nobody has yet */
+    uint64_t sum;         /* shared */
+    int32_t reason;       /* shared: what errno said of a failure */
+};
+uint64_t bnf_rows_size(const struct bnf_kv *kv, const struct bnf_kv_image *image);
+/* 0 or an error. Whatever it was, bnf_rows_end follows at the end; what lies between allocates nothing. */
+int bnf_rows_begin(struct llama_context *ctx, const struct bnf_kv_image *image, const struct bnf_store *store, uint64_t at,
+                   struct bnf_rows *rows);
+/* 0 or an error. rows->sum is of what passed; reading from memory, which CHECK has seen, makes none. The context is entered. */
+int bnf_rows_pass(struct bnf_rows *rows, int what);
+void bnf_rows_end(struct bnf_rows *rows);
+
 /* ---- state.pyx; seq -1: the whole context, which is entered. Bytes that passed, 0: a last error ---- */
-uint64_t bnf_state_write(struct llama_context *ctx, int32_t seq, const int32_t *tokens, uint32_t n_tokens, struct bnf_stream *s);
+uint64_t bnf_state_write(struct llama_context *ctx, int32_t seq, const int32_t *tokens, uint32_t n_tokens, struct bnf_store *store);
 uint64_t bnf_state_read(struct llama_context *ctx, int32_t seq, int32_t *tokens, uint64_t n_tokens_max, uint64_t *n_tokens,
-                        struct bnf_stream *s);
+                        const struct bnf_store *store);
 
 /* ---- batch.pyx ---- */
 /* Whose batch it is. Of a llama_batch_ext, pos[i] = -1 stands for "the next of its sequence", token[i] = BNF_TOKEN_EMBD for

@@ -74,6 +74,8 @@ struct llama_context {
     bool embeddings_ready;               /* the last decode was asked for embeddings: it left the states of all its tokens */
     float *pooled;                       /* [n_seq_max][E, or n_cls_out of RANK] embeddings of sequences; NULL until somebody asks */
 
+    uint64_t model_print;                /* of the model, for states (state.pyx); 0: not made yet */
+
     struct bnf_lora_use *loras;          /* [n_loras] the model's own first (bnf_adapter.h) */
     int32_t n_loras, n_base_loras;
     int32_t lora_rank;                   /* of all together */

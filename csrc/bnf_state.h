@@ -11,11 +11,13 @@
  *   int32  out_row[n_batch]           of the last decode: row of each token's output, -1: none
  *   float  hidden[n_rows][n_embd]     the rows before the head
  *   struct bnf_mt19937, n_random times  the generator of llama_sample_token (bnf_random.h), once it has a seed
- *   keys, then values: by layer, page, kv head, filled slot: a row of the cache's type
- *   uint64 checksum of all before it
+ *   uint64 sum of all before it (bnf_sum.h)
+ *   rows, from rows_at on: keys, then values, by layer, page, kv head, filled slot: a row of the cache's type
+ *   uint64 sum of the rows: those of the pieces (a page's part of a layer's keys, or values) in their places
  *
- * A sequence's state has no outputs and no generator, and calls its sequence 0. Version 1 had no generators.
- * Next: bitnet_ffi/_core/cache/state.pyx, kv_image.pyx. */
+ * A sequence's state has no outputs and no generator, and calls its sequence 0. Where anything lies follows from the part before the
+ * rows, so that threads write and read rows in any order. A state outlives neither its format nor its model: other versions are refused.
+ * Next: bitnet_ffi/_core/cache/state.pyx, kv_image.pyx, kv_rows.pyx. */
 #ifndef BNF_STATE_H
 #define BNF_STATE_H
 
@@ -23,14 +25,15 @@
 
 #define BNF_STATE_MAGIC   "bnfstate"
 #define BNF_STATE_ORDER   0x01020304u
-#define BNF_STATE_VERSION 2u /* 1 is read too */
+#define BNF_STATE_VERSION 3u
 
 enum bnf_state_kind { BNF_STATE_CONTEXT = 1, BNF_STATE_SEQUENCE = 2 };
 
 struct bnf_state_header {
     char magic[8];
     uint32_t order, version;
-    uint64_t size;                       /* of all, header and checksum included */
+    uint64_t size;                       /* of all, header and sums included */
+    uint64_t rows_at;
     uint64_t model, rope;                /* fingerprints of weights and shapes, and of the angles that keys are rotated by */
     uint32_t kind;
     uint32_t type_k, type_v;             /* bnf_kv_type */
@@ -40,9 +43,9 @@ struct bnf_state_header {
     uint32_t n_pages, n_tokens, n_tables;
     uint32_t n_batch, n_rows;
     uint32_t n_random;                   /* 0 or 1 */
-    uint64_t checksum;                   /* of the header before it */
+    uint64_t sum;                        /* of the header before it */
 };
-_Static_assert(sizeof(struct bnf_state_header) == 112, "no padding");
+_Static_assert(sizeof(struct bnf_state_header) == 120, "no padding");
 
 struct bnf_state_table {
     uint32_t seq, level, n_entries;      /* level 0: the sequence's own table */

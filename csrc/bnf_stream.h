@@ -1,49 +1,64 @@
-/* Bytes that are counted, or go to or come from memory or a file, with a checksum of all that passed. What a state is written to
- * and read from: one text of the format serves all. The first failure sets the last error, and everything after it does nothing.
- * Next: bitnet_ffi/_core/cache/state.pyx. */
+/* Bytes that are counted, or go to or come from memory, one after the other: one text of a format serves all three. The first failure
+ * sets the last error, and everything after it does nothing.
+ * Next: bitnet_ffi/_core/cache/state.pyx; bnf_store.h for files. */
 #ifndef BNF_STREAM_H
 #define BNF_STREAM_H
 
-#include "bnf_checksum.h"
+#include "bnf_error.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
-
-enum bnf_stream_kind { BNF_STREAM_COUNT, BNF_STREAM_TO_MEMORY, BNF_STREAM_TO_FILE, BNF_STREAM_FROM_MEMORY, BNF_STREAM_FROM_FILE };
+#include <string.h>
 
 struct bnf_stream {
-    enum bnf_stream_kind kind;
     int code;             /* 0, or that of the first failure */
     uint64_t at;          /* bytes that passed */
-    uint64_t size;        /* of the memory or file */
-    uint8_t *to;
+    uint64_t size;        /* of the memory */
+    uint8_t *to;          /* NULL while reading or counting */
     const uint8_t *from;
-    FILE *file;
-    char *buffer;         /* of the file */
-    char *path;           /* of a file, and where it is written until it is whole */
-    char *temporary;
-    bool summed;          /* bytes that are read count in sum; always while writing */
-    struct bnf_checksum sum;
 };
 
-void bnf_stream_count(struct bnf_stream *s);
-void bnf_stream_to_memory(struct bnf_stream *s, uint8_t *memory, uint64_t size);
-void bnf_stream_from_memory(struct bnf_stream *s, const uint8_t *memory, uint64_t size);
-/* 0 or an error. A file is written beside its place and takes it in bnf_stream_close: a reader never sees a part of it. It is
- * not forced to the disk (fsync took 60 of 90 ms for 47 MB): after a power cut it may be damaged, which its checksum tells. The bytes
- * of a path mean what they mean to the system. */
-int bnf_stream_to_file(struct bnf_stream *s, const char *path);
-int bnf_stream_from_file(struct bnf_stream *s, const char *path);
-/* 0, or the code of the first failure (writing: the disk may be full). keep false, or a failure: what was there before stays. */
-int bnf_stream_close(struct bnf_stream *s, bool keep);
+static inline struct bnf_stream bnf_stream_count(void)
+{
+    return (struct bnf_stream){.size = UINT64_MAX};
+}
 
-void bnf_stream_put(struct bnf_stream *s, const void *data, uint64_t n);
-/* False: not all is there, and `data` holds anything. */
-bool bnf_stream_get(struct bnf_stream *s, void *data, uint64_t n);
-/* The next n bytes for the checksum only. */
-bool bnf_stream_skim(struct bnf_stream *s, uint64_t n);
-/* Back to the first byte, with a new checksum, or without. */
-void bnf_stream_rewind(struct bnf_stream *s, bool summed);
+static inline struct bnf_stream bnf_stream_to(uint8_t *memory, uint64_t size)
+{
+    return (struct bnf_stream){.to = memory, .size = size};
+}
+
+static inline struct bnf_stream bnf_stream_from(const uint8_t *memory, uint64_t size)
+{
+    return (struct bnf_stream){.from = memory, .size = size};
+}
+
+/* There is room: who writes has counted. */
+static inline void bnf_stream_put(struct bnf_stream *s, const void *data, uint64_t n)
+{
+    if (s->to != NULL && n > 0)
+        memcpy(s->to + s->at, data, n);
+    s->at += n;
+}
+
+/* The next n bytes where they lie, NULL: they are not all there. */
+static inline const void *bnf_stream_next(struct bnf_stream *s, uint64_t n)
+{
+    if (!s->code && n > s->size - s->at)
+        s->code = bnf_fail(BITNET_ERROR, "the state ends after %" PRIu64 " bytes, in the middle", s->size);
+    if (s->code)
+        return NULL;
+    s->at += n;
+    return s->from + (s->at - n);
+}
+
+/* False: not all is there, and `data` is as it was. */
+static inline bool bnf_stream_get(struct bnf_stream *s, void *data, uint64_t n)
+{
+    const void *const next = bnf_stream_next(s, n);
+    if (next != NULL && n > 0)
+        memcpy(data, next, n);
+    return next != NULL;
+}
 
 #endif

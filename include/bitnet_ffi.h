@@ -1398,10 +1398,11 @@ LLAMA_API void llama_kv_cache_view_free(struct llama_kv_cache_view *view);
  * generator of llama_sample_token, so that sampling goes on too; a sequence's state holds that sequence. Work that goes on from a
  * state gives the same bits as work that never stopped. It fits contexts of the same model, rope settings and type_k; n_ctx, n_batch
  * and n_threads may differ if there is room.
- * It is of this library and machine, not of llama.cpp. Checksums and every number are checked: a state that is cut off, damaged or
- * of another model is refused with a sentence, and the context is as it was. All functions return 0 or false + last error on
+ * It is of this library and machine, not of llama.cpp, and of one version of its format: it saves time, not texts, so keep the tokens too.
+ * Checksums and every number are checked: a state that is cut off, damaged, of another version or of another model is refused with a
+ * sentence, and the context is as it was. All functions return 0 or false + last error on
  * failure. Samplers, adapters and control vectors have no part in it: set the same ones. A state without a generator (of a context
- * without a seed, or of version 1) leaves that of the context as it is.
+ * without a seed) leaves that of the context as it is. Large states are moved by the context's n_threads threads.
  * ---------------------------------------------------------------------------------------------- */
 
 #define LLAMA_FILE_MAGIC_GGLA   0x67676c61u
@@ -1422,9 +1423,10 @@ LLAMA_API size_t llama_state_get_data(struct llama_context *ctx, uint8_t *dst, s
 LLAMA_API size_t llama_state_set_data(struct llama_context *ctx, const uint8_t *src, size_t size);
 
 /* The same with a file, which also keeps n_token_count tokens of the caller (NULL when that is 0). It is written beside its
- * place and then takes it: what was there stays when the disk is full. A path is bytes: no encoding is assumed. load wants room
- * for all tokens (n_token_count_out may be NULL). A file that fails, or changes, in the middle of being read costs what the
- * context held. */
+ * place (PATH.part-...) and then takes it by rename: what was there stays whole when the disk is full or the process is killed. It is not
+ * forced to the disk: after a power cut within the next half a minute the file may be damaged, and is then refused; who needs more calls
+ * fsync on it. A path is bytes: no encoding is assumed. load wants room for all tokens (n_token_count_out may be NULL), and writes
+ * none when it fails. A file that fails, or changes, in the middle of being read costs what the context held. */
 LLAMA_API bool llama_state_save_file(
     struct llama_context *ctx, const char *path_session, const llama_token *tokens, size_t n_token_count);
 LLAMA_API bool llama_state_load_file(

@@ -115,6 +115,7 @@ cdef extern from "bnf_context.h" nogil:
         bool causal_attn
         bool embeddings_ready
         float *pooled
+        uint64_t model_print
         bnf_lora_use *loras
         int32_t n_loras
         int32_t n_base_loras

@@ -1,8 +1,8 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
 # llama_state_*: a context, or one sequence of it, to and from memory and files; and the names of 2023. All are one write and one
-# read, to and from another stream.
-# May not: know the format. Next: state.pyx, csrc/bnf_stream.h.
+# read, of another store.
+# May not: know the format. Next: state.pyx, csrc/bnf_store.h.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_clear_error, bnf_fail, bnf_is_null, bnf_release
@@ -11,8 +11,8 @@ from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, 
 from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
 from bitnet_ffi._core.bnf_public cimport bool, llama_seq_id, llama_token, BITNET_ERROR
 from bitnet_ffi._core.bnf_state cimport (
-    bnf_state_entry, bnf_state_header, bnf_state_read, bnf_state_table, bnf_state_write, bnf_stream, bnf_stream_close, bnf_stream_count,
-    bnf_stream_from_file, bnf_stream_from_memory, bnf_stream_to_file, bnf_stream_to_memory)
+    bnf_state_entry, bnf_state_header, bnf_state_read, bnf_state_table, bnf_state_write, bnf_store, bnf_store_close,
+    bnf_store_from_file, bnf_store_from_memory, bnf_store_nowhere, bnf_store_to_file, bnf_store_to_memory)
 
 cdef extern from "bnf_calls.h":
     pass
@@ -48,53 +48,49 @@ cdef bint enter_sequence(llama_context *ctx, llama_seq_id seq_id, llama_state_se
 # The functions below have the context entered, and leave it.
 
 cdef size_t measure(llama_context *ctx, llama_seq_id seq) noexcept nogil:
-    cdef bnf_stream s
-    cdef size_t n
-    bnf_stream_count(&s)
-    n = <size_t>bnf_state_write(ctx, seq, NULL, 0, &s)
+    cdef bnf_store store = bnf_store_nowhere()
+    cdef size_t n = <size_t>bnf_state_write(ctx, seq, NULL, 0, &store)
     bnf_context_leave(ctx)
     return n
 
 cdef size_t to_memory(llama_context *ctx, llama_seq_id seq, uint8_t *dst, size_t size, const char *function) noexcept nogil:
-    cdef bnf_stream s
+    cdef bnf_store store = bnf_store_to_memory(dst, size)
     cdef size_t n = 0
     if not bnf_is_null(dst, function, b"dst"):
-        bnf_stream_to_memory(&s, dst, size)
-        n = <size_t>bnf_state_write(ctx, seq, NULL, 0, &s)
+        n = <size_t>bnf_state_write(ctx, seq, NULL, 0, &store)
     bnf_context_leave(ctx)
     return n
 
 cdef size_t from_memory(llama_context *ctx, llama_seq_id seq, const uint8_t *src, size_t size, const char *function) noexcept nogil:
-    cdef bnf_stream s
+    cdef bnf_store store = bnf_store_from_memory(src, size)
     cdef size_t n = 0
     if not bnf_is_null(src, function, b"src"):
-        bnf_stream_from_memory(&s, src, size)
-        n = <size_t>bnf_state_read(ctx, seq, NULL, 0, NULL, &s)
+        n = <size_t>bnf_state_read(ctx, seq, NULL, 0, NULL, &store)
     bnf_context_leave(ctx)
     return n
 
 cdef size_t to_file(llama_context *ctx, llama_seq_id seq, const char *path, const llama_token *tokens, size_t n_tokens,
                     const char *function) noexcept nogil:
-    cdef bnf_stream s
+    cdef bnf_store store
     cdef size_t n = 0
     if path == NULL or (tokens == NULL and n_tokens > 0) or n_tokens > MAX_TOKENS:
         bnf_fail(BITNET_ERROR, b"%s: %s", function,
                  b"path is NULL" if path == NULL else b"tokens is NULL" if tokens == NULL else b"too many tokens")
-    elif bnf_stream_to_file(&s, path) == 0:
-        n = <size_t>bnf_state_write(ctx, seq, tokens, <uint32_t>n_tokens, &s)
-        if bnf_stream_close(&s, n > 0) != 0:
+    elif bnf_store_to_file(&store, path) == 0:
+        n = <size_t>bnf_state_write(ctx, seq, tokens, <uint32_t>n_tokens, &store)
+        if bnf_store_close(&store, n > 0) != 0:
             n = 0
     bnf_context_leave(ctx)
     return n
 
 cdef size_t from_file(llama_context *ctx, llama_seq_id seq, const char *path, llama_token *tokens, size_t n_max, size_t *n_out,
                       const char *function) noexcept nogil:
-    cdef bnf_stream s
+    cdef bnf_store store
     cdef uint64_t n_tokens = 0
     cdef size_t n = 0
-    if not bnf_is_null(path, function, b"path") and bnf_stream_from_file(&s, path) == 0:
-        n = <size_t>bnf_state_read(ctx, seq, tokens, n_max, &n_tokens, &s)
-        bnf_stream_close(&s, False)
+    if not bnf_is_null(path, function, b"path") and bnf_store_from_file(&store, path) == 0:
+        n = <size_t>bnf_state_read(ctx, seq, tokens, n_max, &n_tokens, &store)
+        bnf_store_close(&store, False)
     if n > 0 and n_out != NULL:
         n_out[0] = <size_t>n_tokens
     bnf_context_leave(ctx)
@@ -172,7 +168,7 @@ cdef public size_t llama_get_state_size(llama_context *ctx) noexcept nogil:
     most *= ctx.kv.n_pages
     most += <uint64_t>ctx.kv.n_seq_max * sizeof(bnf_state_table)
     most += <uint64_t>ctx.kv.n_ctx * (sizeof(int32_t) + ctx.model.hp.n_embd * sizeof(float))
-    return max(now, <size_t>(sizeof(bnf_state_header) + most + sizeof(bnf_mt19937) + sizeof(uint64_t)))
+    return max(now, <size_t>(sizeof(bnf_state_header) + most + sizeof(bnf_mt19937) + 2 * sizeof(uint64_t)))
 
 # No size is given: dst has llama_get_state_size bytes, src what its header says.
 cdef public size_t llama_copy_state_data(llama_context *ctx, uint8_t *dst) noexcept nogil:

@@ -1,10 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
 #
-# What sequences hold, as a part of a state: pages, tables, then rows of keys and values (csrc/bnf_state.h draws it). Reading checks
-# every number before it is used, whatever the checksum said, and changes tables only: its caller undoes them when it fails.
-# May not: know headers, files or outputs. Next: state.pyx.
+# What sequences hold, as a part of a state: pages and tables (csrc/bnf_state.h draws it). Reading checks every number before it is used,
+# whatever the checksum said, and changes tables only: its caller undoes them when it fails.
+# May not: know headers, files or outputs, or touch keys and values. Next: state.pyx, kv_rows.pyx.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_calls cimport (
@@ -30,8 +30,9 @@ cdef int make(bnf_kv_image *image, int64_t n_pages, int64_t n_numbers) noexcept 
     memset(image, 0, sizeof(bnf_kv_image))
     image.page = <int32_t *>bnf_alloc_array(<size_t>n_pages, sizeof(int32_t))
     image.mask = <uint64_t *>bnf_alloc_array(<size_t>n_pages, sizeof(uint64_t))
+    image.place = <int32_t *>bnf_alloc_array(<size_t>n_pages, sizeof(int32_t))
     image.number = <int32_t *>bnf_alloc_array(<size_t>n_numbers, sizeof(int32_t))
-    if image.page != NULL and image.mask != NULL and image.number != NULL:
+    if image.page != NULL and image.place != NULL and image.mask != NULL and image.number != NULL:
         return 0
     bnf_image_free(image)
     return BITNET_ERROR_MEMORY
@@ -39,6 +40,7 @@ cdef int make(bnf_kv_image *image, int64_t n_pages, int64_t n_numbers) noexcept 
 cdef public void bnf_image_free(bnf_kv_image *image) noexcept nogil:
     bnf_release(image.page)
     bnf_release(image.mask)
+    bnf_release(image.place)
     bnf_release(image.number)
     memset(image, 0, sizeof(bnf_kv_image))
 
@@ -65,10 +67,16 @@ cdef public int bnf_image_of(const bnf_kv *kv, int32_t seq, bnf_kv_image *image)
             table = s.above
     for i in range(kv.n_ctx + 1):
         image.number[i] = -1
+    # Then by number in the state, which is never larger.
     for i in range(kv.n_pages):
-        image.page[i] = image.n_pages if image.mask[i] != 0 else -1
-        image.n_pages += 1 if image.mask[i] != 0 else 0
         rest = image.mask[i]
+        if rest == 0:
+            continue
+        image.place[i] = image.n_pages
+        image.page[image.n_pages] = i
+        image.mask[image.n_pages] = rest
+        image.n_pages += 1
+        image.n_rows += <uint64_t>bnf_count64(rest)
         while rest != 0:
             number = &image.number[kv.token[<int64_t>i * BNF_KV_PAGE + bnf_lowest64(rest)]]
             rest &= rest - 1
@@ -77,15 +85,15 @@ cdef public int bnf_image_of(const bnf_kv *kv, int32_t seq, bnf_kv_image *image)
                 image.n_tokens += 1
     return 0
 
-# ---- writing: image.page[p] is the page's number in the state, -1: it has no part in it ----
+# ---- writing ----
 
-cdef void write_page(const bnf_kv *kv, const bnf_kv_image *image, int32_t page, bnf_stream *s) noexcept nogil:
+cdef void write_page(const bnf_kv *kv, const bnf_kv_image *image, int32_t i, bnf_stream *s) noexcept nogil:
     cdef int32_t number[BNF_KV_PAGE]
-    cdef uint64_t rest = image.mask[page]
+    cdef uint64_t rest = image.mask[i]
     cdef int32_t n = 0
-    bnf_stream_put(s, &image.mask[page], sizeof(uint64_t))
+    bnf_stream_put(s, &image.mask[i], sizeof(uint64_t))
     while rest != 0:
-        number[n] = image.number[kv.token[<int64_t>page * BNF_KV_PAGE + bnf_lowest64(rest)]]
+        number[n] = image.number[kv.token[<int64_t>image.page[i] * BNF_KV_PAGE + bnf_lowest64(rest)]]
         rest &= rest - 1
         n += 1
     bnf_stream_put(s, number, <uint64_t>n * sizeof(int32_t))
@@ -103,15 +111,14 @@ cdef void write_table(const bnf_kv_image *image, const bnf_seq *table, int32_t s
     for i in range(table.n_pages):
         if table.pages[i].page >= 0:
             entry.index = <uint32_t>i
-            entry.page = <uint32_t>image.page[table.pages[i].page]
+            entry.page = <uint32_t>image.place[table.pages[i].page]
             entry.mask = table.pages[i].mask
             bnf_stream_put(s, &entry, sizeof(entry))
 
 cdef public void bnf_image_write(const bnf_kv *kv, const bnf_kv_image *image, bnf_stream *s) noexcept nogil:
     cdef int32_t i, table, level
-    for i in range(kv.n_pages):
-        if image.page[i] >= 0:
-            write_page(kv, image, i, s)
+    for i in range(image.n_pages):
+        write_page(kv, image, i, s)
     for i in range(kv.n_seq_max):
         table = i if is_wanted(i, image.seq) and kv.seqs[i].n_pages > 0 else -1
         level = 0
@@ -120,48 +127,7 @@ cdef public void bnf_image_write(const bnf_kv *kv, const bnf_kv_image *image, bn
             table = kv.seqs[table].above
             level += 1
 
-# ---- rows: those of a page's mask, put to or got from the stream in runs ----
-
-cdef void pass_rows(uint8_t *page, uint64_t row_size, uint64_t mask, bint write, bnf_stream *s) noexcept nogil:
-    cdef int64_t begin, end
-    while mask != 0:
-        begin = bnf_lowest64(mask)
-        end = 64 if ~(mask >> begin) == 0 else begin + bnf_lowest64(~(mask >> begin))
-        if write:
-            bnf_stream_put(s, page + <uint64_t>begin * row_size, <uint64_t>(end - begin) * row_size)
-        else:
-            bnf_stream_get(s, page + <uint64_t>begin * row_size, <uint64_t>(end - begin) * row_size)
-        mask = 0 if end >= 64 else mask >> end << end
-
-cdef void pass_all(const bnf_kv *kv, uint8_t *base, uint64_t layer_stride, uint64_t head_stride, const int32_t *pages,
-                   const uint64_t *masks,
-                   int32_t n, bint write, bnf_stream *s) noexcept nogil:
-    cdef int64_t layer, head
-    cdef int32_t i, page
-    for layer in range(kv.n_layer):
-        for i in range(n):
-            page = i if pages == NULL else pages[i]
-            for head in range(kv.n_head_kv):
-                if s.code == 0:
-                    pass_rows(base + <uint64_t>layer * layer_stride + <uint64_t>(<int64_t>page * kv.n_head_kv + head) * head_stride,
-                              head_stride // BNF_KV_PAGE, masks[i], write, s)
-
-cdef public uint64_t bnf_image_rows_size(const bnf_kv *kv, const bnf_kv_image *image) noexcept nogil:
-    cdef uint64_t n = 0
-    cdef int32_t i
-    for i in range(image.n_pages):
-        n += <uint64_t>bnf_count64(image.mask[i])
-    return n * <uint64_t>kv.n_layer * <uint64_t>kv.n_head_kv * ((kv.head_stride_k + kv.head_stride_v) // BNF_KV_PAGE)
-
-cdef public void bnf_image_write_rows(const bnf_kv *kv, const bnf_kv_image *image, bnf_stream *s) noexcept nogil:
-    pass_all(kv, kv.k, kv.layer_stride_k, kv.head_stride_k, NULL, image.mask, kv.n_pages, True, s)
-    pass_all(kv, kv.v, kv.layer_stride_v, kv.head_stride_v, NULL, image.mask, kv.n_pages, True, s)
-
-cdef public void bnf_image_read_rows(bnf_kv *kv, const bnf_kv_image *image, bnf_stream *s) noexcept nogil:
-    pass_all(kv, kv.k, kv.layer_stride_k, kv.head_stride_k, image.page, image.mask, image.n_pages, False, s)
-    pass_all(kv, kv.v, kv.layer_stride_v, kv.head_stride_v, image.page, image.mask, image.n_pages, False, s)
-
-# ---- reading: image.page[p] is the page in the cache of the state's page p ----
+# ---- reading ----
 
 cdef int wrong(const char *what, int64_t which) noexcept nogil:
     return bnf_fail(BITNET_ERROR, b"the state contradicts itself: %s %lld", what, <long long>which)
@@ -186,6 +152,7 @@ cdef int read_pages(bnf_kv *kv, const bnf_state_header *header, bnf_stream *s, b
             return bnf_fail(BITNET_ERROR_CONTEXT, b"the state has %u pages of 64 positions, more than are free", header.n_pages)
         image.n_pages += 1
         rest = image.mask[i]
+        image.n_rows += <uint64_t>bnf_count64(rest)
         j = 0
         while rest != 0:
             if number[j] < 0 or number[j] >= <int32_t>header.n_tokens:
