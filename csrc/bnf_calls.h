@@ -312,6 +312,14 @@ bool bnf_lora_on_head(const struct llama_context *ctx);
 int bnf_enter(struct llama_context *ctx, const char *function);
 /* New scratch for adapters of this rank together. 0, or BITNET_ERROR_MEMORY and the old one stays. */
 int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
+/* New scratch for up to n_threads that work together; likewise. */
+int bnf_context_make_scratch(struct llama_context *ctx, int32_t n_threads);
+
+/* ---- threads.pyx ---- */
+/* Use so many threads for one token and for more, of a team that is made where there is none or it is too small. 0, or a code and no
+ * change. */
+int bnf_context_set_threads(struct llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
+void bnf_context_free_threads(struct llama_context *ctx);
 
 /* ---- classify.pyx ---- */
 /* The classifier's n_cls_out numbers for a normed state. The model has a classifier; uses the context's scratch. */

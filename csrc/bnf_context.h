@@ -41,8 +41,13 @@ struct llama_context {
     struct llama_model *model;
     struct llama_context_params params;  /* as completed, not as given */
     struct bnf_kv kv;
-    struct bnf_pool *pool;
-    int32_t n_threads, n_threads_batch;  /* at most; */
+    struct bnf_pool *team;               /* its own threads */
+    struct ggml_threadpool *threadpool, *threadpool_batch; /* attached for one token and for more; NULL: the team */
+    struct bnf_pool *pool;               /* who runs: between bnf_team_enter and _leave that pool's threads, else the team */
+    struct ggml_threadpool *taken;       /* whose these are; NULL: the team's own */
+    struct bnf_pool_clock clock, entered; /* of this context's runs, and the pool's at bnf_team_enter */
+    int32_t n_threads, n_threads_batch;  /* at most; what was asked for is in params */
+    int32_t n_scratch_threads;           /* that the scratch has parts for */
     struct bnf_pace pace;                /* steps of few tokens take what runs */
     const double *rope_freqs;            /* the model's, or own_rope_freqs */
     double *own_rope_freqs;

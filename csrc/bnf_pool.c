@@ -9,6 +9,7 @@
 #include "bnf_error.h"
 #include "bnf_log.h"
 #include "bnf_numa.h"
+#include "bnf_place.h"
 #include "bnf_platform.h"
 
 #include <errno.h>
@@ -131,10 +132,14 @@ struct bnf_pool {
     bnf_task_fn fn;
     void *arg;
     int n_running;
+    int64_t spin_ns; /* at barriers */
     int stop;
 
     int size;        /* members, the caller included */
-    int64_t spin_ns;
+    int n_cpus;      /* members that can run at once */
+    int64_t poll_ns; /* how long a worker spins for the next run */
+    atomic_int paused;
+    struct bnf_place place;
     pid_t pid;       /* the process that has the threads */
     int64_t run_ns;  /* of all runs; the caller's */
     _Atomic int64_t waited_ns; /* asleep in runs, of all members */
@@ -146,13 +151,26 @@ struct bnf_pool {
     struct member members[];  /* [size]; 0 is the caller, it has no thread */
 };
 
+/* The clock and the pause are looked at in turns: a program may let workers spin for seconds, and change its mind. */
+static void wait_for_run(struct member *self, uint32_t seen)
+{
+    const struct bnf_pool *pool = self->pool;
+    int64_t left = pool->poll_ns;
+    for (; left > 0 && !atomic_load_explicit(&pool->paused, memory_order_relaxed); left -= SPIN_NS)
+        if (spin_while(&self->start, seen, left < SPIN_NS ? left : SPIN_NS))
+            return;
+    wait_while(&self->start, seen, 0);
+}
+
 static void *work(void *arg)
 {
     struct member *self = arg;
     struct bnf_pool *pool = self->pool;
-    bnf_numa_place(self->ith);
+    if (bnf_place_count(&pool->place.params) == 0)
+        bnf_numa_place(self->ith);
+    bnf_place_thread(&pool->place, self->ith, NULL);
     for (uint32_t seen = 0;; seen++) {
-        wait_while(&self->start, seen, pool->spin_ns);
+        wait_for_run(self, seen);
         if (pool->stop)
             return NULL;
         call_with_ieee(pool->fn, pool->arg, self->ith, pool->n_running);
@@ -177,8 +195,15 @@ static int start_thread(struct member *member)
     return status;
 }
 
-struct bnf_pool *bnf_pool_new_uncut(int n_threads)
+static int limit_of(int n_cpus)
 {
+    const int quota = bnf_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+    return quota > 0 && quota < n_cpus ? quota : n_cpus;
+}
+
+struct bnf_pool *bnf_pool_new_placed(const struct ggml_threadpool_params *params)
+{
+    const int n_threads = params->n_threads;
     if (n_threads < 1) {
         bnf_fail(BITNET_ERROR_THREAD, "%d threads were asked for, expected at least 1", n_threads);
         return NULL;
@@ -186,8 +211,12 @@ struct bnf_pool *bnf_pool_new_uncut(int n_threads)
     struct bnf_pool *pool = bnf_alloc(sizeof *pool + (size_t)n_threads * sizeof pool->members[0]);
     if (pool == NULL)
         return NULL;
+    bnf_place_init(&pool->place, params);
+    const int n_named = bnf_place_count(params);
+    pool->n_cpus = n_named > 0 ? limit_of(n_named) : bnf_pool_limit();
     /* More threads than CPUs would spin against each other: then every wait sleeps. */
-    pool->spin_ns = n_threads <= bnf_pool_limit() ? SPIN_NS : 0;
+    pool->poll_ns = n_threads <= pool->n_cpus ? (int64_t)params->poll * 1000 : 0;
+    atomic_store(&pool->paused, params->paused);
     pool->pid = getpid();
     pool->size = 1;
     for (int i = 1; i < n_threads; i++) {
@@ -204,10 +233,21 @@ struct bnf_pool *bnf_pool_new_uncut(int n_threads)
     return pool;
 }
 
+struct bnf_pool *bnf_pool_new_uncut(int n_threads)
+{
+    const struct ggml_threadpool_params params = {.n_threads = n_threads, .prio = GGML_SCHED_PRIO_NORMAL, .poll = SPIN_NS / 1000};
+    return bnf_pool_new_placed(&params);
+}
+
 struct bnf_pool *bnf_pool_new(int n_threads)
 {
     const int limit = bnf_pool_limit();
     return bnf_pool_new_uncut(n_threads < limit ? n_threads : limit);
+}
+
+void bnf_pool_pause(struct bnf_pool *pool, int paused)
+{
+    atomic_store_explicit(&pool->paused, paused, memory_order_relaxed);
 }
 
 /* fork() copies the caller alone: in a child the threads do not exist. */
@@ -248,6 +288,7 @@ static void run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
     pool->fn = fn;
     pool->arg = arg;
     pool->n_running = n > 1 ? n : 1;
+    pool->spin_ns = n <= pool->n_cpus ? SPIN_NS : 0;
     if (n <= 1) {
         call_with_ieee(fn, arg, 0, 1);
         return;
@@ -263,7 +304,11 @@ static void run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
 void bnf_pool_run(struct bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
 {
     const int64_t begin = now_ns();
+    struct bnf_placed before;
+    bnf_pool_pause(pool, 0);
+    bnf_place_thread(&pool->place, 0, &before);
     run(pool, n_threads, fn, arg);
+    bnf_place_undo(&before);
     pool->run_ns += now_ns() - begin;
 }
 
@@ -312,7 +357,5 @@ static int affinity_cpus(void)
 
 int bnf_pool_limit(void)
 {
-    const int cpus = affinity_cpus();
-    const int quota = bnf_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
-    return quota > 0 && quota < cpus ? quota : cpus;
+    return limit_of(affinity_cpus());
 }

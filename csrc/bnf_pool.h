@@ -1,5 +1,6 @@
 /* A team of threads that runs one function on all members (the caller is member 0), with a barrier inside.
- * Waiting spins about 50 us, then sleeps on a futex, so an idle pool costs nothing and a busy one costs little. */
+ * Waiting spins about 50 us, then sleeps on a futex, so an idle pool costs nothing and a busy one costs little.
+ * Next: bnf_threadpool.h, teams that programs make and lend to contexts. */
 #ifndef BNF_POOL_H
 #define BNF_POOL_H
 
@@ -16,8 +17,14 @@ int bnf_pool_limit(void);
 /* n_threads >= 1, cut to bnf_pool_limit(). Threads start at once and sleep; where some cannot be started, the team has fewer
  * (at least the caller) and a warning is logged. NULL + last error: no memory, or n_threads < 1. */
 struct bnf_pool *bnf_pool_new(int n_threads);
-/* The same without the cut: for tests of many threads on few CPUs. Such a pool never spins. */
+/* The same without the cut: for tests of many threads on few CPUs. Runs on more members than CPUs never spin. */
 struct bnf_pool *bnf_pool_new_uncut(int n_threads);
+/* A team as a program wants it: params->n_threads members, uncut, on the CPUs and with the priority of params; between runs they
+ * spin for params->poll microseconds. In a run the caller is placed as they are, and put back at its end. */
+struct ggml_threadpool_params;
+struct bnf_pool *bnf_pool_new_placed(const struct ggml_threadpool_params *params);
+/* Paused: until the next run, members that wait for it sleep. From any thread. */
+void bnf_pool_pause(struct bnf_pool *pool, int paused);
 void bnf_pool_free(struct bnf_pool *pool); /* accepts NULL */
 int bnf_pool_size(const struct bnf_pool *pool);
 

@@ -31,7 +31,7 @@
  * one thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. So does a
  * callback that enters the context it is called for. Anybody may ask meanwhile for its model, its sizes, its numbers of
  * threads and its counters (llama_perf_context). Freeing is the exception: nobody may be inside, or come later.
- * Each context has threads of its own for computing; after fork() the child computes with its one thread.
+ * Each context has threads of its own for computing (or those of llama_attach_threadpool); after fork() the child computes with its one thread.
  *
  * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what
  * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=NAME forces one: bitnet_kernel_name).
@@ -1142,10 +1142,22 @@ LLAMA_API uint32_t llama_n_seq_max(const struct llama_context *ctx);
 LLAMA_API uint32_t llama_n_ctx_seq(const struct llama_context *ctx); /* most tokens of one sequence: n_ctx where they share it (kv_unified) */
 LLAMA_API uint32_t llama_n_rs_seq(const struct llama_context *ctx);  /* snapshots of recurrent states: 0 */
 
-/* Threads for one token and for more, 1 or more each; cut to the CPUs that this process may use. */
+/* Threads for one token and for more, 1 or more each; cut to the CPUs that this process may use, or, while a pool is attached, to
+ * those of the pool instead. */
 LLAMA_API void llama_set_n_threads(struct llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
 LLAMA_API int32_t llama_n_threads(struct llama_context *ctx);
 LLAMA_API int32_t llama_n_threads_batch(struct llama_context *ctx);
+
+/* Compute with the threads of pools of ggml_threadpool_new in place of the context's own, which sleep: threadpool for one token,
+ * threadpool_batch for more (NULL: the same). As many as llama_set_n_threads says and the pool has; which CPUs and what priority, the
+ * pool says. threadpool NULL: the context's own for one token. detach, or both NULL: its own again. An error, and no change: what is
+ * no pool, no memory (scratch for more threads), BITNET_ERROR_THREAD.
+ * Several contexts may have one pool: each pass waits until the pool is free. A callback that computes on the pool that called it,
+ * or while another thread has its pool, gets its context's own threads. A pool may be freed while it is attached: its threads end,
+ * after the pass that is running, and contexts go on with their own. A child of fork computes with its one thread. */
+LLAMA_API void llama_attach_threadpool(
+    struct llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
+LLAMA_API void llama_detach_threadpool(struct llama_context *ctx);
 
 /* Ask this between layers whether to stop (llama_decode then returns 2). NULL: never. */
 LLAMA_API void llama_set_abort_callback(
@@ -1788,19 +1800,13 @@ LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
 /* ------------------------------------------------------------------------------------------------
  * What is not here
  *
- * Devices other than the CPU, thread pools of others, ggml's tensors and graphs, training. These calls are there so that
+ * Devices other than the CPU, ggml's tensors and graphs, training. These calls are there so that
  * programs link and start. Each returns what is said here, and a last error unless it is said that none is due.
  * ---------------------------------------------------------------------------------------------- */
 
 /* No remote devices: false. Entries that programs allow for in tensor_buft_overrides, which have no effect: 4096. */
 LLAMA_API bool llama_supports_rpc(void);
 LLAMA_API size_t llama_max_tensor_buft_overrides(void);
-
-/* A context has threads of its own: no effect for NULL and for pools of ggml_threadpool_new, an error for others. detach:
- * nothing to do, no error. */
-LLAMA_API void llama_attach_threadpool(
-    struct llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
-LLAMA_API void llama_detach_threadpool(struct llama_context *ctx);
 
 /* Fit parameters into the memory of devices: with a CPU alone there is nothing to change. SUCCESS when path_model is a model,
  * else ERROR. The other arguments are not looked at; mparams and cparams may not be NULL. */
@@ -1916,17 +1922,22 @@ LLAMA_API const char *ggml_backend_buft_name(ggml_backend_buffer_type_t buft);
 LLAMA_API bool ggml_backend_buft_is_host(ggml_backend_buffer_type_t buft);
 LLAMA_API ggml_backend_dev_t ggml_backend_buft_get_device(ggml_backend_buffer_type_t buft);
 
-/* Thread pools: parameters that are kept, for programs that attach a pool (llama_attach_threadpool); the threads of a context are its
- * own. default and init: n_threads as given, everything else normal. match: are they equal, `paused` aside? new: NULL + last error
- * unless n_threads is 1 to 512. free accepts NULL; a pool that is none: 0 or nothing, and a last error. From any thread. */
+/* Thread pools, for llama_attach_threadpool: n_threads - 1 threads that start at once, and the thread that computes as one more.
+ * default and init: n_threads as given, everything else normal. match: are they equal, `paused` aside? new: NULL + last error unless
+ * n_threads is 1 to 512 and prio known. free accepts NULL and ends the threads. pause: they do not spin until the next pass, which
+ * resumes. A pool that is none: 0 or nothing, and a last error. From any thread.
+ * The caller of a pass is placed like the pool's threads while it lasts, and has its CPUs and policy back afterwards (llama.cpp leaves
+ * it placed); a policy that is not SCHED_OTHER stays as it is. CPUs or priorities that the system refuses: one warning in the log a
+ * pool, and the threads run as they may. */
 #define GGML_MAX_N_THREADS 512
 struct ggml_threadpool_params {
-    bool cpumask[GGML_MAX_N_THREADS]; /* no CPU: any */
+    bool cpumask[GGML_MAX_N_THREADS]; /* CPUs to run on; none: any */
     int n_threads;
-    enum ggml_sched_priority prio;
-    uint32_t poll;                    /* 0 to 100 */
-    bool strict_cpu;
-    bool paused;
+    enum ggml_sched_priority prio;    /* normal: as the process; low: SCHED_BATCH; medium to realtime: SCHED_FIFO 40, 80, 90 (rights) */
+    uint32_t poll;                    /* us that a thread spins for the next pass before it sleeps, usually 0 to 100; more threads than
+                                       * CPUs never spin */
+    bool strict_cpu;                  /* one CPU of the mask for each thread, in order and around, the caller's last */
+    bool paused;                      /* as by ggml_threadpool_pause */
 };
 LLAMA_API struct ggml_threadpool_params ggml_threadpool_params_default(int n_threads);
 LLAMA_API void ggml_threadpool_params_init(struct ggml_threadpool_params *p, int n_threads);

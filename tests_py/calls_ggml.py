@@ -104,8 +104,10 @@ room.absent("ggml_backend_device_register", lambda w: (w.cpu,), None, OTHERS)
 
 # ---- thread pools ----
 
-def params(n):
-    return ffi.new("struct ggml_threadpool_params *", REAL.ggml_threadpool_params_default(n))
+def params(n, prio=0):
+    made = ffi.new("struct ggml_threadpool_params *", REAL.ggml_threadpool_params_default(n))
+    ffi.cast("int *", ffi.addressof(made, "prio"))[0] = prio
+    return made
 
 
 @room.use("ggml_threadpool_params_default", "ggml_threadpool_params_init", "ggml_threadpool_params_match")
@@ -138,6 +140,8 @@ for n in (0, -1, 513, INT_MAX, INT_MIN):
     room.refuses("ggml_threadpool_new", lambda w, n=n: (params(n),), NULL, f"n_threads is {n}, expected 1 to 512")
     room.behaves("ggml_threadpool_params_default", lambda api, w, n=n: api.ggml_threadpool_params_default(n).n_threads == n or 1 / 0)
 room.refuses("ggml_threadpool_new", (NULL,), NULL, "params is NULL")
+for prio in (-2, 4, INT_MAX):
+    room.refuses("ggml_threadpool_new", lambda w, prio=prio: (params(1, prio),), NULL, f"prio is {prio}, expected -1 (low) to 3 (realtime)")
 room.refuses("ggml_threadpool_params_init", (NULL, 3), None, "p is NULL")
 room.refuses("ggml_threadpool_params_match", lambda w: (NULL, params(1)), False, "p0 is NULL")
 room.refuses("ggml_threadpool_params_match", lambda w: (params(1), NULL), False, "p1 is NULL")

@@ -5,6 +5,7 @@ import numpy as np
 
 from bitnet_ffi import config
 from calls import INT_MAX, INT_MIN, NULL, REAL, Room, ffi, path
+from engine_abi import last_error
 
 room = Room()
 KERNELS = {b"avx512vbmi", b"avx512vnni", b"avxvnni", b"avx2", b"i8mm", b"neon", b"scalar"}
@@ -137,13 +138,26 @@ room.refuses("bitnet_matmul", (Q8_0, BYTES, 256, 32, 1, FLOATS, 1, NULL, 1), -1,
 # ---- what is not here ----
 
 POOL = ffi.cast("ggml_threadpool_t", 64)
+
+
+@room.use("llama_attach_threadpool", "llama_detach_threadpool")
+def _(api, w):
+    ctx = w.context(n_threads=1, n_threads_batch=1)
+    REAL.llama_set_n_threads(ctx, 7000, 7000)
+    own = REAL.llama_n_threads(ctx)
+    pool = ffi.gc(REAL.ggml_threadpool_new(ffi.new("struct ggml_threadpool_params *", REAL.ggml_threadpool_params_default(own + 1))),
+                  REAL.ggml_threadpool_free)
+    api.llama_attach_threadpool(ctx, pool, NULL)
+    assert REAL.llama_n_threads(ctx) == own + 1 and last_error() == (0, "")
+    api.llama_detach_threadpool(ctx)
+    assert REAL.llama_n_threads(ctx) == own and last_error() == (0, "")
+
+
 # Where threads run cannot be seen with one memory node.
 room.does_nothing("llama_numa_init", (REAL.GGML_NUMA_STRATEGY_DISABLED,))
 room.refuses("llama_numa_init", (REAL.GGML_NUMA_STRATEGY_MIRROR,), None, "strategy 4 is none of")
 room.refuses("llama_numa_init", (1000,), None, "strategy 1000 is none of")
-room.does_nothing("llama_attach_threadpool", lambda w: (w.ctx, NULL, NULL))
 room.refuses("llama_attach_threadpool", lambda w: (w.ctx, NULL, POOL), None, "not a pool of ggml_threadpool_new")
-room.does_nothing("llama_detach_threadpool", lambda w: (w.ctx,))
 room.does_nothing("llama_set_warmup", lambda w: (w.ctx, True))
 room.gives("llama_set_sampler", lambda w: (w.ctx, 0, NULL), True)
 room.refuses("llama_set_sampler", lambda w: (w.ctx, 0, w.greedy), False, "is no chain")

@@ -14,8 +14,8 @@ CONTEXTS = {"struct llama_context *", "struct llama_memory_i *"}
 ANSWER = set("""llama_get_model llama_n_ctx llama_n_batch llama_n_ubatch llama_n_seq_max llama_n_max_seq llama_n_ctx_seq llama_n_rs_seq
     llama_n_threads llama_n_threads_batch llama_get_causal_attn llama_pooling_type llama_get_memory llama_get_kv_self
     llama_memory_can_shift llama_kv_cache_can_shift llama_kv_self_can_shift llama_perf_context llama_get_timings llama_perf_context_print
-    llama_print_timings llama_dump_timing_info_yaml llama_perf_dump_yaml llama_synchronize llama_set_warmup llama_attach_threadpool
-    llama_detach_threadpool llama_batch_ext_init llama_kv_cache_defrag llama_kv_cache_update llama_kv_self_defrag llama_kv_self_update
+    llama_print_timings llama_dump_timing_info_yaml llama_perf_dump_yaml llama_synchronize llama_set_warmup
+    llama_batch_ext_init llama_kv_cache_defrag llama_kv_cache_update llama_kv_self_defrag llama_kv_self_update
     llama_kv_cache_view_init llama_eval_export llama_beam_search llama_opt_init llama_opt_epoch llama_token_to_str llama_token_to_str_bpe
     llama_tokenize_bpe llama_get_vocab llama_grammar_sample llama_grammar_accept_token llama_sample_grammar llama_sample_softmax
     llama_sample_top_k llama_sample_top_p llama_sample_min_p llama_sample_tail_free llama_sample_typical llama_sample_temp

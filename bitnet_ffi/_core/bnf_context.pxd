@@ -4,7 +4,7 @@
 from libc.stdint cimport int8_t, uint8_t, int16_t, int32_t, int64_t, uint64_t
 from bitnet_ffi._core.bnf_observe cimport bnf_observer
 from bitnet_ffi._core.bnf_ops cimport bnf_low_rank, bnf_matrix, bnf_screen_cols
-from bitnet_ffi._core.bnf_pool cimport bnf_pace, bnf_pool
+from bitnet_ffi._core.bnf_pool cimport bnf_pace, bnf_pool, bnf_pool_clock_t, ggml_threadpool
 from bitnet_ffi._core.bnf_public cimport bool, ggml_abort_callback, llama_context_params, llama_token
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_gguf, bnf_kv, bnf_linear, bnf_perf, llama_model
 
@@ -86,7 +86,12 @@ cdef extern from "bnf_context.h" nogil:
         llama_model *model
         llama_context_params params
         bnf_kv kv
+        bnf_pool *team
+        ggml_threadpool *threadpool
+        ggml_threadpool *threadpool_batch
         bnf_pool *pool
+        bnf_pool_clock_t clock
+        int32_t n_scratch_threads
         int32_t n_threads
         int32_t n_threads_batch
         bnf_pace pace
@@ -167,3 +172,10 @@ cdef extern from "bnf_forward.h" nogil:
     int64_t BNF_TILE_TOKENS(int64_t g)
     size_t bnf_tile_cut(bnf_tile_work *work, uint8_t *memory, int64_t g, int64_t dk, int64_t dv)
     size_t bnf_attention_work(int64_t g, int64_t dk, int64_t dv)
+
+cdef extern from "bnf_threadpool.h" nogil:
+    int bnf_threadpool_retain(ggml_threadpool *pool, const char *function)
+    void bnf_threadpool_release(ggml_threadpool *pool)
+    int32_t bnf_threadpool_size(const ggml_threadpool *pool)
+    int32_t bnf_team_enter(llama_context *ctx, bool batched)
+    void bnf_team_leave(llama_context *ctx)

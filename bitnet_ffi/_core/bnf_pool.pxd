@@ -1,4 +1,4 @@
-# The engine's view of csrc/bnf_pool.h and bnf_pace.h: threads, and how many are worth using. All extern; nothing is defined here.
+# The engine's view of csrc/bnf_pool.h, bnf_pace.h and bnf_threadpool.h: threads, and how many are worth using. All extern; nothing is defined here.
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -13,6 +13,10 @@ cdef extern from "bnf_pace.h" nogil:
     void bnf_pace_leave(bnf_pace *pace, bnf_pool_clock_t clock)
     int32_t bnf_pace_size(const bnf_pace *pace, int32_t wanted)
 
+cdef extern from "bnf_threadpool.h" nogil:
+    ctypedef struct ggml_threadpool "struct ggml_threadpool":
+        pass
+
 cdef extern from "bnf_pool.h" nogil:
     ctypedef struct bnf_pool "struct bnf_pool":
         pass
@@ -23,5 +27,4 @@ cdef extern from "bnf_pool.h" nogil:
     int bnf_pool_size(const bnf_pool *pool)
     void bnf_pool_run(bnf_pool *pool, int n_threads, bnf_task_fn fn, void *arg)
     void bnf_pool_barrier(bnf_pool *pool)
-    bnf_pool_clock_t bnf_pool_clock(const bnf_pool *pool)
     void bnf_pool_range(long n, long grain, int ith, int nth, long *begin, long *end)

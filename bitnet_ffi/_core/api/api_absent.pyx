@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
-# Calls of llama.h for what this library has not: devices, thread pools of others, training, models made without a file, samplers
+# Calls of llama.h for what this library has not: devices, training, models made without a file, samplers
 # that run inside the graph, beam search. Each returns what the header says and leaves a sentence; none pretends.
 # Next: include/bitnet_ffi.h, "What is not here".
 
@@ -17,9 +17,6 @@ cdef extern from "bitnet_ffi.h" nogil:
         pass
     ctypedef enum fit_status "enum llama_params_fit_status":
         LLAMA_PARAMS_FIT_STATUS_SUCCESS, LLAMA_PARAMS_FIT_STATUS_ERROR
-    ctypedef struct ggml_threadpool "struct ggml_threadpool":
-        pass
-    ctypedef ggml_threadpool *ggml_threadpool_t
     ctypedef void *ggml_opt_dataset_t
     ctypedef void *ggml_opt_result_t
     ctypedef void (*ggml_opt_epoch_callback)() noexcept nogil
@@ -36,32 +33,17 @@ cdef extern from "bitnet_ffi.h" nogil:
     ctypedef struct llama_opt_params "struct llama_opt_params":
         pass
 
-cdef extern from "bnf_threadpool.h" nogil:
-    int bnf_threadpool_check(const ggml_threadpool *pool, const char *function)
-
 # Programs size arrays with it, as llama.cpp's do; the overrides themselves have no effect here.
 cdef enum:
     MAX_TENSOR_BUFT_OVERRIDES = 4096
 
-# ---- devices and threads ----
+# ---- devices ----
 
 cdef public bool llama_supports_rpc() noexcept nogil:
     return False
 
 cdef public size_t llama_max_tensor_buft_overrides() noexcept nogil:
     return MAX_TENSOR_BUFT_OVERRIDES
-
-cdef public void llama_attach_threadpool(llama_context *ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch) noexcept nogil:
-    bnf_clear_error()
-    if bnf_is_null(ctx, "llama_attach_threadpool", "ctx"):
-        return
-    if threadpool == NULL or bnf_threadpool_check(threadpool, "llama_attach_threadpool") == 0:
-        if threadpool_batch != NULL:
-            bnf_threadpool_check(threadpool_batch, "llama_attach_threadpool")
-
-cdef public void llama_detach_threadpool(llama_context *ctx) noexcept nogil:
-    bnf_clear_error()
-    bnf_is_null(ctx, "llama_detach_threadpool", "ctx")
 
 # Memory of devices is what this fits parameters into, so with a CPU alone all fit as they are, if there is a model.
 cdef public fit_status llama_params_fit(const char *path_model, llama_model_params *mparams, llama_context_params *cparams,

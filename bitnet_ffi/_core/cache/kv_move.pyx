@@ -11,10 +11,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_kv_keep_tables, bnf_kv_put, bnf_kv_seq_rm, bnf_kv_settle, bnf_kv_table_above, bnf_kv_undo
-from bitnet_ffi._core.bnf_context cimport bnf_lowest64, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_lowest64, bnf_team_enter, bnf_team_leave, llama_context
 from bitnet_ffi._core.bnf_math cimport bnf_sincos
 from bitnet_ffi._core.bnf_ops cimport bnf_ops_t, BNF_KV_PAGE
-from bitnet_ffi._core.bnf_pool cimport bnf_pool_run, bnf_pool_size
+from bitnet_ffi._core.bnf_pool cimport bnf_pool_run
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, bnf_seq
 
@@ -262,7 +262,7 @@ cdef int move_tables(job_t *job, int32_t seq, int32_t p0, int32_t p1, int32_t de
     return <int>job.n if job.n < 0 else 0
 
 cdef public int bnf_kv_move(llama_context *ctx, int32_t seq, int32_t p0, int32_t p1, int32_t delta, int32_t divisor) noexcept nogil:
-    cdef int n_threads = min(ctx.n_threads_batch, bnf_pool_size(ctx.pool))
+    cdef int n_threads
     cdef int32_t last = min(ctx.kv.seqs[seq].pos_max, p1 - 1)
     cdef job_t job
     cdef int rc
@@ -272,12 +272,14 @@ cdef public int bnf_kv_move(llama_context *ctx, int32_t seq, int32_t p0, int32_t
         return bnf_fail(BITNET_ERROR, b"position %d of sequence %d cannot move by %d: expected to end before %d", last, seq, delta,
                         <int>MAX_POS)
     job.ctx = ctx
+    n_threads = bnf_team_enter(ctx, True)
     rc = make_job(&job, count_tokens(&ctx.kv, seq), seq, divisor, n_threads)
     if rc == 0:
         rc = move_tables(&job, seq, p0, p1, delta, divisor)
     if rc == 0:
         make_turns(&job, delta, divisor)
         bnf_pool_run(ctx.pool, n_threads, move_heads, &job)
+    bnf_team_leave(ctx)
     bnf_release(job.moves)
     bnf_release(job.turns)
     bnf_release(job.memory)

@@ -8,7 +8,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_release
-from bitnet_ffi._core.bnf_context cimport bnf_count64, bnf_lowest64, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_count64, bnf_lowest64, bnf_team_enter, bnf_team_leave, llama_context
 from bitnet_ffi._core.bnf_ops cimport BNF_KV_PAGE
 from bitnet_ffi._core.bnf_pool cimport bnf_pool_run
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR_MEMORY
@@ -187,10 +187,13 @@ cdef public int bnf_rows_begin(llama_context *ctx, const bnf_kv_image *image, co
     return 0
 
 cdef public int bnf_rows_pass(bnf_rows *rows, int what) noexcept nogil:
+    cdef int32_t n_threads
     rows.what = what
     rows.next = 0
     rows.sum = 0
-    bnf_pool_run(rows.ctx.pool, rows.n_threads, work, rows)
+    n_threads = bnf_team_enter(rows.ctx, False)
+    bnf_pool_run(rows.ctx.pool, min(rows.n_threads, n_threads), work, rows)
+    bnf_team_leave(rows.ctx)
     return bnf_store_fail(rows.store, rows.reason) if rows.reason != 0 else 0
 
 cdef public void bnf_rows_end(bnf_rows *rows) noexcept nogil:

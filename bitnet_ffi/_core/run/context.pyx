@@ -10,14 +10,14 @@ from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport (
     bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_release, bnf_time_us)
 from bitnet_ffi._core.bnf_calls cimport (
-    bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release, bnf_model_retain, bnf_observer_free,
-    bnf_observer_new)
+    bnf_context_free_threads, bnf_context_set_threads, bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release,
+    bnf_model_retain, bnf_observer_free, bnf_observer_new)
 from bitnet_ffi._core.bnf_context cimport (
-    bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_peek_i32, bnf_poke_i32, bnf_scratch, llama_context)
+    bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_scratch, llama_context)
 from bitnet_ffi._core.bnf_math cimport bnf_pow
 from bitnet_ffi._core.bnf_ops cimport (
     BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64, BNF_SCREEN_COLS)
-from bitnet_ffi._core.bnf_pool cimport bnf_pool, bnf_pool_free, bnf_pool_limit, bnf_pool_new, bnf_pool_size
+from bitnet_ffi._core.bnf_pool cimport bnf_pool_limit
 from bitnet_ffi._core.bnf_public cimport (
     ggml_abort_callback, llama_context_params, llama_pooling_type_t, llama_sampler, BITNET_ERROR, BITNET_ERROR_MEMORY,
     BITNET_ERROR_THREAD, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
@@ -242,9 +242,9 @@ cdef uint64_t lay_out(bnf_scratch *s, const bnf_hparams *hp, uint64_t n, uint64_
     s.own = own
     return used
 
-# Cut new scratch for a team of n_threads; on failure the old one stays. A vocabulary alone computes nothing (run in api_decode.pyx
+# Cut new scratch for up to n_threads; on failure the old one stays. A vocabulary alone computes nothing (run in api_decode.pyx
 # refuses), and has no shape to lay out.
-cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
+cdef public int bnf_context_make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     cdef const bnf_hparams *hp = &ctx.model.hp
     cdef uint64_t n = ctx.params.n_ubatch
     cdef bnf_scratch s
@@ -263,6 +263,7 @@ cdef int make_scratch(llama_context *ctx, int32_t n_threads) noexcept nogil:
     lay_out(&s, hp, n, n_threads, ctx.lora_rank, memory)
     bnf_release(ctx.scratch.memory)
     ctx.scratch = s
+    ctx.n_scratch_threads = n_threads
     ctx.screened.n = 0      # what it has of adapters was there
     return 0
 
@@ -272,25 +273,10 @@ cdef public int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank) noex
     if rank == before:
         return 0
     ctx.lora_rank = rank
-    rc = make_scratch(ctx, bnf_pool_size(ctx.pool))
+    rc = bnf_context_make_scratch(ctx, ctx.n_scratch_threads)
     if rc != 0:
         ctx.lora_rank = before
     return rc
-
-# A pool of n_threads and the scratch for it, in place of what is there; on failure nothing changes.
-cdef int make_team(llama_context *ctx, int32_t n_threads) noexcept nogil:
-    cdef bnf_pool *pool = bnf_pool_new(n_threads)
-    cdef int rc
-    if pool == NULL:
-        return BITNET_ERROR_MEMORY
-    rc = make_scratch(ctx, bnf_pool_size(pool))
-    if rc != 0:
-        bnf_pool_free(pool)
-        return rc
-    bnf_pool_free(ctx.pool)
-    ctx.pool = pool
-    memset(&ctx.pace, 0, sizeof(ctx.pace))      # its numbers are of the team's clock
-    return 0
 
 # ---- life ----
 
@@ -326,12 +312,9 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     ctx.causal_attn = ctx.params.attention_type == LLAMA_ATTENTION_TYPE_CAUSAL
     ctx.abort_callback = params.abort_callback
     ctx.abort_data = params.abort_callback_data
-    rc = make_team(ctx, max(ctx.params.n_threads, ctx.params.n_threads_batch))
-    if rc != 0:
-        return rc
-    ctx.n_threads = min(ctx.params.n_threads, bnf_pool_size(ctx.pool))
-    ctx.n_threads_batch = min(ctx.params.n_threads_batch, bnf_pool_size(ctx.pool))
-    rc = make_rope_freqs(ctx)
+    rc = bnf_context_set_threads(ctx, ctx.params.n_threads, ctx.params.n_threads_batch)
+    if rc == 0:
+        rc = make_rope_freqs(ctx)
     if rc == 0 and ctx.params.cb_eval != NULL:
         rc = bnf_observer_new(ctx)
     if rc == 0:
@@ -375,7 +358,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     cdef int32_t i
     if ctx == NULL:
         return
-    bnf_pool_free(ctx.pool)
+    bnf_context_free_threads(ctx)
     bnf_kv_free(&ctx.kv)
     bnf_release(ctx.own_rope_freqs)
     bnf_release(ctx.kv_copy)
@@ -432,25 +415,6 @@ cdef public uint32_t llama_n_ctx_seq(const llama_context *ctx) noexcept nogil:
 cdef public uint32_t llama_n_rs_seq(const llama_context *ctx) noexcept nogil:
     bnf_is_null(ctx, b"llama_n_rs_seq", b"ctx")
     return 0
-
-# More threads than the machine gives are cut to what it gives; a bigger team is made here, not while decoding.
-cdef public void llama_set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) noexcept nogil:
-    cdef int32_t wanted = min(max(n_threads, n_threads_batch), bnf_pool_limit())
-    bnf_clear_error()
-    if bnf_enter(ctx, b"llama_set_n_threads") != 0:
-        return
-    if n_threads < 1 or n_threads_batch < 1:
-        bnf_fail(BITNET_ERROR, b"n_threads is %d and n_threads_batch %d, expected 1 or more", n_threads, n_threads_batch)
-    elif wanted <= bnf_pool_size(ctx.pool) or make_team(ctx, wanted) == 0:
-        bnf_poke_i32(&ctx.n_threads, min(n_threads, bnf_pool_size(ctx.pool)))
-        bnf_poke_i32(&ctx.n_threads_batch, min(n_threads_batch, bnf_pool_size(ctx.pool)))
-    bnf_context_leave(ctx)
-
-cdef public int32_t llama_n_threads(llama_context *ctx) noexcept nogil:
-    return 0 if bnf_is_null(ctx, b"llama_n_threads", b"ctx") else bnf_peek_i32(&ctx.n_threads)
-
-cdef public int32_t llama_n_threads_batch(llama_context *ctx) noexcept nogil:
-    return 0 if bnf_is_null(ctx, b"llama_n_threads_batch", b"ctx") else bnf_peek_i32(&ctx.n_threads_batch)
 
 cdef public void llama_set_abort_callback(llama_context *ctx, ggml_abort_callback abort_callback, void *abort_callback_data) noexcept nogil:
     bnf_clear_error()

@@ -11,11 +11,12 @@ from libc.string cimport memcpy
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_attention, bnf_attention_output, bnf_attention_plan, bnf_lora_down, bnf_lora_embed, bnf_lora_up, bnf_observe, bnf_observe_gate,
     bnf_observe_result, bnf_operand, bnf_operand_row, bnf_rope_and_store)
-from bitnet_ffi._core.bnf_context cimport bnf_control_of, bnf_linear_number, bnf_scratch, bnf_step, llama_context, BNF_ATTN_PAGES_ALONE
+from bitnet_ffi._core.bnf_context cimport (
+    bnf_control_of, bnf_linear_number, bnf_scratch, bnf_step, bnf_team_enter, bnf_team_leave, llama_context, BNF_ATTN_PAGES_ALONE)
 from bitnet_ffi._core.bnf_math cimport bnf_sincos
 from bitnet_ffi._core.bnf_observe cimport BNF_SEEN_ATTENTION, BNF_SEEN_DOWN, BNF_SEEN_GATED, BNF_SEEN_QKV
 from bitnet_ffi._core.bnf_ops cimport bnf_act, bnf_dequantize, bnf_ops_t, bnf_type_traits
-from bitnet_ffi._core.bnf_pool cimport bnf_pace_begin, bnf_pace_leave, bnf_pool_barrier, bnf_pool_clock, bnf_pool_range, bnf_pool_run
+from bitnet_ffi._core.bnf_pool cimport bnf_pace_begin, bnf_pace_leave, bnf_pool_barrier, bnf_pool_range, bnf_pool_run
 from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_layer, bnf_linear, llama_model, BNF_FFN_RELU2, BNF_TOKEN_EMBD
 
 cdef extern from "bnf_calls.h":
@@ -290,12 +291,11 @@ cdef void forward(void *arg, int ith, int nth) noexcept nogil:
         keep_state(&me, t)
 
 # Threads for the step: all that are wanted, or as many as other work on the machine leaves.
-cdef int team_size(const bnf_step *step) noexcept nogil:
+cdef int team_size(const bnf_step *step, int n_threads) noexcept nogil:
     cdef llama_context *ctx = step.ctx
-    cdef int n_threads = ctx.n_threads if step.n == 1 else ctx.n_threads_batch
     if step.n <= FEW_TOKENS:
-        return bnf_pace_begin(&ctx.pace, n_threads, STEP_COST + step.n, bnf_pool_clock(ctx.pool))
-    bnf_pace_leave(&ctx.pace, bnf_pool_clock(ctx.pool))
+        return bnf_pace_begin(&ctx.pace, n_threads, STEP_COST + step.n, ctx.clock)
+    bnf_pace_leave(&ctx.pace, ctx.clock)
     return n_threads
 
 cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t begin, int32_t end) noexcept nogil:
@@ -306,9 +306,10 @@ cdef public int bnf_forward(llama_context *ctx, const bnf_batch *batch, int32_t 
     step.begin = begin
     step.n = end - begin
     step.aborted = 0
-    n_threads = team_size(&step)
+    n_threads = team_size(&step, bnf_team_enter(ctx, step.n > 1))
     bnf_attention_plan(&step, n_threads)
     bnf_pool_run(ctx.pool, n_threads, forward, &step)
+    bnf_team_leave(ctx)
     if step.aborted:
         return ABORTED
     return bnf_observe_result(&step) if ctx.observer != NULL else 0

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
-from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, bnf_poke_i64, llama_context
+from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, bnf_poke_i64, bnf_team_enter, bnf_team_leave, llama_context
 from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_reach
 from bitnet_ffi._core.bnf_ops cimport (
     bnf_act, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_type_traits, BNF_ACT_F32, BNF_F12_ROWS,
@@ -36,9 +36,9 @@ cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
     else:
         bnf_poke_i64(&ctx.perf.t_p_eval_us, ctx.perf.t_p_eval_us + us)
 
-# Threads for a row or two of the head: those of the decode before.
-cdef inline int team_size(const llama_context *ctx) noexcept nogil:
-    return bnf_pace_size(&ctx.pace, ctx.n_threads)
+# Threads for a row or two of the head: those of the decode before. Until bnf_team_leave.
+cdef inline int enter_team(llama_context *ctx) noexcept nogil:
+    return bnf_pace_size(&ctx.pace, bnf_team_enter(ctx, False))
 
 cdef inline void *thread_scratch(const llama_context *ctx, int ith) noexcept nogil:
     return ctx.scratch.thread + <uint64_t>ith * ctx.scratch.thread_size
@@ -97,11 +97,14 @@ cdef int make_room(llama_context *ctx, int32_t n) noexcept nogil:
 
 cdef void multiply_rows(llama_context *ctx, int64_t row, int64_t end) noexcept nogil:
     cdef rows_t job
+    cdef int n_threads
     job.ctx = ctx
     job.row = row
     while job.row < end:    # the scratch holds operands of a ubatch
         job.n = min(<int64_t>ctx.params.n_ubatch, end - job.row)
-        bnf_pool_run(ctx.pool, team_size(ctx) if job.n == 1 else ctx.n_threads_batch, multiply, &job)
+        n_threads = enter_team(ctx) if job.n == 1 else bnf_team_enter(ctx, True)
+        bnf_pool_run(ctx.pool, n_threads, multiply, &job)
+        bnf_team_leave(ctx)
         job.row += job.n
 
 cdef public int bnf_head_logits(llama_context *ctx) noexcept nogil:
@@ -163,7 +166,8 @@ cdef void bound(void *arg, int ith, int nth) noexcept nogil:
         bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), ctx.screened.n, ctx.upper, ctx.vocab_stride, row0, row1)
 
 # Bounds for this row of the states, and for its neighbours: a reading of the screen serves as many as it can. NULL: there are none.
-cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
+# By n_threads of the team that the caller has entered.
+cdef const float *bounds_of(llama_context *ctx, int64_t row, int n_threads) noexcept nogil:
     cdef bounds_t job
     cdef int64_t c, first
     if ctx.model.screen.q == NULL or ctx.logits_ready:
@@ -173,7 +177,7 @@ cdef const float *bounds_of(llama_context *ctx, int64_t row) noexcept nogil:
         bnf_screen_cols_init(&ctx.screened, min(<int64_t>BNF_SCREEN_COLS, ctx.n_outputs - first), ctx.model.hp.n_embd, ctx.screen_memory)
         ctx.first_screened = first
         job.ctx = ctx
-        bnf_pool_run(ctx.pool, team_size(ctx), bound, &job)
+        bnf_pool_run(ctx.pool, n_threads, bound, &job)
         for c in range(ctx.screened.n):
             if not job.usable[c]:
                 ctx.screened.n = 0
@@ -244,17 +248,19 @@ cdef void choose(void *arg, int ith, int nth) noexcept nogil:
 
 cdef public int32_t bnf_head_greedy_row(llama_context *ctx, int64_t row) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef int n_threads = min(team_size(ctx), MAX_THREADS)
+    cdef int n_threads = min(enter_team(ctx), MAX_THREADS)
     cdef choice_t job
     cdef int i
-    job.upper = bounds_of(ctx, row)
+    job.upper = bounds_of(ctx, row, n_threads)
     if job.upper == NULL:
+        bnf_team_leave(ctx)
         return LLAMA_TOKEN_NULL
     job.ctx = ctx
     job.row = row
     for i in range(n_threads):
         job.best[i].token = LLAMA_TOKEN_NULL
     bnf_pool_run(ctx.pool, n_threads, choose, &job)
+    bnf_team_leave(ctx)
     for i in range(1, n_threads):
         if job.best[i].token != LLAMA_TOKEN_NULL:
             consider(&job.best[0], job.best[i].logit, job.best[i].token)
@@ -376,13 +382,14 @@ cdef void list_noisy(void *arg, int ith, int nth) noexcept nogil:
 cdef public int64_t bnf_head_shortlist_row(llama_context *ctx, int64_t row, const bnf_shortlist *wanted,
                                            llama_token_data *data) noexcept nogil:
     cdef int64_t start = bnf_time_us()
-    cdef int n_threads = min(team_size(ctx), MAX_THREADS)
+    cdef int n_threads = min(enter_team(ctx), MAX_THREADS)
     cdef shortlist_t job
     cdef bnf_act act
     cdef int64_t i, j, n
     cdef int t
-    job.upper = bounds_of(ctx, row)
+    job.upper = bounds_of(ctx, row, n_threads)
     if job.upper == NULL:
+        bnf_team_leave(ctx)
         return 0
     job.ctx = ctx
     job.wanted = wanted
@@ -391,6 +398,7 @@ cdef public int64_t bnf_head_shortlist_row(llama_context *ctx, int64_t row, cons
     for t in range(n_threads):
         job.n[t] = 0
     bnf_pool_run(ctx.pool, n_threads, list_best if wanted.k > 0 else list_noisy, &job)
+    bnf_team_leave(ctx)
     n = 0
     for t in range(n_threads):
         memmove(data + n, data + job.begin[t], <size_t>job.n[t] * sizeof(llama_token_data))
