@@ -85,8 +85,8 @@ def tensor_size(type, shape):
 
 
 def quantize(x, type):
-    """Weights of `type` from floats: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0 and q6_K as llama.cpp rounds them; i2_s,
-    tq1_0 and tq2_0.
+    """Weights of `type` from floats: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0 and q2_K to q6_K as llama.cpp rounds them
+    without an importance matrix; i2_s, tq1_0 and tq2_0.
 
     x: float32[m, k], finite; ternary types are lossless when each value is 0 or plus or minus one scale (of the tensor for
         i2_s, of each 256 elements for the others).

@@ -18,6 +18,9 @@
 #define BNF_KERNEL_PROTOTYPES(isa)                                                                                       \
     void bnf_quantize_row_##isa(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);           \
     void bnf_quantize_block_##isa(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);                       \
+    void bnf_fit_offset_##isa(struct bnf_fit *fit);                                                                      \
+    void bnf_fit_symmetric_##isa(struct bnf_fit *fit);                                                                   \
+    void bnf_fit_exchange_##isa(struct bnf_fit *fit);                                                                    \
     BNF_MATMUL_PROTOTYPE(f32, isa) BNF_MATMUL_PROTOTYPE(f16, isa) BNF_MATMUL_PROTOTYPE(bf16, isa)                        \
     BNF_MATMUL_PROTOTYPE(q4_0, isa) BNF_MATMUL_PROTOTYPE(q4_1, isa) BNF_MATMUL_PROTOTYPE(q5_0, isa)                      \
     BNF_MATMUL_PROTOTYPE(q5_1, isa) BNF_MATMUL_PROTOTYPE(q8_0, isa)                                                      \
@@ -105,6 +108,9 @@
         .needs = cpu_features,                                                                                           \
         .quantize_row = bnf_quantize_row_##isa,                                                                          \
         .quantize_block = bnf_quantize_block_##isa,                                                                      \
+        .fit_offset = bnf_fit_offset_##isa,                                                                              \
+        .fit_symmetric = bnf_fit_symmetric_##isa,                                                                        \
+        .fit_exchange = bnf_fit_exchange_##isa,                                                                          \
         .matmul = {                                                                                                      \
             [GGML_TYPE_F32] = bnf_matmul_f32_##isa,     [GGML_TYPE_F16] = bnf_matmul_f16_##isa,                          \
             [GGML_TYPE_BF16] = bnf_matmul_bf16_##isa,                                                                    \

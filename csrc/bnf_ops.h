@@ -11,6 +11,7 @@
 #ifndef BNF_OPS_H
 #define BNF_OPS_H
 
+#include "bnf_fit.h"
 #include "bnf_layout.h"
 #include "bnf_screen.h"
 
@@ -139,6 +140,12 @@ struct bnf_ops {
      *        q = clamp(rne(x * id), -127, 127), NaN -> -127. */
     void (*quantize_row)(const float *x, int64_t k, int8_t *q, float *s, int32_t *sum, int16_t *sum16);
     void (*quantize_block)(const float *x, int64_t k, int8_t *q, float *d, int16_t *sum16);
+
+    /* The quantizers' searches (bnf_fit.h), codes and scales of 16 groups of weights: a scale and a minimum, by weighted least squares; a
+     * scale alone, by weight; a scale alone, weighted with the squares, by moving one code at a time. */
+    void (*fit_offset)(struct bnf_fit *fit);
+    void (*fit_symmetric)(struct bnf_fit *fit);
+    void (*fit_exchange)(struct bnf_fit *fit);
 
     bnf_matmul_fn matmul[BNF_N_TYPES];                 /* by layout; NULL: not supported */
 

@@ -56,10 +56,17 @@ int bnf_output_pad(struct bnf_output *out, uint64_t alignment)
     return code;
 }
 
+int bnf_output_settle(struct bnf_output *out)
+{
+    if (fflush(out->file) != 0 || fsync(fileno(out->file)) != 0)
+        return fail(out, "writing failed");
+    return 0;
+}
+
 int bnf_output_end(struct bnf_output *out, int code)
 {
-    if (code == 0 && (fflush(out->file) != 0 || fsync(fileno(out->file)) != 0))
-        code = fail(out, "writing failed");
+    if (code == 0)
+        code = bnf_output_settle(out);
     if (fclose(out->file) != 0 && code == 0)
         code = fail(out, "writing failed");
     if (code == 0 && rename(out->partial, out->path) != 0)

@@ -19,6 +19,8 @@ int bnf_output_begin(struct bnf_output *out, const char *path);
 /* 0 or BITNET_ERROR_LOAD: no space, for instance. */
 int bnf_output_put(struct bnf_output *out, const void *data, size_t size);
 int bnf_output_pad(struct bnf_output *out, uint64_t alignment); /* zeros up to a multiple; at most 65536 */
+/* All that was put is on disk, still under the other name. 0 or BITNET_ERROR_LOAD. */
+int bnf_output_settle(struct bnf_output *out);
 /* code 0: on disk, under its name. Another code: nothing stays. Returns the code, or what failed now. */
 int bnf_output_end(struct bnf_output *out, int code);
 

@@ -10,7 +10,10 @@ int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *da
 {
     const struct bnf_type_traits *traits = bnf_type_traits(type);
     const int64_t n = k * m;
+    const struct bnf_ops *ops = bnf_ops();
     struct bnf_range range = {0};
+    if (ops == NULL)
+        return BITNET_ERROR;
     if (traits == NULL || !bnf_can_quantize(type))
         return bnf_fail(BITNET_ERROR, "quantize to type %d: it cannot be written", (int)type);
     if ((type == GGML_TYPE_I2_S ? n : k) % traits->block_len != 0)
@@ -20,9 +23,9 @@ int bnf_quantize(int32_t type, const float *x, int64_t k, int64_t m, uint8_t *da
     bnf_range_add(&range, x, n);
     if (range.not_finite)
         return bnf_fail(BITNET_ERROR, "quantize to %s: a weight is not finite", traits->name);
-    if (type != GGML_TYPE_F32 && type != GGML_TYPE_BF16 && type != GGML_TYPE_I2_S && range.max >= 65520.0f) /* rounds to infinity */
-        return bnf_fail(BITNET_ERROR, "quantize to %s: a weight is beyond the range of f16", traits->name);
-    bnf_quantize_blocks(type, x, n, data);
+    bnf_quantize_blocks(ops, type, x, n, data);
+    if (!bnf_scales_finite(type, data, n))
+        return bnf_fail(BITNET_ERROR, "quantize to %s: a weight of %g is beyond the range of f16", traits->name, (double)range.max);
     if (type == GGML_TYPE_I2_S) {
         memset(data + n / 4, 0, 32);
         memcpy(data + n / 4, &range.max, sizeof range.max);

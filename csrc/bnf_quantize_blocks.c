@@ -2,50 +2,13 @@
  * llama.cpp's ggml-quants.c (quantize_row_*_ref), bit for bit, so every float operation below stands as written: products
  * and sums are rounded one by one, none is fused. May not allocate or fail: the caller has checked that values are finite.
  * Source of the rounding rules: ggml-quants.c of ggml; of I2_S: quantize_i2_s of microsoft/BitNet's fork. */
-#include "bnf_quantize_blocks.h"
-
-#include <math.h>
-#include <string.h>
+#include "bnf_quantize_parts.h"
 
 #include "bitnet_ffi.h"
-#include "bnf_bytes.h"
-#include "bnf_layout.h"
-#include "bnf_math.h"
-
-enum { HALF = 16, BLOCK = 32, SUPER = 256 };
-
-static void store_f16(uint8_t *p, float x)
-{
-    const uint16_t half = bnf_f32_to_f16(x);
-    memcpy(p, &half, sizeof half);
-}
 
 static float inverse(float d)
 {
     return d != 0.0f ? 1.0f / d : 0.0f;
-}
-
-/* To the nearest integer, ties to even; |x| < 2^22. */
-static int nearest(float x)
-{
-    return (int)rintf(x);
-}
-
-static int clamp(int x, int low, int high)
-{
-    return x < low ? low : x > high ? high : x;
-}
-
-/* The element of largest absolute value, with its sign; the first of several. */
-static float extreme(const float *x, int n)
-{
-    float largest = 0.0f, value = 0.0f;
-    for (int i = 0; i < n; i++)
-        if (fabsf(x[i]) > largest) {
-            largest = fabsf(x[i]);
-            value = x[i];
-        }
-    return value;
 }
 
 /* ---- blocks of 32 ---- */
@@ -86,19 +49,6 @@ static void offset_codes(const float *x, int most, float *d, float *min, uint8_t
     }
 }
 
-static void put_nibbles(const uint8_t *codes, uint8_t *qs)
-{
-    for (int i = 0; i < HALF; i++)
-        qs[i] = (uint8_t)((codes[i] & 15) | (codes[i + HALF] & 15) << 4);
-}
-
-static void put_fifth_bits(const uint8_t *codes, uint8_t *qh)
-{
-    memset(qh, 0, 4);
-    for (int i = 0; i < BLOCK; i++)
-        qh[i / 8] = (uint8_t)(qh[i / 8] | (codes[i] >> 4 & 1) << (i % 8));
-}
-
 static void to_q4_0(const float *x, uint8_t *block)
 {
     uint8_t codes[BLOCK];
@@ -137,93 +87,6 @@ static void to_q5_1(const float *x, uint8_t *block)
     store_f16(block + 2, min);
     put_fifth_bits(codes, block + 4);
     put_nibbles(codes, block + 8);
-}
-
-/* ---- Q6_K: 256 elements, a sub-scale for every 16 ---- */
-
-#define TINY 1e-15f /* a group no larger than this is all zeros */
-
-/* Two sums that say how well codes round(inv_scale x) fit 16 values, each weighted with its square: the best scale for these
- * codes is along / square, and then along^2 / square of the weighted energy is explained. */
-struct fit {
-    float along, square;
-};
-
-static int q6_code(float x, float inv_scale)
-{
-    return clamp(nearest(inv_scale * x), -32, 31);
-}
-
-static struct fit fit_of(const float *x, float inv_scale)
-{
-    struct fit fit = {0.0f, 0.0f};
-    for (int i = 0; i < HALF; i++) {
-        const float code = (float)q6_code(x[i], inv_scale), weight = x[i] * x[i];
-        fit.along += weight * x[i] * code;
-        fit.square += weight * code * code;
-    }
-    return fit;
-}
-
-/* The scale of 16 values that explains most, among those that map the extreme value to -32 - step / 10, step -9 .. 9; and
- * their codes by it, which stay where the scale itself is lost to rounding. */
-static float q6_search(const float *x, uint8_t *codes)
-{
-    const float top = extreme(x, HALF);
-    memset(codes, 0, HALF);
-    if (fabsf(top) < TINY)
-        return 0.0f;
-    float inv_scale = -32.0f / top;
-    struct fit fit = fit_of(x, inv_scale);
-    float scale = fit.square != 0.0f ? fit.along / fit.square : 0.0f, best = scale * fit.along;
-    for (int step = -9; step <= 9; step++) {
-        if (step == 0)
-            continue;
-        const float other = -(32.0f + 0.1f * (float)step) / top;
-        fit = fit_of(x, other);
-        if (fit.square > 0.0f && fit.along * fit.along > best * fit.square) {
-            scale = fit.along / fit.square;
-            best = scale * fit.along;
-            inv_scale = other;
-        }
-    }
-    for (int i = 0; i < HALF; i++)
-        codes[i] = (uint8_t)(32 + q6_code(x[i], inv_scale));
-    return scale;
-}
-
-static void put_q6_codes(const uint8_t *codes, uint8_t *low, uint8_t *high)
-{
-    for (int half = 0; half < 2; half++, codes += 128, low += 64, high += 32)
-        for (int i = 0; i < 32; i++) {
-            const uint8_t a = codes[i], b = codes[i + 32], c = codes[i + 64], d = codes[i + 96];
-            low[i] = (uint8_t)((a & 15) | (c & 15) << 4);
-            low[i + 32] = (uint8_t)((b & 15) | (d & 15) << 4);
-            high[i] = (uint8_t)(a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6);
-        }
-}
-
-static void to_q6_k(const float *x, uint8_t *block)
-{
-    float scales[HALF];
-    uint8_t codes[SUPER];
-    for (int j = 0; j < HALF; j++)
-        scales[j] = q6_search(x + HALF * j, codes + HALF * j);
-    const float top = extreme(scales, HALF);
-    memset(block, 0, 210);
-    if (fabsf(top) < TINY)
-        return;
-    const float inv_scale = -128.0f / top;
-    store_f16(block + 208, 1.0f / inv_scale);
-    const float d = bnf_f16_to_f32(bnf_load_u16(block + 208));
-    for (int j = 0; j < HALF; j++) {
-        const int sub = clamp(nearest(inv_scale * scales[j]), -128, 127);
-        const float step = d * (float)sub;
-        block[192 + j] = (uint8_t)(int8_t)sub;
-        for (int i = 0; step != 0.0f && i < HALF; i++)
-            codes[HALF * j + i] = (uint8_t)(32 + clamp(nearest(x[HALF * j + i] / step), -32, 31));
-    }
-    put_q6_codes(codes, block, block + 128);
 }
 
 /* ---- ternary ---- */
@@ -305,7 +168,6 @@ static block_fn writer_of(int32_t type)
     case GGML_TYPE_Q5_0:  return to_q5_0;
     case GGML_TYPE_Q5_1:  return to_q5_1;
     case GGML_TYPE_Q8_0:  return to_q8_0;
-    case GGML_TYPE_Q6_K:  return to_q6_k;
     case GGML_TYPE_TQ1_0: return to_tq1_0;
     case GGML_TYPE_TQ2_0: return to_tq2_0;
     case GGML_TYPE_I2_S:  return to_i2_s;
@@ -313,17 +175,75 @@ static block_fn writer_of(int32_t type)
     }
 }
 
-bool bnf_can_quantize(int32_t type)
+static bool is_k(int32_t type)
 {
-    return writer_of(type) != NULL;
+    return type >= GGML_TYPE_Q2_K && type <= GGML_TYPE_Q6_K;
 }
 
-void bnf_quantize_blocks(int32_t type, const float *x, int64_t n, uint8_t *dst)
+bool bnf_can_quantize(int32_t type)
+{
+    return is_k(type) || writer_of(type) != NULL;
+}
+
+bool bnf_quantize_weighs(int32_t type)
+{
+    return is_k(type) || type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q5_1;
+}
+
+void bnf_quantize_blocks(const struct bnf_ops *ops, int32_t type, const float *x, int64_t n, uint8_t *dst)
 {
     const struct bnf_type_traits *traits = bnf_type_traits(type);
     const block_fn write = writer_of(type);
+    if (is_k(type)) {
+        bnf_quantize_k(ops, type, x, n / SUPER, NULL, 1, dst);
+        return;
+    }
     for (int64_t i = 0; i < n / traits->block_len; i++)
         write(x + i * traits->block_len, dst + i * traits->block_size);
+}
+
+void bnf_quantize_rows(const struct bnf_ops *ops, int32_t type, const float *x, int64_t k, int64_t m, const float *importance, uint8_t *dst)
+{
+    const struct bnf_type_traits *traits = bnf_type_traits(type);
+    if (importance == NULL || !bnf_quantize_weighs(type)) {
+        bnf_quantize_blocks(ops, type, x, k * m, dst);
+        return;
+    }
+    if (is_k(type)) {
+        bnf_quantize_k(ops, type, x, k / SUPER * m, importance, k / SUPER, dst);
+        return;
+    }
+    for (int64_t row = 0; row < m; row++)
+        bnf_quantize_weighted(ops, type, x + row * k, k, importance, dst + row * (k / traits->block_len) * traits->block_size);
+}
+
+/* Where the f16 numbers of a block lie, and how many there are, two bytes apart. */
+static void scales_of(int32_t type, int *offset, int *count)
+{
+    *offset = 0;
+    *count = 1;
+    switch (type) {
+    case GGML_TYPE_F32: case GGML_TYPE_BF16: case GGML_TYPE_I2_S: *count = 0; break;
+    case GGML_TYPE_Q4_1: case GGML_TYPE_Q5_1: case GGML_TYPE_Q4_K: case GGML_TYPE_Q5_K: *count = 2; break;
+    case GGML_TYPE_Q2_K: *offset = 80, *count = 2; break;
+    case GGML_TYPE_Q3_K: *offset = 108; break;
+    case GGML_TYPE_Q6_K: *offset = 208; break;
+    case GGML_TYPE_TQ2_0: *offset = 64; break;
+    case GGML_TYPE_TQ1_0: *offset = 52; break;
+    default: break;
+    }
+}
+
+bool bnf_scales_finite(int32_t type, const uint8_t *blocks, int64_t n)
+{
+    const struct bnf_type_traits *traits = bnf_type_traits(type);
+    unsigned beyond = 0;
+    int offset, count;
+    scales_of(type, &offset, &count);
+    for (int64_t i = 0; i < n / traits->block_len; i++)
+        for (int c = 0; c < count; c++)
+            beyond |= (bnf_load_u16(blocks + i * traits->block_size + offset + 2 * c) & 0x7c00) == 0x7c00;
+    return !beyond;
 }
 
 void bnf_range_add(struct bnf_range *range, const float *x, int64_t n)

@@ -7,10 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Can n elements be written in this type? F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q6_K, TQ1_0, TQ2_0, I2_S. */
+struct bnf_ops;
+
+/* Can weights be written in this type? All that can be read. Does an importance matrix change what is written? */
 bool bnf_can_quantize(int32_t type);
+bool bnf_quantize_weighs(int32_t type);
 /* n finite elements, a multiple of the type's blocks (I2_S: 128), to dst. Of I2_S the codes only: the scale is the tensor's. */
-void bnf_quantize_blocks(int32_t type, const float *x, int64_t n, uint8_t *dst);
+void bnf_quantize_blocks(const struct bnf_ops *ops, int32_t type, const float *x, int64_t n, uint8_t *dst);
+/* m rows of k elements; importance: of each column, finite, or NULL: all the same. */
+void bnf_quantize_rows(const struct bnf_ops *ops, int32_t type, const float *x, int64_t k, int64_t m, const float *importance, uint8_t *dst);
+/* Did every scale (and F16 element) of n elements find place in an f16? */
+bool bnf_scales_finite(int32_t type, const uint8_t *blocks, int64_t n);
 
 /* What a look at all elements of a tensor, part by part, tells. Begin with all fields zero. */
 struct bnf_range {

@@ -643,14 +643,15 @@ struct llama_context_params {
 };
 
 struct llama_model_tensor_override {
-    const char *pattern;
+    const char *pattern; /* searched for in names of tensors: the regular expressions of C++'s std::regex */
     enum ggml_type type;
 };
 
+/* How important the columns of a matrix are: the mean square of what it is multiplied with. */
 struct llama_model_imatrix_data {
-    const char *name;
-    const float *data;
-    size_t size;
+    const char *name;  /* of the tensor */
+    const float *data; /* one number from 0 up for each column, of a tensor of experts one row of them after the other */
+    size_t size;       /* how many numbers */
 };
 
 /* From llama_model_quantize_default_params; change what you need. */
@@ -662,13 +663,13 @@ typedef struct llama_model_quantize_params {
     bool allow_requantize;               /* also from block types, which loses more; ternary and float types always */
     bool quantize_output_tensor;         /* false: output.weight stays */
     bool only_copy;                      /* all types stay; splits become one file */
-    bool pure;                           /* the ends of the model get the same type as its layers */
-    bool keep_split;                     /* must be false */
+    bool pure;                           /* every matrix gets the type that the file is named for, no mixture */
+    bool keep_split;                     /* as many parts as there were; fname_out is their prefix (llama_split_path) */
     bool dry_run;                        /* log what would be done, write nothing */
-    const struct llama_model_imatrix_data *imatrix;          /* must be NULL */
+    const struct llama_model_imatrix_data *imatrix;          /* an array that ends with name NULL; NULL: all columns count the same */
     const struct llama_model_kv_override *kv_overrides;      /* keys to write, an array that ends with an empty key; or NULL */
-    const struct llama_model_tensor_override *tt_overrides;  /* must be NULL */
-    const int32_t *prune_layers;                             /* must be NULL */
+    const struct llama_model_tensor_override *tt_overrides;  /* the first that fits says the type; ends with pattern NULL; or NULL */
+    const int32_t *prune_layers;                             /* layers to leave out, ends with -1; or NULL */
     size_t max_buf_size;                                     /* ignored: a few megabytes do */
 } llama_model_quantize_params;
 
@@ -951,11 +952,14 @@ LLAMA_API const char *llama_model_chat_template(const struct llama_model *model,
 
 LLAMA_API struct llama_model_quantize_params llama_model_quantize_default_params(void);
 
-/* Write the model of a GGUF file (or of the first part of a split one) with its matrices in other types: F32, F16, BF16, Q4_0,
- * Q4_1, Q5_0, Q5_1, Q8_0 and Q6_K, the bits that llama.cpp writes; TQ1_0, TQ2_0 and I2_S (BITNET_FTYPE_MOSTLY_I2_S) from weights that
- * are -s, 0 or s, with nothing lost but what f16 takes from the scale of the TQ types. Other types are refused. The head, tied or
- * not, becomes Q6_K where layers are smaller than Q8_0 (Q8_0 where 256 does not divide its rows), as does the embedding beside TQ
- * layers; both ends are F16 beside I2_S. params NULL: the defaults. Returns 0, or 1 + last error. */
+/* Write the model of a GGUF file (or of the first part of a split one) with its matrices in other types: F32, F16, BF16, Q4_0, Q4_1,
+ * Q5_0, Q5_1, Q8_0, Q2_K to Q6_K and llama.cpp's mixtures of these (Q2_K_S, Q3_K_S to Q3_K_L, Q4_K_S and M, Q5_K_S and M), the bytes that
+ * llama.cpp writes, with an importance matrix (imatrix) and without; TQ1_0, TQ2_0 and I2_S (BITNET_FTYPE_MOSTLY_I2_S) from weights that
+ * are -s, 0 or s, with nothing lost but what f16 takes from the scale of the TQ types. Other types are refused, as is Q2_K_S without an
+ * importance matrix. Tensors come in llama.cpp's order, by layer and name. Where rows do not fill a type's blocks, a larger type takes its
+ * place (Q4_0, Q5_0, Q5_1, Q8_0, F16), and the log says so. The head, tied or not, becomes Q6_K (beside Q8_0 that), as the mixtures want it;
+ * both ends are F16 beside I2_S. A weight that is not finite, or too large for a type's scales, is refused. params NULL: the defaults.
+ * Returns 0, or 1 + last error. */
 LLAMA_API uint32_t llama_model_quantize(
     const char *fname_inp, const char *fname_out, const llama_model_quantize_params *params);
 
@@ -1779,7 +1783,7 @@ LLAMA_API void llama_perf_reset(void *ctx, enum llama_perf_type type);
 /* Bytes of such a tensor. 0 + last error: type not supported, or k not a multiple of its block. */
 BITNET_API size_t bitnet_tensor_size(enum ggml_type type, int64_t k, int64_t m);
 
-/* float[m][k] to dst of dst_size bytes. I2_S wants ternary values times one scale (the largest |x|); the TQ types round
+/* float[m][k] to dst of dst_size bytes, all columns as important. I2_S wants ternary values times one scale (the largest |x|); the TQ types round
  * in blocks of 256. */
 BITNET_API int32_t bitnet_quantize(
     enum ggml_type type, const float *src, int64_t k, int64_t m, void *dst, size_t dst_size);

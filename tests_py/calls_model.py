@@ -220,6 +220,7 @@ room.refuses("llama_model_quantize", (b"/no/such/file", OUT, NULL), 1, "no such 
 room.refuses("llama_model_quantize", (path(), b"/no/such/folder/out.gguf", NULL), 1, "cannot be written", LOAD)
 room.refuses("llama_model_quantize", lambda w: (path(), OUT, ftype(ftype=1000)), 1, "file type 1000")
 room.refuses("llama_model_quantize", lambda w: (path(), OUT, ftype(ftype=REAL.LLAMA_FTYPE_MOSTLY_IQ2_XXS)), 1, "file type 19 (IQ2_XXS")
-room.refuses("llama_model_quantize", lambda w: (path(), OUT, ftype(keep_split=True)), 1, "keep_split")
+LAYERS = ffi.new("int32_t[]", [99, -1])
+room.refuses("llama_model_quantize", lambda w: (path(), OUT, ftype(prune_layers=LAYERS)), 1, "prune_layers: there is no layer 99")
 room.refuses("llama_model_save_to_file", lambda w: (w.model, NULL), None, "path_model is NULL")
 room.refuses("llama_model_save_to_file", lambda w: (w.model, b"/no/such/folder/out.gguf"), None, "cannot be written", LOAD)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantize_cases import K, TYPES, cases
+from quantize_cases import K, TYPES, WEIGHED, cases, importances
 
 OUT = Path(__file__).parent / "data" / "quantize_llama_cpp.json"
 
@@ -23,11 +23,19 @@ def main() -> None:
     lib.ggml_quantize_chunk.argtypes = [C.c_int, C.c_void_p, C.c_void_p, C.c_int64, C.c_int64, C.c_int64, C.c_void_p]
     lib.ggml_row_size.argtypes = [C.c_int, C.c_int64]
     found = {}
+
+    def write(name: str, x: np.ndarray, number: int, importance: np.ndarray | None) -> None:
+        out = np.zeros(lib.ggml_row_size(number, K) * len(x), np.uint8)
+        pointer = None if importance is None else importance.ctypes.data
+        assert lib.ggml_quantize_chunk(number, x.ctypes.data, out.ctypes.data, 0, len(x), K, pointer) == out.size
+        found[name] = hashlib.sha256(out.tobytes()).hexdigest()
+
     for name, x in cases().items():
         for kind, number in TYPES.items():
-            out = np.zeros(lib.ggml_row_size(number, K) * len(x), np.uint8)
-            assert lib.ggml_quantize_chunk(number, x.ctypes.data, out.ctypes.data, 0, len(x), K, None) == out.size
-            found[f"{name} {kind}"] = hashlib.sha256(out.tobytes()).hexdigest()
+            write(f"{name} {kind}", x, number, None)
+        for kind, number in WEIGHED.items():
+            for weighing, importance in importances().items():
+                write(f"{name} {kind} {weighing}", x, number, importance)
     OUT.write_text(json.dumps(found, indent=0) + "\n")
 
 

@@ -202,11 +202,6 @@ def test_unknown_type_name_lists_the_names():
         kernels.quantize(ternary((1, 256)), "q9_z")
 
 
-def test_known_type_without_quantizer():
-    with pytest.raises(ValueError, match="type 12: it cannot be written"):
-        kernels.quantize(ternary((1, 256)), "q4_K")
-
-
 def test_type_of_ggml_that_this_library_cannot_read():
     with pytest.raises(ValueError, match="not supported"):
         kernels.tensor_size(16, (1, 256))

@@ -2,17 +2,14 @@
 # llama_model_quantize and llama_model_save_to_file: models to files. Arguments are checked here; quantize_plan.pyx chooses
 # types and gguf_write.pyx writes. Next: include/bitnet_ffi.h, "Writing models".
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset, strcmp
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_fail_within, bnf_path_tail, bnf_release
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_close, bnf_gguf_open
-from bitnet_ffi._core.bnf_public cimport llama_ftype_t, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_FTYPE_MOSTLY_I2_S
+from bitnet_ffi._core.bnf_public cimport llama_ftype_t, BITNET_ERROR
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_source, llama_model
 from bitnet_ffi._core.bnf_write cimport (
-    bnf_gguf_write, bnf_quantize_plan, bnf_writing, llama_model_quantize_params, GGML_TYPE_COUNT, LLAMA_FTYPE_MOSTLY_Q8_0)
-
-cdef enum:
-    FILE_TYPE_I2_S = 40 # what bitnet.cpp writes and reads for BITNET_FTYPE_MOSTLY_I2_S
+    bnf_gguf_write, bnf_planned, bnf_quantize_plan, bnf_writing, llama_model_quantize_params, GGML_TYPE_COUNT, LLAMA_FTYPE_MOSTLY_Q8_0)
 
 cdef public llama_model_quantize_params llama_model_quantize_default_params() noexcept nogil:
     cdef llama_model_quantize_params params
@@ -26,24 +23,13 @@ cdef public llama_model_quantize_params llama_model_quantize_default_params() no
 
 cdef int quantize(const bnf_gguf *gguf, const char *path, const llama_model_quantize_params *params) noexcept nogil:
     cdef bnf_writing writing
-    cdef int code
-    cdef int32_t *types = <int32_t *>bnf_alloc_array(<size_t>gguf.n_tensors, sizeof(int32_t))
-    if types == NULL:
-        return BITNET_ERROR_MEMORY
-    code = bnf_quantize_plan(gguf, params, types)
+    cdef bnf_planned *tensors = NULL
+    cdef int code = bnf_quantize_plan(gguf, params, &writing, &tensors)
     if code == 0:
-        memset(&writing, 0, sizeof(writing))
-        writing.gguf = gguf
         if not params.dry_run:
             writing.path = path
-        writing.types = types
-        writing.file_type = -1
-        if not params.only_copy:
-            writing.file_type = FILE_TYPE_I2_S if <int>params.ftype == BITNET_FTYPE_MOSTLY_I2_S else <int>params.ftype
-        writing.overrides = params.kv_overrides
-        writing.n_threads = params.nthread
         code = bnf_gguf_write(&writing)
-    bnf_release(types)
+    bnf_release(tensors)
     return code
 
 cdef public uint32_t llama_model_quantize(const char *fname_inp, const char *fname_out,
@@ -73,21 +59,25 @@ cdef public uint32_t llama_model_quantize(const char *fname_inp, const char *fna
 
 cdef public void llama_model_save_to_file(const llama_model *model, const char *path_model) noexcept nogil:
     cdef bnf_writing writing
-    cdef int32_t *types
+    cdef bnf_planned *tensors
     cdef int64_t i
     bnf_clear_error()
     if model == NULL or path_model == NULL:
         bnf_fail(BITNET_ERROR, "llama_model_save_to_file: model or path_model is NULL")
         return
-    types = <int32_t *>bnf_alloc_array(<size_t>model.gguf.n_tensors, sizeof(int32_t))
-    if types == NULL:
+    tensors = <bnf_planned *>bnf_alloc_array(<size_t>model.gguf.n_tensors, sizeof(bnf_planned))
+    if tensors == NULL:
         return
     for i in range(model.gguf.n_tensors):
-        types[i] = model.gguf.tensors[i].type
+        tensors[i].tensor = &model.gguf.tensors[i]
+        tensors[i].type = model.gguf.tensors[i].type
+        tensors[i].layer = -1
     memset(&writing, 0, sizeof(writing))
     writing.gguf = model.gguf
     writing.path = path_model
-    writing.types = types
+    writing.tensors = tensors
+    writing.n_tensors = model.gguf.n_tensors
+    writing.n_layers = -1
     writing.file_type = -1
     bnf_gguf_write(&writing)
-    bnf_release(types)
+    bnf_release(tensors)
