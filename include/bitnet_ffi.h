@@ -64,6 +64,9 @@
 #ifndef GGML_ASSERT
 #define GGML_ASSERT(x) ((x) ? (void)0 : ggml_abort(__FILE__, __LINE__, "GGML_ASSERT(%s) failed", #x))
 #endif
+#ifndef GGML_UNUSED
+#define GGML_UNUSED(x) (void)(x)
+#endif
 #ifdef __GNUC__
 #define BITNET_ABORTS __attribute__((noreturn, format(printf, 3, 4)))
 #else
@@ -1860,7 +1863,8 @@ LLAMA_API void llama_opt_epoch(
  * What programs of llama.h call beside it. There is no ggml behind it.
  * ---------------------------------------------------------------------------------------------- */
 
-/* The clock of llama_time_us. */
+/* The clock of llama_time_us, which needs no start. */
+LLAMA_API void ggml_time_init(void);
 LLAMA_API int64_t ggml_time_us(void);
 LLAMA_API int64_t ggml_time_ms(void);
 

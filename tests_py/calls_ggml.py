@@ -9,6 +9,9 @@ from calls import INT_MAX, INT_MIN, NULL, REAL, Room, SIZE_MAX, ffi, folder
 room = Room()
 
 
+room.does_nothing("ggml_time_init", ())
+
+
 @room.use("ggml_time_us", "ggml_time_ms")
 def _(api, w):
     for call, unit in ((api.ggml_time_us, 1000), (api.ggml_time_ms, 1_000_000)):

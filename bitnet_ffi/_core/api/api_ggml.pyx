@@ -58,6 +58,10 @@ cdef extern from "bitnet_ffi.h" nogil:
 cdef int the_cpu, the_backend, the_memory
 
 
+cdef public void ggml_time_init() noexcept nogil:
+    pass
+
+
 cdef public int64_t ggml_time_us() noexcept nogil:
     return bnf_time_us()
 
