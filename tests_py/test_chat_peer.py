@@ -18,8 +18,8 @@ ours = abi.load().llama_chat_apply_template
 theirs = C.CDLL(str(Path(llama_cpp.__file__).parent / "lib" / "libllama.so")).llama_chat_apply_template
 theirs.restype, theirs.argtypes = ours.restype, ours.argtypes
 
-ROLES = [*(4 * [b"system", b"user", b"assistant", b"tool"]), b"function", b"nobody", b"", b"User", b"SYSTEM", b"assistant_tool_call", b"user ",
-         b"tool_call", "\u00e9".encode(), b"\xff\xfe"]
+ROLES = [*(4 * [b"system", b"user", b"assistant", b"tool"]), b"function", b"nobody", b"", b"User", b"SYSTEM", b"assistant_tool_call",
+         b"user ", b"tool_call", "\u00e9".encode(), b"\xff\xfe"]
 PARTS = [b"", b" ", b"\n", b"\t\v\f\r", b"Hello", "\u65e5\u672c".encode(), b"{content}{role}", b"<|im_end|>", b"\xff", b"{{ x }}", b"a b  ",
          "\u00a0\u3000".encode()]
 

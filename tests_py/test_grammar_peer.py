@@ -81,8 +81,8 @@ def step(our_sampler, their_sampler, choose, among):
 
 # ---- random grammars ----
 
-LETTERS = ["a", "b", "c", "0", " ", "-", "_", "\u00e9", "\u65e5", "\U0001F600", "\\n", "\\t", "\\\\", '\\"', "\\[", "\\]", "\\x41", "\\u00e9",
-           "\\U0001F600", "'", "(", ")", "|", "*", "?", "#", "{", "}", "<", ">", ":", "^", ".", "the", "and"]
+LETTERS = ["a", "b", "c", "0", " ", "-", "_", "\u00e9", "\u65e5", "\U0001F600", "\\n", "\\t", "\\\\", '\\"', "\\[", "\\]", "\\x41",
+           "\\u00e9", "\\U0001F600", "'", "(", ")", "|", "*", "?", "#", "{", "}", "<", ">", ":", "^", ".", "the", "and"]
 RANGES = ["a-z", "0-9", "A-F", "\u00e9", "\u03b1-\u03c9", "\\n", "\\]", "\\[", "_", " ", "\\\\", "\\x41-\\x5a", "\\u3040-\\u309F", "b", '"',
           "\\U0001F600-\\U0001F64F"]
 REPEATS = ["*", "+", "?", "{2}", "{0}", "{1,3}", "{0,2}", "{2,}", "{ 1 , 2 }", "{0,}"]
@@ -104,16 +104,18 @@ def item(c, rules, depth):
 
 
 def choices(c, rules, depth):
-    return c.choice([" | ", "|"]).join(" ".join(item(c, rules, depth) for _ in range(c.choice([1, 1, 2, 3]))) for _ in range(c.choice([1, 1, 2])))
+    alternatives = [" ".join(item(c, rules, depth) for _ in range(c.choice([1, 1, 2, 3]))) for _ in range(c.choice([1, 1, 2]))]
+    return c.choice([" | ", "|"]).join(alternatives)
 
 
 def random_grammar(c):
     rules = c.sample(["a", "b-c", "x_1", "Tail"], c.randrange(4))
     lines = [name + c.choice([" ::= ", "::=", " ::=\n "]) + choices(c, rules, 2) for name in c.sample(["root", *rules], 1 + len(rules))]
-    text = c.choice(["", "\n", "# first\n"]) + c.choice(["\n", "\r\n", "\n\n", "\n# between\n"]).join(lines) + c.choice(["", "\n", "# last"])
+    between = c.choice(["\n", "\r\n", "\n\n", "\n# between\n"])
+    text = c.choice(["", "\n", "# first\n"]) + between.join(lines) + c.choice(["", "\n", "# last"])
     if c.random() < 0.2:                # most likely wrong now
         at = c.randrange(len(text))
-        text = text[:at] + c.choice(['"', "(", ")", "[", "|", "\\", "{", "}", "::=", "\n", "x", "#", "<", ">", "*", "\\x", "\\u12"]) + text[at + 1:]
+        text = text[:at] + c.choice([*'"()[|\\{}x#<>*\n', "::=", "\\x", "\\u12"]) + text[at + 1:]
     return text
 
 
@@ -128,7 +130,9 @@ def walk(text, seed):
     said = ours.bitnet_last_error().decode()
     their_sampler = theirs.llama_sampler_init_grammar(THEIR_VOCAB, text.encode(), b"root")
     if not our_sampler or not their_sampler:
-        return "refused" if not our_sampler and not their_sampler else "on purpose" if our_sampler or any(x in said for x in ON_PURPOSE) else said
+        if not our_sampler and not their_sampler:
+            return "refused"
+        return "on purpose" if our_sampler or any(reason in said for reason in ON_PURPOSE) else said
     for _ in range(12):
         found = step(our_sampler, their_sampler, choose, WHOLE & ~ENDS)
         if found is None:
@@ -151,7 +155,8 @@ def test_random_grammars_are_followed_as_llama_cpp_follows_them():
 # ---- lazy grammars ----
 
 CALL = b'root ::= "<call>" [0-9]+ "</call>" | "call" [a-z]* | [^<c] .*'
-PATTERNS = [rb"<call>", rb"[\s\S]*?(<call>)[\s\S]*", rb"^[\s\S]*?(<call>)[\s\S]*$", rb"<c\w+>", rb"(a)|(<call>)", rb"(x)?(call)", rb"c(al)l",
+PATTERNS = [rb"<call>", rb"[\s\S]*?(<call>)[\s\S]*", rb"^[\s\S]*?(<call>)[\s\S]*$", rb"<c\w+>", rb"(a)|(<call>)", rb"(x)?(call)",
+            rb"c(al)l",
             rb"(<)(call)(>)", rb"()<call>", rb"(?:a|b)(c+)", rb"^a", rb"a$", rb"^(a+)b$", rb"[ab]{2,3}(c)?", rb"a.c", rb"(a*)b",
             rb"(a|ab)(c|bcd)(d*)", rb"\bcall\b", rb"a|b|call", rb"(z*)(b)", rb"^[\s\S]*(call)", rb"((a)(b))", rb"(?:x(y))?b(c)", rb"\Bb",
             rb"[[:digit:]]a", rb"a(?:b(c)?)d*", rb"(b)*c", rb"a*?b", rb"\n(a)", "\u00e9(a)".encode(), rb"[^a](b)", rb"\x62", rb"\.|\*"]

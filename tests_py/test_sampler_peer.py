@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import make_grammar_golden as golden
 import sampling_abi as abi
 from peer_tools import peer_or_skip
 from sampling_abi import Candidates
@@ -28,8 +29,9 @@ KEEP = [0, 1, 2, 3, 5, 100, 2**40]
 
 
 def biases(choose, n):
-    found = [(token, choose.choice([-np.inf if n == 300 else -50.0, 1.0, -2.0, 0.5, 100.0])) for token in
-             {choose.choice([-1, 0, 1, 2, n - 1, n, n + 5, 2**31 - 1, -2**31, choose.randrange(n)]) for _ in range(choose.choice([0, 1, 5, 20]))}]
+    count = choose.choice([0, 1, 5, 20])
+    tokens = {choose.choice([-1, 0, 1, 2, n - 1, n, n + 5, 2**31 - 1, -2**31, choose.randrange(n)]) for _ in range(count)}
+    found = [(token, choose.choice([-np.inf if n == 300 else -50.0, 1.0, -2.0, 0.5, 100.0])) for token in tokens]
     return n, len(found), (abi.LogitBias * max(1, len(found)))(*found)
 
 
@@ -41,7 +43,8 @@ SETTINGS = {
     "temp": lambda c, n: (c.choice([0.25, 0.5, 0.9, 1.0, 1.5, 2.0]),),
     "temp_ext": lambda c, n: (c.choice([0.75, 1.0, 1.5]), c.choice([0.0, 0.5, -1.0]), c.choice([1.0, 0.5, 2.0])),
     "top_n_sigma": lambda c, n: (c.choice([-1.0, 0.0, 0.37, 1.03, 2.71]),),
-    "xtc": lambda c, n: (c.choice([0.0, 0.5, 1.0, 2.0]), c.choice([0.0, 0.01, 0.05, 0.1, 0.3, 0.5, 0.6]), c.choice([0, 1, 2, 5]), c.randrange(50)),
+    "xtc": lambda c, n: (c.choice([0.0, 0.5, 1.0, 2.0]), c.choice([0.0, 0.01, 0.05, 0.1, 0.3, 0.5, 0.6]), c.choice([0, 1, 2, 5]),
+                         c.randrange(50)),
     "penalties": lambda c, n: (n, c.choice([0, 1, 2, 5, 64, -1]), c.choice([1.0, 1.1, 2.0, 0.5, -1.0]), c.choice([0.0, 0.5, -1.0]),
                                c.choice([0.0, 0.25, -1.0])),
     "logit_bias": biases,
@@ -125,3 +128,56 @@ def test_long_chains_do_what_llama_cpps_do():
     for _ in range(150):
         kinds = choose.sample(CUT, choose.randrange(1, 6)) + [choose.choice(["greedy", "dist"])]
         walk(choose, kinds, length(choose, kinds), choose.choice([0.5, 1.0, 3.0]))
+
+
+# ---- with a vocabulary ----
+
+VOCABS = golden.vocab_of(golden.declare(ours)), golden.vocab_of(golden.declare(theirs))
+N_VOCAB = ours.llama_vocab_n_tokens(VOCABS[0])
+BREAKERS = [b"\n", b":", b'"', b" ", b"the", b"\xff", b"\xc3", b"\xc3\xa9", b"", b"a", b"begin", b"\xe6\x97", b"e" * 39, b"e" * 45, b"in",
+            b"</s>", b"er in", b"z" * 300]
+
+
+def both_allow(samplers, logits, ids=None):
+    found = [Candidates(logits, ids), Candidates(logits, ids)]
+    for api, sampler, candidates in zip(APIS, samplers, found):
+        api.llama_sampler_apply(sampler, C.byref(candidates.c))
+    assert found[0].ids == found[1].ids
+    np.testing.assert_allclose(found[0].items["logit"], found[1].items["logit"], rtol=1e-5)
+    return found[0]
+
+
+def test_dry_punishes_what_llama_cpps_does():
+    choose, punished = random.Random(3), 0
+    for _ in range(150):
+        breakers = choose.sample(BREAKERS, choose.choice([0, 0, 1, 2, 4]))
+        settings = [choose.choice(values) for values in ([0.0, 0.8, 1.0, -1.0], [0.5, 1.0, 1.75, 2.0], [0, 1, 2, 3, -1],
+                                                         [0, 1, 3, 8, 64, -1])]
+        samplers = [api.llama_sampler_init_dry(vocab, *settings, (C.c_char_p * max(1, len(breakers)))(*breakers), len(breakers))
+                    for api, vocab in zip(APIS, VOCABS)]
+        assert ours.llama_sampler_name(samplers[0]) == theirs.llama_sampler_name(samplers[1])
+        words = choose.choice([[1, 2, 3], [300, 301, 302, 101], list(range(N_VOCAB))[::37], [100, 102, 103, 104, 262, 261]])
+        for step in range(20):
+            for token in choose.choices(words, k=choose.choice([1, 3, 10])):
+                for api, sampler in zip(APIS, samplers):
+                    api.llama_sampler_accept(sampler, token)
+            punished += bool(both_allow(samplers, np.zeros(N_VOCAB)).items["logit"].any())
+            if step % 9 == 8:
+                samplers = [api.llama_sampler_clone(sampler) for api, sampler in zip(APIS, samplers)]
+            if step == 13:
+                for api, sampler in zip(APIS, samplers):
+                    api.llama_sampler_reset(sampler)
+    assert punished > 500
+
+
+def test_infill_ends_where_llama_cpps_does():
+    samplers = [api.llama_sampler_init_infill(vocab) for api, vocab in zip(APIS, VOCABS)]
+    for seed in range(400):
+        rows = np.random.RandomState(seed)
+        n = rows.choice([1, 2, 5, 40, N_VOCAB])
+        logits = (rows.normal(size=n) * rows.choice([0.1, 1, 4])).astype(np.float32)
+        logits[rows.randint(n)] += rows.choice([0, 3, 6, 20])
+        ids = rows.permutation(N_VOCAB)[:n]
+        if seed % 3 == 0 and 2 not in ids:
+            ids[0] = 2                           # the end of the text is a candidate
+        both_allow(samplers, logits, ids)
