@@ -857,8 +857,9 @@ LLAMA_API struct llama_model *llama_model_load_from_splits(
 LLAMA_API struct llama_model *llama_model_load_from_file_ptr(FILE *file, struct llama_model_params params);
 
 /* Names of the parts of a split model. path: PREFIX-00003-of-00004.gguf for split_no 2 of split_count 4; prefix: the way back,
- * when the numbers are those of split_path. Into a buffer of maxlen bytes, cut to what fits (use a longer one then). Return the
- * full length; 0: the numbers do not fit the path, nothing is written; 0 + last error: NULL, or numbers that no part has. */
+ * when the numbers are those of split_path. Into a buffer of maxlen bytes, cut to what fits. Return the full length; 0: the numbers
+ * do not fit the path, nothing is written; 0 + last error: NULL, numbers that no part has, or a path that was cut (a prefix that was
+ * cut has its full length). */
 LLAMA_API int32_t llama_split_path(
     char *split_path, size_t maxlen, const char *path_prefix, int32_t split_no, int32_t split_count);
 LLAMA_API int32_t llama_split_prefix(

@@ -168,13 +168,15 @@ room.refuses("llama_flash_attn_type_name", (INT_MIN,), None, "is no such type")
 @room.use("llama_split_path", "llama_split_prefix")
 def _(api, w):
     whole = b"/m/abc-00003-of-00004.gguf"
-    assert snprintf_text(lambda buf, size: api.llama_split_path(buf, size, b"/m/abc", 2, 4)) == whole
+    buffer = ffi.new("char[]", b"#" * 40)
+    assert api.llama_split_path(buffer, 27, b"/m/abc", 2, 4) == 26 and ffi.string(buffer) == whole
     assert snprintf_text(lambda buf, size: api.llama_split_prefix(buf, size, whole, 2, 4)) == b"/m/abc"
 
 
 for no, count in ((4, 4), (-1, 4), (0, 0), (0, -1), (INT_MAX, INT_MAX), (INT_MIN, INT_MIN)):
     room.refuses("llama_split_path llama_split_prefix", (NULL, 0, b"x", no, count), 0, f"part {no} of {count}")
 room.refuses("llama_split_path llama_split_prefix", (NULL, 0, NULL, 0, 1), 0, "a path is NULL")
+room.refuses("llama_split_path", (NULL, 0, b"/m/abc", 2, 4), 0, "0 bytes, the path and its NUL take 27")
 room.refuses("llama_split_path llama_split_prefix", (NULL, 9, b"x", 0, 1), 0, "a path is NULL")
 room.answers("llama_split_prefix", (NULL, 0, b"/m/abc-00002-of-00004.gguf", 2, 4), 0)
 

@@ -141,8 +141,11 @@ def text_of(call, size, *arguments):
 
 def test_path_of_a_part():
     assert text_of(lib.llama_split_path, 64, b"/m/abc", 2, 4) == (26, "/m/abc-00003-of-00004.gguf")
-    assert text_of(lib.llama_split_path, 10, b"/m/abc", 2, 4) == (26, "/m/abc-00")
-    assert lib.llama_split_path(NULL, 0, b"/m/abc", 2, 4) == 26
+    assert text_of(lib.llama_split_path, 27, b"/m/abc", 2, 4) == (26, "/m/abc-00003-of-00004.gguf")
+    for size, cut in ((26, "/m/abc-00003-of-00004.ggu"), (10, "/m/abc-00"), (1, "")):
+        assert text_of(lib.llama_split_path, size, b"/m/abc", 2, 4) == (0, cut)
+        assert last_error() == (ERROR, f"llama_split_path: {size} bytes, the path and its NUL take 27")
+    assert lib.llama_split_path(NULL, 0, b"/m/abc", 2, 4) == 0
 
 
 def test_prefix_of_a_part():

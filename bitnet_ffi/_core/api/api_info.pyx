@@ -143,6 +143,7 @@ cdef public int32_t llama_split_path(char *split_path, size_t maxlen, const char
                                      int32_t split_count) noexcept nogil:
     cdef char suffix[SUFFIX_SIZE]
     cdef bnf_sink sink
+    cdef int32_t n
     if path_prefix == NULL or (split_path == NULL and maxlen > 0):
         bnf_fail(BITNET_ERROR, "llama_split_path: a path is NULL")
         return 0
@@ -151,7 +152,11 @@ cdef public int32_t llama_split_path(char *split_path, size_t maxlen, const char
     sink = bnf_sink_to(split_path, maxlen)
     bnf_sink_str(&sink, path_prefix)
     bnf_sink_str(&sink, suffix)
-    return bnf_sink_end(&sink)
+    n = bnf_sink_end(&sink)
+    if <size_t>n >= maxlen:      # as in llama.cpp of 2026: a client that looks for 0 must not open a part of a name
+        bnf_fail(BITNET_ERROR, "llama_split_path: %zu bytes, the path and its NUL take %d", maxlen, n + 1)
+        return 0
+    return n
 
 cdef public int32_t llama_split_prefix(char *split_prefix, size_t maxlen, const char *split_path, int32_t split_no,
                                        int32_t split_count) noexcept nogil:
