@@ -153,6 +153,8 @@ def test_the_file_says_how_to_pool_and_attend(path, tmp_path):
         assert lib.llama_pooling_type(c) == LAST and not lib.llama_get_causal_attn(c)
         c = init(embed._pointer, pooling_type=NONE, attention_type=0)
         assert lib.llama_pooling_type(c) == NONE and lib.llama_get_causal_attn(c)
+    with Model(gguf.set("llama.pooling_type", U32, 2**32 - 1).write(tmp_path / "none.gguf")) as silent:      # as llama.cpp saves models
+        assert lib.llama_pooling_type(init(silent._pointer)) == NONE
     with Model(gguf.set("llama.pooling_type", U32, RANK).write(tmp_path / "rank.gguf")) as rank:
         assert init(rank._pointer) == NULL and "no classifier" in last_error()[1]
         assert init(rank._pointer, pooling_type=MEAN) != NULL

@@ -176,14 +176,17 @@ cdef int load_attention(const bnf_loader *loader, bnf_hparams *hp) noexcept nogi
     hp.causal = causal
     return 0
 
+cdef enum:
+    UNSPECIFIED = <uint32_t>0xFFFFFFFF # the pooling type -1 as llama.cpp's llama_model_save_to_file writes it
+
 # How the states of a text become one embedding, if the file says it.
 cdef int load_pooling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
     cdef char key[KEY_SIZE]
     cdef uint32_t value = 0
     cdef int code = bnf_gguf_u32(loader.model.gguf, key_of(loader, "pooling_type", key), &value)
     hp.pooling = LLAMA_POOLING_TYPE_UNSPECIFIED
-    if code <= 0:
-        return code
+    if code <= 0 or value == UNSPECIFIED:
+        return code if code < 0 else 0
     code = check_range(key, value, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK)
     if code == 0:
         hp.pooling = <int32_t>value
@@ -202,8 +205,10 @@ cdef int load_labels(bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
     hp.n_cls_out = 1
     if kv == NULL:
         return 0
-    if kv.type != BNF_GGUF_ARRAY or kv.elem_type != BNF_GGUF_STRING or kv.count < 1 or kv.count > BNF_MAX_VOCAB:
-        return bnf_fail(BITNET_ERROR_MODEL, "key '%s' is no array of 1 to %d strings", key, <int>BNF_MAX_VOCAB)
+    if kv.type != BNF_GGUF_ARRAY or kv.elem_type != BNF_GGUF_STRING or kv.count > BNF_MAX_VOCAB:
+        return bnf_fail(BITNET_ERROR_MODEL, "key '%s' is no array of at most %d strings", key, <int>BNF_MAX_VOCAB)
+    if kv.count == 0:              # llama.cpp saves every model with such an array
+        return 0
     model.labels = <const char **>bnf_alloc_array(<size_t>kv.count, sizeof(char *))
     code = bnf_load_own(loader, model.labels)
     if code != 0:
