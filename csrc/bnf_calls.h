@@ -228,8 +228,9 @@ enum bnf_batch_origin { BNF_BATCH_CLIENT, BNF_BATCH_EXT };
  * code. */
 int bnf_batch_check(const struct llama_context *ctx, const struct llama_batch *client, int origin);
 /* Check a client's batch against the context and fill in positions, sequences and outputs. all: every token leaves a state.
- * 0 or a negative code. */
+ * 0 or a negative code. The context's own batch stays what it is until bnf_batch_take makes it this one. */
 int bnf_batch_prepare(struct llama_context *ctx, const struct llama_batch *client, int origin, bool all, struct bnf_batch *out);
+void bnf_batch_take(struct llama_context *ctx, const struct bnf_batch *batch);
 
 /* ---- batch_ext.pyx ---- */
 /* As struct llama_batch, for BNF_BATCH_EXT; valid until something is added. */

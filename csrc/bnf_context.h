@@ -55,6 +55,8 @@ struct llama_context {
     struct bnf_batch batch;              /* the last batch; arrays below */
     int32_t *batch_memory;
     uint64_t batch_memory_size;
+    int32_t *spare_memory;               /* of the next batch, until all of it is accepted */
+    uint64_t spare_memory_size;
     int32_t *next_pos;                   /* [n_seq_max] while a batch is checked */
 
     struct bnf_scratch scratch;

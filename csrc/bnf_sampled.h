@@ -61,8 +61,8 @@ void bnf_sampled_forget(struct llama_context *ctx, int32_t seq);
 void bnf_sampled_free(struct llama_context *ctx);
 /* A decode begins: rows of the one before are gone. */
 void bnf_sampled_begin(struct llama_context *ctx);
-/* More rows of a sequence in ctx->batch than it may have? 0, or a code and a sentence. */
-int bnf_sampled_check(struct llama_context *ctx);
+/* More rows of a sequence in the batch than it may have? 0, or a code and a sentence. */
+int bnf_sampled_check(struct llama_context *ctx, const struct bnf_batch *batch);
 /* Run the chains on the rows. 0, or BITNET_ERROR_MEMORY and the chains as they were. */
 int bnf_sampled_run(struct llama_context *ctx);
 /* What was sampled for that row, NULL: nothing. */

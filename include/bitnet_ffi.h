@@ -1194,8 +1194,8 @@ LLAMA_API void llama_batch_free(struct llama_batch batch);
 /* Run the batch through the model and keep its keys and values. It may hold any number of tokens and any mix of
  * sequences; without causal attention, at most n_ubatch tokens. Embeddings in place of tokens must be finite. Returns 0; 1
  * when the cache has no room for all of it (last error BITNET_ERROR_CONTEXT); 2 when the abort callback stopped it; negative
- * for a wrong batch or another error. Anything but 0 leaves the cache as it was, but logits and embeddings of the batch
- * before are gone. */
+ * for a wrong batch or another error. Anything but 0 leaves the cache as it was; a batch that is refused, or has no room, also
+ * leaves what can be read of the one before: logits, embeddings, what was sampled. */
 LLAMA_API int32_t llama_decode(struct llama_context *ctx, struct llama_batch batch);
 
 /* The batch alone: each token sees all tokens of its sequence in the batch, whatever llama_set_causal_attn says, and nothing

@@ -89,11 +89,19 @@ def test_set_embeddings_from_the_next_decode_on(model):
     assert row(c, 0) == b""                                           # back to the last token only
 
 
-def test_a_failed_decode_leaves_no_embeddings(model):
-    c = init(model, embeddings=True, n_ctx=8)
-    assert decode(c, TEXT[:4]) == 0 and decode(c, [N_VOCAB]) == ERROR
-    assert lib.llama_get_embeddings(c) == NULL and lib.llama_get_embeddings_ith(c, 0) == NULL
-    assert decode(c, TEXT[4:9]) == NO_ROOM and lib.llama_get_embeddings(c) == NULL
+@pytest.mark.parametrize("pooling", [0, 1])
+def test_a_refused_batch_leaves_the_embeddings_of_the_one_before(model, pooling):
+    c = init(model, embeddings=True, n_ctx=8, pooling_type=pooling)
+
+    def left():
+        pointer = lib.llama_get_embeddings_seq(c, 0) if pooling else lib.llama_get_embeddings_ith(c, 2)
+        return matrix(pointer, 1).tolist()
+
+    assert decode(c, TEXT[:4]) == 0
+    before = left()
+    assert decode(c, [1, N_VOCAB]) == ERROR and left() == before
+    assert decode(c, TEXT[4:9]) == NO_ROOM and left() == before
+    assert decode(c, TEXT[4:7]) == 0 and left() != before
 
 
 def test_embeddings_misuse(model):
@@ -377,7 +385,7 @@ def test_encode_gives_its_room_back(model):
     for _ in range(50):
         assert run(lib.llama_encode, c, Batch(TEXT[:12])) == 0, last_error()
         assert len(row(c, 3)) == 4 * N_VOCAB                          # every token has logits
-    assert run(lib.llama_encode, c, Batch(TEXT[:13])) == NO_ROOM and last_error()[0] == FULL and row(c) == b""
+    assert run(lib.llama_encode, c, Batch(TEXT[:13])) == NO_ROOM and last_error()[0] == FULL and row(c, 11)
     assert span(c) == (0, 19) and decode(c, TEXT[20:32]) == 0 and decode(c, TEXT[32:33]) == NO_ROOM
 
 

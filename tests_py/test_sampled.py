@@ -512,12 +512,12 @@ def prompted(model):
     return ctx
 
 
-def test_a_failed_decode_and_an_encode_leave_no_samples(model):
+def test_a_refused_batch_leaves_the_samples_of_the_one_before_and_an_encode_none(model):
     ctx, chain = init(model, n_ctx=32), make("dist")
     assert lib.llama_set_sampler(ctx, 0, chain) and decode(ctx, PROMPT) == 0
     token = lib.llama_get_sampled_token_ith(ctx, -1)
-    assert decode(ctx, PROMPT) == 1
-    assert lib.llama_get_sampled_token_ith(ctx, -1) == NONE
+    for rc, batch in ((1, PROMPT), (-1, [-1]), (-1, [])):
+        assert decode(ctx, batch) == rc and lib.llama_get_sampled_token_ith(ctx, -1) == token
     batch = Batch([1, 2], seq=[[0], [0]])
     assert lib.llama_encode(ctx, batch.pointer[0]) == 0 and lib.llama_get_sampled_token_ith(ctx, -1) == NONE
     lib.llama_sampler_reset(chain)

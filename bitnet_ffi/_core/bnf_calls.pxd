@@ -61,6 +61,7 @@ cdef extern from "bnf_calls.h" nogil:
         BNF_BATCH_CLIENT, BNF_BATCH_EXT
     int bnf_batch_check(const llama_context *ctx, const llama_batch *client, int origin)
     int bnf_batch_prepare(llama_context *ctx, const llama_batch *client, int origin, bool all, bnf_batch *out)
+    void bnf_batch_take(llama_context *ctx, const bnf_batch *batch)
     llama_batch bnf_batch_of_ext(const llama_batch_ext *batch)
     void bnf_operand_row(const bnf_ops_t *ops, bnf_scratch *s, int kind, const float *x, int64_t k, int64_t t, int64_t n)
     bnf_act bnf_operand(const bnf_scratch *s, int kind, const float *x, int64_t k, int64_t n)

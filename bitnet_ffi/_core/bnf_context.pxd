@@ -100,6 +100,8 @@ cdef extern from "bnf_context.h" nogil:
         bnf_batch batch
         int32_t *batch_memory
         uint64_t batch_memory_size
+        int32_t *spare_memory
+        uint64_t spare_memory_size
         int32_t *next_pos
         bnf_scratch scratch
         float *hidden

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, uint32_t, int64_t, uint64_t
 from bitnet_ffi._core.bnf_context cimport bnf_mt19937, llama_context
 from bitnet_ffi._core.bnf_public cimport bool, llama_sampler, llama_sampler_i, llama_token, llama_token_data, llama_token_data_array
-from bitnet_ffi._core.bnf_types cimport llama_model
+from bitnet_ffi._core.bnf_types cimport bnf_batch, llama_model
 
 cdef extern from "bnf_random.h" nogil:
     void bnf_mt19937_seed(bnf_mt19937 *mt, uint32_t seed)
@@ -193,7 +193,7 @@ cdef extern from "bnf_sampled.h" nogil:
     void bnf_sampled_forget(llama_context *ctx, int32_t seq)
     void bnf_sampled_free(llama_context *ctx)
     void bnf_sampled_begin(llama_context *ctx)
-    int bnf_sampled_check(llama_context *ctx)
+    int bnf_sampled_check(llama_context *ctx, const bnf_batch *batch)
     int bnf_sampled_run(llama_context *ctx)
     const bnf_sampled_row_t *bnf_sampled_row(const llama_context *ctx, int64_t row)
     const bnf_sampled_row_t *bnf_sampled_show(llama_context *ctx, int64_t row)

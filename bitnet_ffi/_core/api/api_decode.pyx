@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_is_null, bnf_release, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport (
-    bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back,
+    bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_batch_take, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back,
     bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_set_aside, bnf_lora_follow, BNF_BATCH_CLIENT,
     BNF_BATCH_EXT)
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_poke_i32, bnf_poke_i64, llama_context
@@ -24,16 +24,16 @@ cdef extern from "bnf_calls.h":
 # ---- decoding ----
 
 # Room for the states of the rows that want logits: it grows and stays.
-cdef int make_states(llama_context *ctx) noexcept nogil:
+cdef int make_states(llama_context *ctx, int32_t n_outputs) noexcept nogil:
     cdef uint64_t row = <uint64_t>ctx.model.hp.n_embd * sizeof(float)
-    cdef uint64_t need = <uint64_t>ctx.batch.n_outputs * row
+    cdef uint64_t need = <uint64_t>n_outputs * row
     cdef float *rows
     if need <= ctx.hidden_size:
         return 0
-    rows = <float *>bnf_alloc_array(<size_t>ctx.batch.n_outputs, row)
+    rows = <float *>bnf_alloc_array(<size_t>n_outputs, row)
     if rows == NULL:
         return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for %d states (%.1f MiB); ask for fewer in batch.logits",
-                        ctx.batch.n_outputs, <double>need / 1048576.0)
+                        n_outputs, <double>need / 1048576.0)
     bnf_release(ctx.hidden)
     ctx.hidden = rows
     ctx.hidden_size = need
@@ -59,8 +59,7 @@ cdef void count(llama_context *ctx, int64_t us) noexcept nogil:
         bnf_poke_i32(&ctx.perf.n_p_eval, ctx.perf.n_p_eval + ctx.batch.n_tokens)
 
 # The first sequence of the batch that has not room for its tokens of it; -1: each has.
-cdef int32_t full_sequence(const llama_context *ctx, int32_t *n_more) noexcept nogil:
-    cdef const bnf_batch *batch = &ctx.batch
+cdef int32_t full_sequence(const llama_context *ctx, const bnf_batch *batch, int32_t *n_more) noexcept nogil:
     cdef int32_t s, i, j
     if ctx.kv.n_ctx_seq >= ctx.kv.n_ctx:
         return -1
@@ -73,55 +72,66 @@ cdef int32_t full_sequence(const llama_context *ctx, int32_t *n_more) noexcept n
             return s
     return -1
 
-cdef void no_room(const llama_context *ctx) noexcept nogil:
+cdef void no_room(const llama_context *ctx, const bnf_batch *batch) noexcept nogil:
     cdef int32_t n_more
-    cdef int32_t seq = full_sequence(ctx, &n_more)
+    cdef int32_t seq = full_sequence(ctx, batch, &n_more)
     if seq >= 0:
         bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: sequence %d holds %d of n_ctx_seq = %d (n_ctx is split)",
                  n_more, seq, bnf_kv_seq_tokens(&ctx.kv, seq), ctx.kv.n_ctx_seq)
-    elif ctx.batch.n_tokens > ctx.kv.n_ctx - ctx.kv.n_used:
+    elif batch.n_tokens > ctx.kv.n_ctx - ctx.kv.n_used:
         bnf_fail(BITNET_ERROR_CONTEXT, b"no room for %d tokens: the context holds %d of n_ctx = %d",
-                 ctx.batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
+                 batch.n_tokens, ctx.kv.n_used, ctx.kv.n_ctx)
     else:
         bnf_fail(BITNET_ERROR_CONTEXT,
-                 b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages", ctx.batch.n_tokens,
+                 b"no room for %d tokens: the context holds %d of n_ctx = %d, but sequences with gaps fill all its pages", batch.n_tokens,
                  ctx.kv.n_used, ctx.kv.n_ctx)
 
-# The whole of a decode, with the context entered. all: every token leaves a state. sample: chains run on the rows of their sequences.
-# llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
-cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all, bint sample) noexcept nogil:
-    cdef int64_t start = bnf_time_us()
+# All that can be refused: the batch is checked and has its slots. On anything but 0 nothing has changed.
+cdef int prepare(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all, bint sample,
+                 bnf_batch *batch) noexcept nogil:
     cdef int rc
+    if ctx.model.vocab_only:
+        return bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to decode with")
+    rc = bnf_batch_prepare(ctx, client, origin, all, batch)
+    if rc == 0 and sample:
+        rc = bnf_sampled_check(ctx, batch)
+    if rc != 0:
+        return rc
+    batch.causal = causal
+    # A token that sees the ones behind it has to be computed with them.
+    if not causal and batch.n_tokens > <int32_t>ctx.params.n_ubatch:
+        return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected at most n_ubatch = %u where attention is not causal",
+                        batch.n_tokens, ctx.params.n_ubatch)
+    rc = bnf_kv_reserve(&ctx.kv, batch)
+    if rc == BITNET_EVAL_ERROR:
+        no_room(ctx, batch)
+    return rc
+
+# From here on it is the last batch, and what the one before left is gone.
+cdef void begin(llama_context *ctx, const bnf_batch *batch) noexcept nogil:
     ctx.n_outputs = 0
     ctx.logits_ready = 0
     ctx.embeddings_ready = False
     ctx.screened.n = 0
     bnf_sampled_begin(ctx)
-    if ctx.model.vocab_only:
-        return bnf_fail(BITNET_ERROR, b"the model was loaded with vocab_only: it has no weights to decode with")
-    rc = bnf_lora_follow(ctx)
+    bnf_batch_take(ctx, batch)
+
+# The whole of a decode, with the context entered. all: every token leaves a state. sample: chains run on the rows of their sequences.
+# llama_decode's codes: 0, 1 no room, 2 aborted, or negative.
+cdef int run(llama_context *ctx, const llama_batch *client, int origin, bool causal, bool all, bint sample) noexcept nogil:
+    cdef int64_t start = bnf_time_us()
+    cdef bnf_batch batch
+    cdef int rc = prepare(ctx, client, origin, causal, all, sample, &batch)
+    if rc != 0:
+        return rc
+    begin(ctx, &batch)
+    rc = make_states(ctx, batch.n_outputs)
     if rc == 0:
-        rc = bnf_batch_prepare(ctx, client, origin, all, &ctx.batch)
-    if rc == 0 and sample:
-        rc = bnf_sampled_check(ctx)
-    if rc != 0:
-        return rc
-    ctx.batch.causal = causal
-    # A token that sees the ones behind it has to be computed with them.
-    if not causal and ctx.batch.n_tokens > <int32_t>ctx.params.n_ubatch:
-        return bnf_fail(BITNET_ERROR, b"batch.n_tokens is %d, expected at most n_ubatch = %u where attention is not causal",
-                        ctx.batch.n_tokens,
-                        ctx.params.n_ubatch)
-    rc = bnf_kv_reserve(&ctx.kv, &ctx.batch)
-    if rc == BITNET_EVAL_ERROR:
-        no_room(ctx)
-    if rc != 0:
-        return rc
-    rc = make_states(ctx)     # after the cache, whose no is cheaper
+        rc = bnf_lora_follow(ctx)
     if rc == 0:
         rc = run_ubatches(ctx)
     if rc == 0:
-        ctx.n_outputs = ctx.batch.n_outputs
+        ctx.n_outputs = batch.n_outputs
         rc = bnf_sampled_run(ctx) if sample else 0
     if rc != 0:
         ctx.n_outputs = 0

@@ -27,16 +27,17 @@ cdef enum:
 
 # ---- into the engine ----
 
-# The context's arrays for n tokens of up to n_seq sequences each; they grow and stay.
+# The context's spare arrays for n tokens of up to n_seq sequences each; they grow and stay. Spare, as those of the last batch say which
+# rows it left, and a batch that is refused must not take them away.
 cdef int make_room(llama_context *ctx, int32_t n, int32_t stride) noexcept nogil:
     cdef uint64_t need = <uint64_t>n * <uint64_t>(3 + stride) * sizeof(int32_t)
     cdef void *grown
-    if need > ctx.batch_memory_size:
-        grown = bnf_resize(ctx.batch_memory, ctx.batch_memory_size, need)
+    if need > ctx.spare_memory_size:
+        grown = bnf_resize(ctx.spare_memory, ctx.spare_memory_size, need)
         if grown == NULL:
             return bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a batch of %d tokens", n)
-        ctx.batch_memory = <int32_t *>grown
-        ctx.batch_memory_size = need
+        ctx.spare_memory = <int32_t *>grown
+        ctx.spare_memory_size = need
     return 0
 
 # One number that is not finite would become every state of its sequence.
@@ -130,10 +131,10 @@ cdef public int bnf_batch_prepare(llama_context *ctx, const llama_batch *client,
     out.n_tokens = n
     out.token = client.token
     out.embd = client.embd
-    out.pos = ctx.batch_memory
-    out.n_seq = ctx.batch_memory + n
-    out.out_row = ctx.batch_memory + 2 * <int64_t>n
-    out.seq = ctx.batch_memory + 3 * <int64_t>n
+    out.pos = ctx.spare_memory
+    out.n_seq = ctx.spare_memory + n
+    out.out_row = ctx.spare_memory + 2 * <int64_t>n
+    out.seq = ctx.spare_memory + 3 * <int64_t>n
     # -1: the sequence is empty and may start anywhere.
     for i in range(ctx.kv.n_seq_max):
         ctx.next_pos[i] = ctx.kv.seqs[i].pos_max + 1 if ctx.kv.seqs[i].pos_max >= 0 else -1
@@ -151,6 +152,16 @@ cdef public int bnf_batch_prepare(llama_context *ctx, const llama_batch *client,
         else:
             out.out_row[i] = -1
     return 0
+
+# The batch that bnf_batch_prepare made last becomes the context's; the arrays of the one before are spare now.
+cdef public void bnf_batch_take(llama_context *ctx, const bnf_batch *batch) noexcept nogil:
+    cdef int32_t *memory = ctx.spare_memory
+    cdef uint64_t size = ctx.spare_memory_size
+    ctx.spare_memory = ctx.batch_memory
+    ctx.spare_memory_size = ctx.batch_memory_size
+    ctx.batch_memory = memory
+    ctx.batch_memory_size = size
+    ctx.batch = batch[0]
 
 # ---- the client's arrays ----
 

@@ -363,6 +363,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
     bnf_release(ctx.own_rope_freqs)
     bnf_release(ctx.kv_copy)
     bnf_release(ctx.batch_memory)
+    bnf_release(ctx.spare_memory)
     bnf_release(ctx.next_pos)
     bnf_release(ctx.scratch.memory)
     bnf_release(ctx.hidden)

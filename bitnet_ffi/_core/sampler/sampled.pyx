@@ -141,9 +141,8 @@ cdef public void bnf_sampled_begin(llama_context *ctx) noexcept nogil:
 
 
 # As llama.cpp counts: a token of several sequences is a row of each of them. The first one's chain will run on it.
-cdef public int bnf_sampled_check(llama_context *ctx) noexcept nogil:
+cdef public int bnf_sampled_check(llama_context *ctx, const bnf_batch *batch) noexcept nogil:
     cdef bnf_sampled *s = sampled_of(ctx)
-    cdef const bnf_batch *batch = &ctx.batch
     cdef int64_t first
     cdef int32_t i, j, seq
     if s == NULL or s.n_chains == 0:
