@@ -247,25 +247,25 @@ def test_a_window_that_slides_never_runs_out(model):
 
 def test_gaps_that_fill_all_pages_are_named(model):
     with context(model, 128) as ctx:
-        for p in range(0, 64 * 3, 64):
+        for p in range(0, 64 * 19, 64):              # 2 pages for n_ctx, one for an end, 16 to spare
             ctx.decode([1] * 64, logits="none")
             ctx.seq_remove(0, p, p + 63)
         with pytest.raises(ContextFullError):
             ctx.decode([1], logits="none")
-        assert "holds 3 of n_ctx = 128, but sequences with gaps fill all its pages" in str(last_error())
-        assert ctx.seq_range(0) == range(63, 192)
+        assert "holds 19 of n_ctx = 128, but sequences with gaps fill all its pages" in str(last_error())
+        assert ctx.seq_range(0) == range(63, 64 * 19)
 
 
 def test_a_copy_without_pages_changes_nothing(model):
     with context(model, 128, 3) as ctx:
         ctx.decode([1] * 3, seq=1, logits="none")
         ctx.seq_copy(1, 2)                           # these two share a page
-        for p in range(0, 64 * 7, 64):               # and sequence 0 takes all others, for one token each
+        for p in range(0, 64 * 23, 64):              # and sequence 0 takes all others, for one token each
             ctx.decode([1] * 64, seq=0, logits="none")
             ctx.seq_remove(0, p, p + 63)
         lib.llama_memory_seq_cp(ctx._memory, 0, 2, 63, 200)
         assert str(last_error()) == "copying positions of sequence 0 into sequence 2 needs 1 pages, and 0 are free"
-        assert [ctx.seq_range(s) for s in range(3)] == [range(63, 448), range(3), range(3)]
+        assert [ctx.seq_range(s) for s in range(3)] == [range(63, 64 * 23), range(3), range(3)]
         ctx.decode([5], seq=2)
         assert ctx.logits().tobytes() == reference(model, ((0, 1), (1, 1), (2, 1), (3, 5)))
 

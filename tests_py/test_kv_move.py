@@ -336,3 +336,27 @@ def test_absurd_moves_are_refused(model):
                 ctx.seq_divide(seq, 2)
         assert ctx.seq_range(0) == range(10)
         assert lib.llama_memory_can_shift(ctx._memory)
+
+
+@pytest.mark.parametrize("n_ctx, n_group", [(64, 8), (256, 8), (256, 16), (1000, 4)])
+def test_self_extend_of_a_full_context(model, n_ctx, n_group):
+    """As programs do it: windows of ends that are in no page's end, until n_ctx tokens are held."""
+    window = (n_ctx // 3) // n_group * n_group
+    with context(model, n_ctx) as ctx:
+        memory, n_past, group_at = ctx._memory, 0, 0
+        for _ in range(n_ctx):
+            ctx.decode([1 + n_past % 200], logits="none")
+            n_past += 1
+            while n_past >= group_at + window:
+                n_before = n_group * group_at // window
+                back = window // n_group * (n_group - 1)
+                lib.llama_memory_seq_add(memory, 0, group_at, n_past, n_before * back)
+                lib.llama_memory_seq_div(memory, 0, group_at + n_before * back, group_at + n_before * back + window, n_group)
+                lib.llama_memory_seq_add(memory, 0, group_at + n_before * back + window, n_past + n_before * back,
+                                         window // n_group - n_before * back - window)
+                assert not lib.bitnet_last_error_code(), str(last_error())
+                n_past -= back
+                group_at += window // n_group
+                assert ctx.seq_range(0) == range(n_past)
+        with pytest.raises(ContextFullError):
+            ctx.decode([1], logits="none")

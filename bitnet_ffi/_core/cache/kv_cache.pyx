@@ -20,10 +20,14 @@ from bitnet_ffi._core.bnf_types cimport bnf_batch, bnf_hparams, bnf_kv, bnf_seq,
 cdef extern from "bnf_calls.h":
     pass
 
+cdef enum:
+    SPARE_PAGES = 16
+
 # Make room for n_ctx tokens of n_seq_max sequences. Every sequence may leave one page partly filled and, where it parted
 # from another, one partly copied, hence the extra pages: n_ctx tokens fit, however they are spread over sequences that grow
-# and shrink at their ends and fork. (Gaps can leave one token in each page: then pages may run out before n_ctx does.)
-# The memory is touched only as pages come into use.
+# and shrink at their ends and fork. Gaps, and each further token at one position, leave pages partly filled too: for these there are
+# as many spare pages as the SelfExtend of a program has tokens at a position. (One token in each page can still use all up before
+# n_ctx is full.) The memory is touched only as pages come into use.
 cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, int32_t n_ctx_seq, int32_t n_seq_max, int32_t type_k,
                             int32_t type_v) noexcept nogil:
     cdef int32_t i
@@ -37,7 +41,7 @@ cdef public int bnf_kv_init(bnf_kv *kv, const bnf_hparams *hp, int32_t n_ctx, in
     kv.n_ctx = n_ctx
     kv.n_ctx_seq = n_ctx_seq
     kv.n_seq_max = n_seq_max
-    kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + (1 if n_seq_max == 1 else 2 * n_seq_max)
+    kv.n_pages = (n_ctx + BNF_KV_PAGE - 1) // BNF_KV_PAGE + (1 if n_seq_max == 1 else 2 * n_seq_max) + SPARE_PAGES
     kv.head_stride_k = BNF_KV_PAGE * bnf_kv_row_size(<bnf_kv_type>type_k, hp.dk)
     kv.head_stride_v = BNF_KV_PAGE * bnf_kv_row_size(<bnf_kv_type>type_v, hp.dv)
     kv.layer_stride_k = kv.head_stride_k * <uint64_t>hp.n_head_kv * <uint64_t>kv.n_pages
