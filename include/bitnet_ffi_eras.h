@@ -8,6 +8,11 @@
 
 #ifdef __cplusplus
 extern "C++" { /* said aloud, for programs that include this header inside an extern "C" of their own */
+#define BITNET_CAST(type, value) static_cast<type>(value)
+#define BITNET_NULL nullptr
+#else
+#define BITNET_CAST(type, value) ((type)(value))
+#define BITNET_NULL NULL
 #endif
 /* ------------------------------------------------------------------------------------------------
  * Names that those years had
@@ -139,20 +144,27 @@ static inline int32_t bitnet_era_decode(struct llama_context *ctx, struct llama_
 {
     return bitnet_era_decode_3(ctx, batch, n_threads);
 }
+#else
+/* Two steps: a call becomes a macro, which counts its arguments, and a name without a call the function of its year. */
+#if BITNET_FFI_API == 2023
+#define bitnet_era_decode_2(ctx, batch) (bitnet_era_decode)(ctx, batch)
+#define bitnet_era_decode(...) BITNET_CALL(bitnet_era_decode_, __VA_ARGS__)
+#endif
+static inline struct llama_batch bitnet_era_batch_get_one(llama_token *tokens, int32_t n_tokens, llama_pos pos_0, llama_seq_id seq_id)
+{
+    return bitnet_era_batch_get_one_4(tokens, n_tokens, pos_0, seq_id);
+}
+static inline struct llama_batch bitnet_era_batch_init(int32_t n_tokens, int32_t embd, int32_t n_seq_max)
+{
+    return bitnet_era_batch_init_3(n_tokens, embd, n_seq_max);
+}
+#define bitnet_era_batch_init_2(n_tokens, embd) bitnet_era_batch_init_3(n_tokens, embd, 1)
+#define bitnet_era_batch_get_one(...) BITNET_CALL(bitnet_era_batch_get_one_, __VA_ARGS__)
+#define bitnet_era_batch_init(...) BITNET_CALL(bitnet_era_batch_init_, __VA_ARGS__)
+#endif
 #define llama_decode bitnet_era_decode
 #define llama_batch_get_one bitnet_era_batch_get_one
 #define llama_batch_init bitnet_era_batch_init
-#else
-#if BITNET_FFI_API == 2023
-#define bitnet_era_decode_2(ctx, batch) bitnet_era_decode(ctx, batch)
-#define llama_decode(...) BITNET_CALL(bitnet_era_decode_, __VA_ARGS__)
-#else
-#define llama_decode bitnet_era_decode
-#endif
-#define bitnet_era_batch_init_2(n_tokens, embd) bitnet_era_batch_init_3(n_tokens, embd, 1)
-#define llama_batch_get_one(...) BITNET_CALL(bitnet_era_batch_get_one_, __VA_ARGS__)
-#define llama_batch_init(...) BITNET_CALL(bitnet_era_batch_init_, __VA_ARGS__)
-#endif
 
 /* ------------------------------------------------------------------------------------------------
  * Parameters of models and contexts. What is not said to matter is ignored, as its successor is.
@@ -230,7 +242,8 @@ struct llama_context_params {
 
 static inline struct llama_model_params bitnet_era_model_default_params(void)
 {
-    const struct llama_model_params zeros = {0, LLAMA_SPLIT_MODE_LAYER, 0, NULL, NULL, NULL, NULL, NULL, false, true, false, false};
+    const struct llama_model_params zeros = {0, LLAMA_SPLIT_MODE_LAYER, 0, BITNET_NULL, BITNET_NULL, BITNET_NULL, BITNET_NULL, BITNET_NULL,
+                                             false, true, false, false};
     return zeros;
 }
 
@@ -270,9 +283,9 @@ static inline struct llama_context_params bitnet_era_context_default_params(void
     old.rms_norm_eps = 0;
     old.n_gpu_layers = 0;
     old.main_gpu = 0;
-    old.tensor_split = NULL;
-    old.progress_callback = NULL;
-    old.progress_callback_user_data = NULL;
+    old.tensor_split = BITNET_NULL;
+    old.progress_callback = BITNET_NULL;
+    old.progress_callback_user_data = BITNET_NULL;
     old.vocab_only = false;
     old.use_mmap = true;
     old.use_mlock = false;
@@ -284,7 +297,7 @@ static inline struct llama_context_params bitnet_era_context_default_params(void
 /* Its callback had no way to stop a load. */
 static inline bool bitnet_era_progress(float progress, void *user_data)
 {
-    const struct llama_model_params *params = (const struct llama_model_params *)user_data;
+    const struct llama_model_params *params = BITNET_CAST(const struct llama_model_params *, user_data);
     params->progress_callback(progress, params->progress_callback_user_data);
     return true;
 }
@@ -319,7 +332,7 @@ static inline struct llama_context *bitnet_era_new_context(struct llama_model *m
     if (params.n_seq_max < 64)
         params.n_seq_max = 64; /* sequences were not counted: more than programs of then used */
     params.kv_unified = true;
-    params.rope_scaling_type = (enum llama_rope_scaling_type)old.rope_scaling_type;
+    params.rope_scaling_type = BITNET_CAST(enum llama_rope_scaling_type, old.rope_scaling_type);
     params.embeddings = old.embeddings || old.embedding;
 #if BITNET_FFI_API == 2023
     if (!old.f16_kv)
@@ -359,7 +372,7 @@ static inline struct llama_model *bitnet_era_load_by_context(const char *path_mo
 static inline struct llama_context *bitnet_era_init_from_file(const char *path_model, struct llama_context_params params)
 {
     struct llama_model *model = bitnet_era_load_by_context(path_model, params);
-    struct llama_context *ctx = model ? bitnet_era_new_context(model, params) : NULL;
+    struct llama_context *ctx = model ? bitnet_era_new_context(model, params) : BITNET_NULL;
     llama_model_free(model); /* the context keeps it */
     return ctx;
 }
@@ -373,12 +386,19 @@ static inline struct llama_model *bitnet_era_load_any(const char *path_model, st
 {
     return bitnet_era_load_by_context(path_model, params);
 }
-#define llama_load_model_from_file bitnet_era_load_any
 #else
-#define llama_load_model_from_file(path_model, params) \
+static inline struct llama_model *bitnet_era_load_any(const char *path_model, struct llama_model_params params)
+{
+    return bitnet_era_load(path_model, params);
+}
+#define bitnet_era_load_any(path_model, params) \
     _Generic((params), struct llama_context_params: bitnet_era_load_by_context, default: bitnet_era_load)(path_model, params)
 #endif
-#define llama_get_embeddings(ctx) llama_get_embeddings_ith(ctx, -1) /* there was one, of the last token */
+#define llama_load_model_from_file bitnet_era_load_any
+
+/* There was one, of the last token. */
+static inline float *bitnet_era_get_embeddings(struct llama_context *ctx) { return llama_get_embeddings_ith(ctx, -1); }
+#define llama_get_embeddings bitnet_era_get_embeddings
 #endif
 
 /* Row 0 was there whoever had asked for it, until March 2024: after llama_batch_get_one it is the last token's. */

@@ -105,7 +105,7 @@ static inline void llama_init_backend() { llama_backend_init(); }
 static inline int32_t llama_chat_apply_template(const struct llama_model *model, const char *tmpl, const struct llama_chat_message *chat,
                                                 size_t n_msg, bool add_ass, char *buf, int32_t length)
 {
-    return llama_chat_apply_template(tmpl ? tmpl : llama_model_chat_template(model, NULL), chat, n_msg, add_ass, buf, length);
+    return llama_chat_apply_template(tmpl ? tmpl : llama_model_chat_template(model, nullptr), chat, n_msg, add_ass, buf, length);
 }
 static inline struct llama_sampler *llama_sampler_init_penalties(
     int32_t n_vocab, llama_token special_eos_id, llama_token linefeed_id, int32_t penalty_last_n, float penalty_repeat,
@@ -155,7 +155,7 @@ static inline uint32_t llama_model_quantize(const char *fname_inp, const char *f
 static inline uint32_t llama_model_quantize(const char *fname_inp, const char *fname_out, int itype, int qk = 32)
 {
     (void)qk;
-    return llama_model_quantize(fname_inp, fname_out, (enum llama_ftype)itype);
+    return llama_model_quantize(fname_inp, fname_out, static_cast<enum llama_ftype>(itype));
 }
 
 } /* C++ */
@@ -233,7 +233,7 @@ static inline int bitnet_eval_embd_n_threads(struct llama_context *ctx, const fl
 {
     if (n_threads > 0)
         llama_set_n_threads(ctx, n_threads, n_threads);
-    return llama_eval_embd(ctx, (float *)embd, n_tokens, n_past); /* read only */
+    return llama_eval_embd(ctx, (float *)(uintptr_t)embd, n_tokens, n_past); /* read only */
 }
 #define BITNET_EVAL_EMBD_5(ctx, embd, n, n_past, n_threads) bitnet_eval_embd_n_threads(ctx, embd, n, n_past, n_threads)
 #define BITNET_EVAL_EMBD_4(ctx, embd, n, n_past) llama_eval_embd(ctx, embd, n, n_past)

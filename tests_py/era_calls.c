@@ -192,6 +192,29 @@ static void sequences(struct llama_model *model, llama_token *tokens, int n)
     params.n_seq_max = 1000;
     CHECK(llama_new_context_with_model(model, params) == NULL);
 }
+
+/* A name that is not called is the function of its year, with the structs of its year. */
+static void calls_by_pointer(const char *path, llama_token *tokens, int n)
+{
+    struct llama_model *(*load)(const char *, struct llama_model_params) = llama_load_model_from_file;
+    struct llama_context *(*make)(struct llama_model *, struct llama_context_params) = &llama_new_context_with_model;
+    struct llama_context_params (*defaults)(void) = llama_context_default_params;
+    int32_t (*decode)(struct llama_context *, struct llama_batch) = llama_decode;
+    struct llama_batch (*one)(llama_token *, int32_t, llama_pos, llama_seq_id) = llama_batch_get_one;
+    struct llama_batch (*init)(int32_t, int32_t, int32_t) = &llama_batch_init;
+    void (*release)(struct llama_batch) = llama_batch_free;
+    float *(*logits)(struct llama_context *, int32_t) = llama_get_logits_ith;
+    float *(*embeddings)(struct llama_context *) = llama_get_embeddings;
+    struct llama_model *model = load(path, llama_model_default_params());
+    struct llama_context *ctx = make(model, defaults());
+    struct llama_batch batch = init(n, 0, 1);
+    CHECK(ctx != NULL && batch.token != NULL);
+    CHECK(decode(ctx, one(tokens, n, 0, 7)) == 0 && logits(ctx, n - 1) != NULL && embeddings(ctx) == NULL);
+    CHECK(llama_memory_seq_pos_max(llama_get_memory(ctx), 7) == n - 1);
+    release(batch);
+    llama_free(ctx);
+    llama_free_model(model);
+}
 #endif
 
 static void guidance_and_grammar(struct llama_context *ctx, struct llama_model *model)
@@ -311,6 +334,7 @@ int main(int argc, char **argv)
     decoding(ctx, tokens, n);
 #if defined(BITNET_FFI_API)
     sequences(model, tokens, n);
+    calls_by_pointer(argv[1], tokens, n);
 #endif
     guidance_and_grammar(ctx, model);
     llama_free(ctx);

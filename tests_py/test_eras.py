@@ -75,6 +75,55 @@ def test_every_shape_of_a_call_does_what_todays_does(build, path, era):
     assert run(build(HERE / "era_calls.c", era), path) == b""
 
 
+# What careful programs ask for beside -Wall -Wextra -pedantic, and llama.h, which has no code in it, fulfils.
+CAREFUL = ["-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Wcast-qual", "-Wredundant-decls", "-Wdouble-promotion"]
+CAREFUL_C = ["-Wstrict-prototypes", "-Wmissing-prototypes", "-Wold-style-definition"]
+CAREFUL_CXX = ["-Wold-style-cast", "-Wzero-as-null-pointer-constant"]
+
+
+@pytest.mark.parametrize("era", ["", 2023, 2024, 2026])
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "g++", "clang++"])
+def test_the_headers_are_clean_for_careful_programs(compiler, era):
+    """Included twice, the first time inside an extern "C" of the program's own, and used in no other way."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    is_cxx = "++" in compiler
+    text = '#ifdef __cplusplus\nextern "C" {\n#endif\n#include "bitnet_ffi.h"\n#ifdef __cplusplus\n}\n#endif\n#include "bitnet_ffi.h"\n'
+    command = [compiler, "-x", "c++" if is_cxx else "c", "-std=c++11" if is_cxx else "-std=c11", *STRICT, *CAREFUL,
+               *(CAREFUL_CXX if is_cxx else CAREFUL_C), *([f"-DBITNET_FFI_API={era}"] if era else []), *config.cflags(), "-fsyntax-only", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_units_of_several_eras_in_one_program(tmp_path, path):
+    """Each with its own structs under one name: nothing of an era has a symbol that another one could take."""
+    text = """#include "bitnet_ffi.h"
+              int NAME(const char *path) {
+                  struct llama_model *model = llama_load_model_from_file(path, llama_model_default_params());
+                  struct llama_context_params params = llama_context_default_params();
+                  struct llama_context *ctx;
+                  llama_token token = 5;
+                  int ok;
+                  params.n_ctx = 32;
+                  ctx = llama_new_context_with_model(model, params);
+                  ok = ctx && llama_decode(ctx, llama_batch_get_one(&token, 1 POSITION)) == 0 && llama_get_logits_ith(ctx, -1);
+                  llama_free(ctx);
+                  llama_free_model(model);
+                  return ok; }"""
+    for compiler in ("cc", "c++"):
+        parts = []
+        for era in (2023, 2024, 2026):
+            parts.append(tmp_path / f"{era}.o")
+            source = text.replace("NAME", f"of_{era}").replace("POSITION", ", 0, 0" if era < 2026 else "")
+            subprocess.run([compiler, "-x", "c++" if compiler == "c++" else "c", "-O0", f"-DBITNET_FFI_API={era}", "-c", "-", "-o", parts[-1],
+                            *config.cflags()], input=source, text=True, check=True)
+        main = "".join(f"int of_{era}(const char *path);" for era in (2023, 2024, 2026))
+        main += "int main(int n, char **argv) { return n == 2 && of_2023(argv[1]) && of_2024(argv[1]) && of_2026(argv[1]) ? 0 : 1; }"
+        subprocess.run([compiler, "-x", "c++" if compiler == "c++" else "c", "-", "-x", "none", *parts, *config.libs(), "-o", tmp_path / "all"],
+                       input=main, text=True, check=True)
+        run(tmp_path / "all", path)
+
+
 def test_unknown_era_is_refused():
     done = subprocess.run(["cc", "-DBITNET_FFI_API=2022", "-fsyntax-only", "-x", "c", "-", *config.cflags()],
                           input='#include "bitnet_ffi.h"\n', capture_output=True, text=True)
