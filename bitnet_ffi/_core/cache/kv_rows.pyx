@@ -175,7 +175,8 @@ cdef public int bnf_rows_begin(llama_context *ctx, const bnf_kv_image *image, co
     rows.at = at
     rows.n_threads = <int>max(<uint64_t>1, min(<uint64_t>ctx.n_threads, bnf_rows_size(&ctx.kv, image) // ALONE))
     rows.n_pieces = 2 * <int64_t>ctx.kv.n_layer * image.n_pages
-    rows.group = max(<int64_t>1, min(<int64_t>GROUP_PIECES, <int64_t>(GROUP_SIZE // page_size(&ctx.kv))))
+    # A vocabulary alone has pages of no size.
+    rows.group = max(<int64_t>1, min(<int64_t>GROUP_PIECES, <int64_t>(GROUP_SIZE // max(<uint64_t>1, page_size(&ctx.kv)))))
     rows.buffer_size = <uint64_t>rows.group * page_size(&ctx.kv)
     rows.before = <uint64_t *>bnf_alloc_array(<size_t>image.n_pages + 1, sizeof(uint64_t))
     if is_file:
