@@ -74,6 +74,20 @@ def test_headers_of_older_calls_export_nothing(name):
     assert not re.search(r"\b(LLAMA|BITNET)_API\b", bnf_build.HEADER.with_name(name).read_text())
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_it_comes_and_goes_beside_another_of_its_names(tmp_path, tiny_path, declared, other):
+    """-Bsymbolic-functions: a library that exports every name, and was there first, is never called."""
+    program = tmp_path / "load_again"
+    subprocess.run(["cc", Path(__file__).with_name("load_again.c"), *config.cflags(), "-o", program, "-ldl"], check=True)
+    command = [program, LIBRARY.resolve(), tiny_path]
+    if other:
+        text = "#include <stdlib.h>\n" + "".join(f"void {name}(void) {{ abort(); }}\n" for name in sorted(declared))
+        command.append(tmp_path / "other.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", command[-1]], input=text, text=True, check=True)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_declared_function_without_a_definition_stops_the_build(tmp_path, monkeypatch):
     header = tmp_path / "bitnet_ffi.h"
     header.write_text("#define BITNET_API __attribute__((visibility(\"default\")))\n"
