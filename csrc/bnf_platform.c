@@ -113,6 +113,29 @@ int bnf_map_stream(FILE *stream, struct bnf_map *out)
     return 0;
 }
 
+int bnf_map_own(const struct bnf_map *map)
+{
+    const uintptr_t before = (uintptr_t)map->data % (uintptr_t)sysconf(_SC_PAGESIZE);
+    uint8_t *const start = (uint8_t *)((uintptr_t)map->data - before);
+    const size_t size = map->size + before;
+    const int copy = memfd_create("bitnet_ffi model", MFD_CLOEXEC);
+    size_t done = 0;
+    while (copy >= 0 && done < size) {
+        const ssize_t n = write(copy, start + done, size - done); /* EFAULT, no signal, where the file has shrunk */
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            break;
+    }
+    /* Over the file's own mapping, in one step: who points into it never sees anything else. */
+    const bool ok = copy >= 0 && done == size && mmap(start, size, PROT_READ, MAP_SHARED | MAP_FIXED, copy, 0) != MAP_FAILED;
+    const int code = errno == EFAULT ? BITNET_ERROR_LOAD : BITNET_ERROR_MEMORY;
+    const int status = ok ? 0 : bnf_fail(code, "the file's %zu bytes cannot be read into memory: %m", map->size);
+    if (copy >= 0)
+        close(copy);
+    return status;
+}
+
 void bnf_map_forget(const void *data, size_t size)
 {
     /* Whole pages inside the range only: its ends share theirs with neighbours. */

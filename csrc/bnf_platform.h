@@ -18,6 +18,9 @@ int bnf_map_file(const char *path, struct bnf_map *out);
 /* The same from where an open file stands to its end. The stream keeps its position and may be closed afterwards. Where the position
  * is no multiple of 64 its bytes are copied into memory that pages like a file. */
 int bnf_map_stream(FILE *stream, struct bnf_map *out);
+/* Put a copy of the bytes in the place of a mapping, with memory of its own: from then on nothing that becomes of the file matters. 0,
+ * BITNET_ERROR_MEMORY, or BITNET_ERROR_LOAD where they cannot be read; the mapping is whole then, too. */
+int bnf_map_own(const struct bnf_map *map);
 /* Let go of the memory behind part of a mapping: it is read again from the file when it is touched. */
 void bnf_map_forget(const void *data, size_t size);
 void bnf_unmap(struct bnf_map *map); /* accepts an empty map; leaves it empty */

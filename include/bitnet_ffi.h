@@ -36,9 +36,9 @@
  * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what
  * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=NAME forces one: bitnet_kernel_name).
  *
- * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open. Every pointer that
- * a function returns stays the library's, but for models, contexts, samplers and batches that the caller made, cloned
- * or took out of a chain: those are freed with the function of their kind.
+ * MEMORY. Weights are used where the file is mapped: keep the file unchanged while a model is open, or have it read
+ * (params.load_mode). Every pointer that a function returns stays the library's, but for models, contexts, samplers and
+ * batches that the caller made, cloned or took out of a chain: those are freed with the function of their kind.
  *
  * Fields marked "ignored" exist so that struct layouts equal llama.h's, which tests_py/test_layout_abi.py holds. */
 #ifndef BITNET_FFI_H
@@ -581,7 +581,8 @@ struct llama_model_params {
     const struct llama_model_tensor_buft_override *tensor_buft_overrides; /* ignored */
     int32_t n_gpu_layers;                                                 /* ignored */
     enum llama_split_mode split_mode;                                     /* ignored */
-    enum llama_load_mode load_mode;  /* files are mapped; the MLOCK modes also try to keep them in memory */
+    enum llama_load_mode load_mode;  /* AUTO, MMAP, MMAP_MLOCK: files are mapped. NONE, MLOCK, DIRECT_IO: read into memory, after which a
+                                      * file may change. The MLOCK modes also try to keep them there */
     enum llama_lazy_mode lazy_mode;                                       /* ignored */
     int32_t main_gpu;                                                     /* ignored */
     const float *tensor_split;                                            /* ignored */
@@ -592,7 +593,7 @@ struct llama_model_params {
     bool check_tensors;   /* also look at every weight: NaN, infinite scales, codes that no writer makes */
     bool use_extra_bufts;                                                 /* ignored */
     bool no_host;                                                         /* ignored */
-    bool no_alloc;                                                        /* ignored */
+    bool no_alloc;        /* as LLAMA_LOAD_MODE_MMAP: no memory beyond the file, for who only wants to know what is in it */
     bool load_mtp;                                                        /* ignored */
 };
 
@@ -622,8 +623,8 @@ struct llama_context_params {
     enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
     float rope_freq_base;     /* 0: the model's */
     float rope_freq_scale;    /* 0: the model's; 0.5 stretches positions to twice the length */
-    float yarn_ext_factor;                        /* ignored, as all yarn_*: files that need YaRN are refused */
-    float yarn_attn_factor;
+    float yarn_ext_factor;    /* 0 or less: there is no YaRN here, and files that need it are refused; */
+    float yarn_attn_factor;   /* 1, or less than 0. The next three are ignored: they say how YaRN is to be done */
     float yarn_beta_fast;
     float yarn_beta_slow;
     uint32_t yarn_orig_ctx;

@@ -74,6 +74,8 @@ REFUSED = {
     "n_samplers": (1, "samplers"),
     "rope_freq_base": (float("nan"), "rope_freq_base"),
     "rope_freq_scale": (-1.0, "rope_freq_scale"),
+    "yarn_ext_factor": (1.0, "yarn_ext_factor"),
+    "yarn_attn_factor": (0.5, "yarn_attn_factor"),
 }
 
 
@@ -84,6 +86,13 @@ def test_a_parameter_that_cannot_be_honoured_is_refused(model, name):
     assert init(model, **{name: value}) == NULL
     code, text = last_error()
     assert code == ERROR and sentence in text
+
+
+@pytest.mark.parametrize("ext, attn", [(-1.0, -1.0), (0.0, 1.0), (-1.0, 1.0)])
+def test_yarn_that_is_off_is_accepted(model, rows, ext, attn):
+    """As programs of any year set it."""
+    ctx = init(model, yarn_ext_factor=ext, yarn_attn_factor=attn, yarn_beta_fast=32.0, yarn_beta_slow=1.0, yarn_orig_ctx=128)
+    assert decode(ctx, TEXT[:5]) == 0 and row(ctx) == rows[4]
 
 
 def test_a_model_trained_with_too_long_a_context_is_refused_at_n_ctx_0(tmp_path):
@@ -110,6 +119,20 @@ def test_a_model_without_weights_makes_a_context_that_decodes_nothing(path):
         state = ffi.new("uint8_t[]", lib.llama_state_get_size(ctx))
         assert lib.llama_state_get_data(ctx, state, len(state)) == len(state) == lib.llama_state_set_data(ctx, state, len(state))
     assert init(NULL) == NULL and last_error() == (ERROR, "llama_init_from_model: model is NULL")
+
+
+@pytest.mark.parametrize("mode", ["NONE", "MLOCK", "DIRECT_IO"])
+def test_a_file_that_was_read_may_go(rows, tmp_path, mode):
+    """Not in the modes that map: there a file that shrinks ends the process."""
+    file = tiny_model(**SMALL).write(tmp_path / "read.gguf")
+    params = lib.llama_model_default_params()
+    params.load_mode = getattr(lib, f"LLAMA_LOAD_MODE_{mode}")
+    model = ffi.gc(lib.llama_model_load_from_file(str(file).encode(), params), lib.llama_model_free)
+    file.write_bytes(b"")
+    assert rows_alone(model, TEXT) == rows
+    lib.llama_model_save_to_file(model, str(tmp_path / "saved.gguf").encode())
+    with Model(tmp_path / "saved.gguf") as saved:
+        assert rows_alone(saved._pointer, TEXT) == rows
 
 
 def test_rope_parameters(model, rows, tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gguf_writer import ARRAY, BOOL, F32, I32, STRING, TYPES, U32, Gguf, bpe_vocab, spm_vocab, tiny_model
-from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, desc, error_of, last_error, lib, library_path, load,
-                       loaded, meta, params, text_of, warnings)
+from model_abi import (BOOL as O_BOOL, ERROR, FLOAT, INT, LOAD, MODEL, SIZES, STR, Log, desc, error_of, last_error, lib, library_path,
+                       load, loaded, log_kept, meta, params, text_of, warnings)
 
 DATA = Path(__file__).parent / "data"
 ARCHS = ["llama", "bitnet", "bitnet-25", "bitnet-b1.58"]
@@ -402,3 +402,19 @@ def test_chat_templates(file):
         assert lib.llama_model_chat_template(m, b"none") is None
     with loaded(tiny_model().write(file)) as m:
         assert lib.llama_model_chat_template(m, None) is None
+
+
+def test_no_alloc_makes_no_copies(file):
+    """What a token reads says whether the head has a copy to choose a token by."""
+    tiny_model(n_embd=64, n_head=2, n_head_kv=1).write(file)
+
+    def reads(**fields):
+        lines = []
+        callback = Log(lambda level, text, _: lines.append(text.decode()))
+        with log_kept():
+            lib.llama_log_set(ctypes.cast(callback, ctypes.c_void_p), None)
+            with loaded(file, **fields):
+                pass
+        return [line for line in lines if line.startswith("a token reads")]
+
+    assert reads(no_alloc=True) == reads(load_mode=1) != reads()

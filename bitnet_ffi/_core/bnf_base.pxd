@@ -47,6 +47,7 @@ cdef extern from "bnf_platform.h" nogil:
         size_t size
     int bnf_map_file(const char *path, bnf_map *out)
     int bnf_map_stream(FILE *stream, bnf_map *out)
+    int bnf_map_own(const bnf_map *map)
     void bnf_map_forget(const void *data, size_t size)
     void bnf_unmap(bnf_map *map)
     void *bnf_alloc(size_t size)

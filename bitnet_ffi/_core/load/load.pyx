@@ -6,7 +6,7 @@
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from bitnet_ffi._core.bnf_base cimport (
-    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_fail_within, bnf_log, bnf_model_repair, bnf_path_tail, bnf_release, bnf_resize,
+    bnf_alloc, bnf_alloc_array, bnf_fail, bnf_fail_within, bnf_log, bnf_map_own, bnf_model_repair, bnf_path_tail, bnf_release, bnf_resize,
     bnf_time_us)
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_adapters_free, bnf_gguf_close, bnf_gguf_next_str, bnf_gguf_open, bnf_source_name, bnf_token_order_free, bnf_vocab_free,
@@ -18,7 +18,7 @@ from bitnet_ffi._core.bnf_load cimport (
 from bitnet_ffi._core.bnf_ops cimport bnf_f12_size, bnf_matrix, bnf_ops, bnf_tensor_size, BNF_TYPE_F12_R4
 from bitnet_ffi._core.bnf_public cimport (
     llama_model_params, BITNET_ERROR_LOAD, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN,
-    LLAMA_LOAD_MODE_DIRECT_IO, LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP_MLOCK)
+    LLAMA_LOAD_MODE_DIRECT_IO, LLAMA_LOAD_MODE_MLOCK, LLAMA_LOAD_MODE_MMAP, LLAMA_LOAD_MODE_MMAP_MLOCK, LLAMA_LOAD_MODE_NONE)
 from bitnet_ffi._core.bnf_types cimport bnf_gguf_kv, bnf_source, bnf_str, bnf_template, llama_model, BNF_GGUF_STRING
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -100,11 +100,22 @@ cdef int copy_templates(bnf_loader *loader) noexcept nogil:
 
 # ---- loading ----
 
-cdef void honour_load_mode(const bnf_loader *loader) noexcept nogil:
+# The modes that read the file: before anything points into it, so that a file which changes meanwhile is read once. (A vocabulary
+# alone would read weights that nobody wants: it stays mapped.)
+cdef int read_files(const bnf_loader *loader) noexcept nogil:
+    cdef int mode = <int>loader.params.load_mode
+    cdef int code = 0
+    cdef int32_t i
+    if loader.params.vocab_only or (mode != LLAMA_LOAD_MODE_NONE and mode != LLAMA_LOAD_MODE_MLOCK and mode != LLAMA_LOAD_MODE_DIRECT_IO):
+        return 0
+    for i in range(loader.model.gguf.n_maps):
+        if code == 0:
+            code = bnf_map_own(&loader.model.gguf.maps[i])
+    return code
+
+cdef void lock_memory(const bnf_loader *loader) noexcept nogil:
     cdef int mode = <int>loader.params.load_mode
     cdef int32_t i
-    if mode == LLAMA_LOAD_MODE_DIRECT_IO:
-        bnf_log(GGML_LOG_LEVEL_WARN, "direct I/O is not supported; the model is mapped\n")
     if mode != LLAMA_LOAD_MODE_MLOCK and mode != LLAMA_LOAD_MODE_MMAP_MLOCK:
         return
     for i in range(loader.model.gguf.n_maps):
@@ -147,7 +158,7 @@ cdef int load_weights(bnf_loader *loader) noexcept nogil:
     if code == 0:
         code = compare_vocabularies(loader)
     if code == 0:
-        honour_load_mode(loader)
+        lock_memory(loader)
         code = bnf_load_step(loader)
     return code
 
@@ -165,11 +176,14 @@ cdef int load_all(bnf_loader *loader) noexcept nogil:
     return code
 
 cdef int load_model(const bnf_source *source, const llama_model_params *params, llama_model *model) noexcept nogil:
+    cdef llama_model_params own = params[0]
     cdef bnf_loader loader
     cdef int code
     memset(&loader, 0, sizeof(loader))
+    if own.no_alloc:      # no copy of any kind; weights that nobody touches are not even read
+        own.load_mode = LLAMA_LOAD_MODE_MMAP
     loader.model = model
-    loader.params = params
+    loader.params = &own
     model.vocab_only = params.vocab_only
     model.ops = bnf_ops()
     if model.ops == NULL:
@@ -177,7 +191,9 @@ cdef int load_model(const bnf_source *source, const llama_model_params *params, 
     code = bnf_gguf_open(source, params.kv_overrides, &model.gguf)
     if code != 0:
         return code
-    code = load_all(&loader)
+    code = read_files(&loader)
+    if code == 0:
+        code = load_all(&loader)
     bnf_release(loader.used)
     model.gguf.overrides = NULL # borrowed until here
     if code != 0:

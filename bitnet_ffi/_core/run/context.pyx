@@ -112,6 +112,9 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
     if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
             and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
         return refuse(b"rope_scaling_type: only none and linear are supported")
+    # Either changes every position by itself, whatever rope_scaling_type says. (The other yarn_* are read where ext_factor is not 0.)
+    if not (p.yarn_ext_factor <= 0) or not (p.yarn_attn_factor < 0 or p.yarn_attn_factor == 1):
+        return refuse(b"yarn_ext_factor, yarn_attn_factor: expected 0 or less, and 1 or less than 0 (the model's): there is no YaRN")
     if p.n_samplers > 0 and p.samplers == NULL:
         return refuse(b"samplers is NULL, and n_samplers is not 0")
     if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
