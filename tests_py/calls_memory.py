@@ -18,9 +18,9 @@ CALLS = [
     ("seq_rm", (0, 2, -1), [(0, 1), (0, 2), EMPTY]),
     ("seq_cp", (0, 2, 1, 4), [(0, 4), (0, 2), (1, 3)]),
     ("seq_keep", (1,), [EMPTY, (0, 2), EMPTY]),
-    ("seq_add", (0, 1, -1, 7), [(0, 11), (0, 2), EMPTY]),
+    ("seq_add", (0, 4, -1, 7), [(0, 11), (0, 2), EMPTY]),
     ("seq_shift", (0, 0, -1, 9), [(9, 13), (0, 2), EMPTY]),
-    ("seq_div", (0, -1, -1, 2), [(0, 2), (0, 2), EMPTY]),
+    ("seq_div", (0, 4, -1, 4), [(0, 3), (0, 2), EMPTY]),
     ("tokens_rm", (3, -1), [(0, 2), (0, 2), EMPTY]),
 ]
 FAMILIES = {"llama_memory_": "memory", "llama_kv_cache_": "ctx", "llama_kv_self_": "ctx"}

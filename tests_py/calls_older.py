@@ -233,13 +233,15 @@ def decoded(ctx) -> bytes:
 @room.use("llama_set_adapters_lora", "llama_set_adapter_lora", "llama_rm_adapter_lora", "llama_clear_adapter_lora", "llama_lora_adapter_set",
           "llama_lora_adapter_remove", "llama_lora_adapter_clear")
 def _(api, w):
-    without = decoded(w.fresh)
+    without, halves = decoded(w.fresh), set()
     for put in (lambda: api.llama_set_adapters_lora(w.fresh, [w.adapter], 1, [0.5]), lambda: api.llama_set_adapter_lora(w.fresh, w.adapter, 0.5),
                 lambda: api.llama_lora_adapter_set(w.fresh, w.adapter, 0.5)):
         for take in (lambda: api.llama_rm_adapter_lora(w.fresh, w.adapter), lambda: api.llama_clear_adapter_lora(w.fresh) or 0,
                      lambda: api.llama_lora_adapter_remove(w.fresh, w.adapter), lambda: api.llama_lora_adapter_clear(w.fresh) or 0):
-            assert put() == 0 and decoded(w.fresh) != without
+            assert put() == 0 and (half := decoded(w.fresh)) != without
             assert take() == 0 and decoded(w.fresh) == without
+            halves.add(half)
+    assert len(halves) == 1
 
 
 @room.use("llama_apply_lora_from_file", "llama_model_apply_lora_from_file")
@@ -247,7 +249,10 @@ def _(api, w):
     model = ffi.gc(REAL.llama_model_load_from_file(path(), REAL.llama_model_default_params()), REAL.llama_model_free)
     ctx = ffi.gc(REAL.llama_init_from_model(model, REAL.llama_context_default_params()), REAL.llama_free)
     without = decoded(ctx)
-    assert api.llama_apply_lora_from_file(ctx, lora_path(), 0.5, NULL, 1) == 0 and (first := decoded(ctx)) != without
+    adapter = REAL.llama_adapter_lora_init(model, lora_path())
+    assert REAL.llama_set_adapter_lora(ctx, adapter, 0.5) == 0 and (half := decoded(ctx)) != without
+    assert REAL.llama_set_adapter_lora(ctx, adapter, 0.0) == 0 and decoded(ctx) == without
+    assert api.llama_apply_lora_from_file(ctx, lora_path(), 0.5, NULL, 1) == 0 and (first := decoded(ctx)) == half
     assert api.llama_model_apply_lora_from_file(model, lora_path(), 0.5, NULL, 1) == 0 and decoded(ctx) not in (first, without)
 
 
@@ -292,7 +297,11 @@ PUSH = ffi.new("float[]", [0.5] * 2 * E)
 def _(api, w):
     without = decoded(w.fresh)
     for name in CVEC.split():
-        assert getattr(api, name)(w.fresh, PUSH, 2 * E, E, 1, 2) == 0 and decoded(w.fresh) != without
+        found = []
+        for n, first, last in ((2, 1, 2), (2, 1, 1), (2, 2, 2), (1, 1, 2), (1, 1, 1)):      # of data: the last two are (2, 1, 1)
+            assert getattr(api, name)(w.fresh, PUSH, n * E, E, first, last) == 0
+            found.append(decoded(w.fresh))
+        assert len({*found, without}) == 4 and found[1] == found[3] == found[4] != without
         assert getattr(api, name)(w.fresh, NULL, 0, E, 0, 0) == 0 and decoded(w.fresh) == without
 
 
