@@ -10,13 +10,6 @@ static_assert(sizeof(struct ggml_tensor) == 336, "struct ggml_tensor has the lay
 static_assert(offsetof(struct ggml_tensor, op) == 80 && offsetof(struct ggml_tensor, src) == 152, "and its fields their places");
 static_assert(offsetof(struct ggml_tensor, data) == 248 && offsetof(struct ggml_tensor, name) == 256, "which clients were compiled with");
 
-static char the_cpu_memory;
-
-ggml_backend_buffer_t bnf_cpu_buffer(void)
-{
-    return (ggml_backend_buffer_t)(void *)&the_cpu_memory;
-}
-
 /* Rows of I2_S may end inside a group, of which a row's share is then its length / 4 bytes. */
 void bnf_tensor_describe(struct ggml_tensor *tensor, int32_t type, const int64_t ne[4], const void *data, const char *name, size_t name_len)
 {

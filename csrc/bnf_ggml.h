@@ -13,7 +13,7 @@ void bnf_tensor_describe(struct ggml_tensor *tensor, int32_t type, const int64_t
  * holds. */
 size_t bnf_tensor_bytes(const struct ggml_tensor *tensor);
 
-/* The buffer of all tensors that have data: memory of the CPU. It has no contents: an address. */
+/* The buffer of all tensors that have data: memory of the CPU (bnf_buffer.c). */
 ggml_backend_buffer_t bnf_cpu_buffer(void);
 
 /* "MUL_MAT"; of UNARY and GLU what they do, "SILU". NULL for numbers that mean nothing. */

@@ -13,11 +13,13 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bitnet_ffi import config
 from bitnet_ffi._ffi import ffi, lib
 from client_tools import fetched, libllama_of_october
+from reference import read_gguf
 
 PROMPT = "The capital of France is"
 HERE = Path(__file__).parent
@@ -123,6 +125,57 @@ def test_quantize_writes_a_model(debian, smollm2_path, tmp_path):
     run(debian("llama-quantize", "--allow-requantize", smollm2_path, tmp_path / "q8.gguf", "Q8_0", 2))
     done = run(debian("llama-simple", "-m", tmp_path / "q8.gguf", "-n", 4, PROMPT))
     assert done.stdout.startswith(PROMPT + " Paris")
+
+
+# ---- programs that watch decodes (cb_eval); test_observe.py says what they are shown ----
+
+@pytest.fixture(scope="module")
+def their_own(debian):
+    """command(program, *arguments): that program of Debian's, on Debian's llama.cpp."""
+    system = fetched("debian", "usr", "lib", "x86_64-linux-gnu")
+    backend = fetched("debian", "usr", "lib", "x86_64-linux-gnu", "ggml", "backends0", "libggml-cpu-haswell.so")
+
+    def command(program, *arguments):
+        return ["env", f"GGML_BACKEND_PATH={backend}", str(system / "ld-linux-x86-64.so.2"), "--library-path",
+                f"{system}:{system / 'llama'}", str(fetched("debian", "usr", "bin", program)), *map(str, arguments)]
+    return command
+
+
+def importance(path):
+    """{weight: mean of squares of what goes into it} of a file of llama-imatrix."""
+    _, tensors, data = read_gguf(path)
+    floats = {name: np.frombuffer(data, "<f4", int(np.prod(dims)), offset) for name, (dims, _, offset) in tensors.items()}
+    return {name.removesuffix(".in_sum2"): sums / floats[name.removesuffix(".in_sum2") + ".counts"]
+            for name, sums in floats.items() if name.endswith(".in_sum2")}
+
+
+def test_imatrix_is_near_that_of_llama_cpp(debian, their_own, smollm2_path, tmp_path):
+    wanted = ["-m", smollm2_path, "-f", HERE.parent / "docs" / "ARCHITECTURE.md", "-c", 128, "--chunks", 2, "-t", 1, "-o"]
+    run(debian("llama-imatrix", *wanted, tmp_path / "ours.gguf"))
+    run(their_own("llama-imatrix", *wanted, tmp_path / "theirs.gguf"))
+    ours, theirs = importance(tmp_path / "ours.gguf"), importance(tmp_path / "theirs.gguf")
+    assert len(ours) == 30 * 7 and ours.keys() == theirs.keys()
+    far = [np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(theirs[name]) for name in ours]
+    # Squares of values that are apart as in test_observe_peer.py, at random: over 256 tokens most of it is gone.
+    assert np.mean(far) < 0.01 and max(far) < 0.05
+
+
+def test_eval_callback_prints_the_lines_of_llama_cpp(debian, their_own, smollm2_path):
+    """Names, operations, sources and shapes; without what only llama.cpp computes."""
+    def lines(command):
+        for _ in range(5):
+            done = run(command)
+            found = re.findall(r"common_debug_cb_eval:\s+(\S+ = .*)", done.stdout + done.stderr)
+            if any(line.startswith("result_output") for line in found):
+                return found
+        raise AssertionError(done.stdout[-2000:])
+
+    wanted = ["-m", smollm2_path, "-p", PROMPT, "-t", 1]
+    ours, theirs = lines(debian("llama-eval-callback", *wanted)), lines(their_own("llama-eval-callback", *wanted))
+    same = [line for line in ours if line in set(theirs)]
+    assert same == [line for line in theirs if line in set(ours)] and len(ours) == 1 + 30 * 20 + 3
+    # The rest: what comes before kqv_out, and rows chosen for the last layer, are tensors without names there.
+    assert [line.split()[0] for line in ours if line not in set(theirs)] == [f"kqv_out-{i}" for i in range(30)] + ["ffn_inp-29"]
 
 
 def test_server_answers(debian, smollm2_path, said):

@@ -124,6 +124,14 @@ def test_units_of_several_eras_in_one_program(tmp_path, path):
         run(tmp_path / "all", path)
 
 
+@pytest.mark.parametrize("era", ["", 2024])
+def test_a_program_that_watches_sees_every_product(build, path, era):
+    lines = [line.split() for line in run(build(HERE / "era_observe.c", era), path).decode().splitlines()]
+    parts = ("attn_q", "attn_v", "attn_k", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    assert [line[0] for line in lines] == [f"blk.{i}.{part}.weight" for i in range(2) for part in parts] + ["token_embd.weight"]
+    assert all(line[1:3] == ["256", "5"] and float(line[3]) > 0 for line in lines)
+
+
 def test_unknown_era_is_refused():
     done = subprocess.run(["cc", "-DBITNET_FFI_API=2022", "-fsyntax-only", "-x", "c", "-", *config.cflags()],
                           input='#include "bitnet_ffi.h"\n', capture_output=True, text=True)

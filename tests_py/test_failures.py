@@ -18,13 +18,14 @@ from gguf_writer import tiny_model
 HERE = Path(__file__).parent
 
 
-def fail_each_allocation(path: str) -> None:
+def fail_each_allocation(path: str, watched: str = "") -> None:
     """In the child: every N in turn, each followed by a run without failure on the same model."""
     from model_abi import MEMORY, last_error, load
     from model_abi import lib as model_lib
     run = ctypes.CDLL(None).bnf_test_decode
     run.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.POINTER(ctypes.c_long), ctypes.POINTER(ctypes.c_float)]
     run.restype = None
+    ctypes.CDLL(None).bnf_test_watch(ctypes.c_bool(bool(watched)))
     model = load(path)
     result, logits = (ctypes.c_long * 7)(), (ctypes.c_float * 280)()
     run(model, -1, result, logits)                  # the first call may set up what lasts for the whole process
@@ -65,6 +66,11 @@ def run(call, *arguments, **environment):
 def test_context_and_decode_when_memory_runs_out(path, preload):
     n, no_context, no_decode = map(int, run("fail_each_allocation", path, LD_PRELOAD=str(preload)))
     assert no_context >= 10 and no_decode >= 3 and no_context + no_decode <= n
+
+
+def test_context_that_is_watched_when_memory_runs_out(path, preload):
+    n, no_context, no_decode = map(int, run("fail_each_allocation", path, "watched", LD_PRELOAD=str(preload)))
+    assert no_context >= 18 and no_decode >= 3 and no_context + no_decode <= n
 
 
 def test_sequences_and_states_when_memory_runs_out(path, preload, tmp_path):

@@ -318,7 +318,7 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     rc = bnf_context_set_threads(ctx, ctx.params.n_threads, ctx.params.n_threads_batch)
     if rc == 0:
         rc = make_rope_freqs(ctx)
-    if rc == 0 and ctx.params.cb_eval != NULL:
+    if rc == 0 and ctx.params.cb_eval != NULL and not ctx.model.vocab_only:
         rc = bnf_observer_new(ctx)
     if rc == 0:
         rc = bnf_kv_init(&ctx.kv, &ctx.model.hp, <int32_t>ctx.params.n_ctx, <int32_t>n_ctx_seq(&ctx.params), <int32_t>ctx.params.n_seq_max,

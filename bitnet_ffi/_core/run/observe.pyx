@@ -428,19 +428,20 @@ cdef public void bnf_observe_gate(const bnf_step *step, int64_t row0, int64_t ro
         memcpy(step.ctx.observer.gate + t * n_ff + row0, step.ctx.scratch.gate + t * n_ff + row0, <size_t>(row1 - row0) * sizeof(float))
 
 # Logits of the rows [row, row + n) of the states, whole, when they are wanted.
-cdef int show_logits(const view_t *v, llama_context *ctx, int64_t row) noexcept nogil:
+cdef int show_logits(const view_t *v, llama_context *ctx, int64_t row, const float *states) noexcept nogil:
     cdef const llama_model *model = ctx.model
     cdef bint tied = model.hp.arch == BNF_ARCH_BITNET or bnf_gguf_tensor(model.gguf, b"output.weight") == NULL
     cdef int rc
-    value(v, b"result_output", -1, ctx.hidden, model.hp.n_vocab)
+    value(v, b"result_output", -1, states, model.hp.n_vocab)      # until there are logits
     weight(v, 0, b"token_embd.weight" if tied else b"output.weight")
-    source(v, 1, b"result_norm", -1, ctx.hidden + row * model.hp.n_embd, model.hp.n_embd)
+    source(v, 1, b"result_norm", -1, states, model.hp.n_embd)
     if not ask(v, GGML_OP_MUL_MAT):
         return 0
     rc = bnf_head_rows(ctx, row, v.n)
     if rc != 0:
         return rc
-    v.o.value.data = ctx.logits + row * model.hp.n_vocab
+    if v.n > 0:
+        v.o.value.data = ctx.logits + row * model.hp.n_vocab
     v.o.n_logits += <int32_t>v.n
     if v.o.n_logits == ctx.batch.n_outputs:
         ctx.logits_ready = 1
@@ -450,6 +451,7 @@ cdef public int bnf_observe_result(const bnf_step *step) noexcept nogil:
     cdef llama_context *ctx = step.ctx
     cdef int64_t n_embd = ctx.model.hp.n_embd
     cdef view_t v = view_of(step, &ctx.scratch, ctx.model.hp.n_layer - 1)
+    cdef const float *states
     cdef int64_t row = 0
     cdef int64_t t
     choose(&v)
@@ -459,9 +461,10 @@ cdef public int bnf_observe_result(const bnf_step *step) noexcept nogil:
     if step.begin == 0:
         v.o.n_logits = 0
     v.layer = -1
-    if not show_norm(&v, b"l_out", ctx.model.hp.n_layer - 1, v.o.last, n_embd, b"result_norm", ctx.hidden + row * n_embd):
+    states = ctx.hidden + row * n_embd if v.n > 0 else v.o.last
+    if not show_norm(&v, b"l_out", ctx.model.hp.n_layer - 1, v.o.last, n_embd, b"result_norm", states):
         return ABORTED
-    return show_logits(&v, ctx, row)
+    return show_logits(&v, ctx, row, states)
 
 # ---- life ----
 
