@@ -1,6 +1,6 @@
 /* The functions of bnf_fit.h in vectors of whatever width the including file is compiled for: kernels/<isa>/fit_<isa>.c. No sum crosses
  * lanes and nothing is fused, so all tables give the same bits. May not allocate, and may not branch on what differs between lanes:
- * both sides are computed and one is selected. Next: bnf_quantize_k.c. */
+ * both sides are computed and one is picked. Next: bnf_quantize_k.c. */
 #ifndef BNF_FIT_LANES_H
 #define BNF_FIT_LANES_H
 
@@ -40,7 +40,7 @@ LANES void put(float row[BNF_FIT_LANES], int lane, floats x)
 }
 
 /* By lane: yes ? a : b. */
-LANES floats select(ints yes, floats a, floats b)
+LANES floats pick(ints yes, floats a, floats b)
 {
     return (floats)((yes & (ints)a) | (~yes & (ints)b));
 }
@@ -53,7 +53,7 @@ LANES floats smaller(floats a, floats b)
 #elif defined(__AVX2__)
     return (floats)_mm256_min_ps((__m256)a, (__m256)b);
 #else
-    return select(a < b, a, b);
+    return pick(a < b, a, b);
 #endif
 }
 
@@ -64,7 +64,7 @@ LANES floats larger(floats a, floats b)
 #elif defined(__AVX2__)
     return (floats)_mm256_max_ps((__m256)a, (__m256)b);
 #else
-    return select(a > b, a, b);
+    return pick(a > b, a, b);
 #endif
 }
 
@@ -151,8 +151,8 @@ LANES void fit_offset_lanes(struct bnf_fit *f, int lane, bool absolute, bool bou
         const floats determinant = sum_w * sum_l2 - sum_l * sum_l;
         floats new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant, new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
         const ints above = new_low > 0.0f;
-        new_low = select(above, all(0.0f), new_low);
-        new_scale = select(above, sum_xl / sum_l2, new_scale);
+        new_low = pick(above, all(0.0f), new_low);
+        new_scale = pick(above, sum_xl / sum_l2, new_scale);
         floats new_error = all(0.0f);
         for (int i = 0; i < f->n; i++)
             new_error += offset_error(tried[i], new_scale, new_low, at(f->x[i], lane), at(f->weights[i], lane), absolute);
@@ -160,14 +160,14 @@ LANES void fit_offset_lanes(struct bnf_fit *f, int lane, bool absolute, bool bou
         if (!any(better))
             continue;
         for (int i = 0; i < f->n; i++)
-            put(f->codes[i], lane, select(better, tried[i], at(f->codes[i], lane)));
-        error = select(better, new_error, error);
-        scale = select(better, new_scale, scale);
-        low = select(live & better, new_low, low);
+            put(f->codes[i], lane, pick(better, tried[i], at(f->codes[i], lane)));
+        error = pick(better, new_error, error);
+        scale = pick(better, new_scale, scale);
+        low = pick(live & better, new_low, low);
     }
     for (int i = 0; i < f->n; i++)
-        put(f->codes[i], lane, select(live, at(f->codes[i], lane), all(0.0f)));
-    put(f->scale, lane, select(live, scale, all(0.0f)));
+        put(f->codes[i], lane, pick(live, at(f->codes[i], lane), all(0.0f)));
+    put(f->scale, lane, pick(live, scale, all(0.0f)));
     put(f->min, lane, -low);
 }
 
@@ -179,7 +179,7 @@ LANES floats extreme(const struct bnf_fit *f, int lane, ints *live)
     floats largest = all(0.0f), value = largest;
     for (int i = 0; i < f->n; i++) {
         const floats x = at(f->x[i], lane), a = magnitude(x);
-        value = select(a > largest, x, value);
+        value = pick(a > largest, x, value);
         largest = larger(a, largest);
     }
     *live = largest >= TINY;
@@ -190,7 +190,7 @@ LANES void put_symmetric(struct bnf_fit *f, int lane, ints live, floats inverse)
 {
     const float most = (float)f->most;
     for (int i = 0; i < f->n; i++)
-        put(f->codes[i], lane, select(live, rounded(inverse * at(f->x[i], lane), -most, most - 1) + most, all(0.0f)));
+        put(f->codes[i], lane, pick(live, rounded(inverse * at(f->x[i], lane), -most, most - 1) + most, all(0.0f)));
 }
 
 /* How well codes of a scale fit: the best scale for them is along / square, and then along^2 / square of the weighted energy is said. */
@@ -212,19 +212,19 @@ LANES void fit_symmetric_lanes(struct bnf_fit *f, int lane)
     const floats top = extreme(f, lane, &live);
     floats inverse = -(float)f->most / top, along, square;
     symmetric_sums(f, lane, inverse, &along, &square);
-    floats scale = select(square != 0.0f, along / square, all(0.0f)), best = scale * along;
+    floats scale = pick(square != 0.0f, along / square, all(0.0f)), best = scale * along;
     for (int step = -9; step <= 9; step++) {
         if (step == 0)
             continue;
         const floats other = -((float)f->most + 0.1f * (float)step) / top;
         symmetric_sums(f, lane, other, &along, &square);
         const ints better = (square > 0.0f) & (along * along > best * square);
-        scale = select(better, along / square, scale);
-        best = select(better, scale * along, best);
-        inverse = select(better, other, inverse);
+        scale = pick(better, along / square, scale);
+        best = pick(better, scale * along, best);
+        inverse = pick(better, other, inverse);
     }
     put_symmetric(f, lane, live, inverse);
-    put(f->scale, lane, select(live, scale, all(0.0f)));
+    put(f->scale, lane, pick(live, scale, all(0.0f)));
 }
 
 /* Codes of the plain scale, then each in turn moved to where it would be by the others' best scale, if that explains more; five rounds. */
@@ -250,17 +250,17 @@ LANES void fit_exchange_lanes(struct bnf_fit *f, int lane)
             new_along += w * x * new_code;
             new_square += w * new_code * new_code;
             yes &= (new_code != code) & (new_square > 0.0f) & (new_along * new_along * square > along * along * new_square);
-            codes[i] = select(yes, new_code, code);
-            along = select(yes, new_along, along);
-            square = select(yes, new_square, square);
+            codes[i] = pick(yes, new_code, code);
+            along = pick(yes, new_along, along);
+            square = pick(yes, new_square, square);
             moved |= yes & live;
         }
         if (!any(moved))
             break;
     }
     for (int i = 0; i < f->n; i++)
-        put(f->codes[i], lane, select(live, codes[i] + most, all(0.0f)));
-    put(f->scale, lane, select(live & (square > 0.0f), along / square, all(0.0f)));
+        put(f->codes[i], lane, pick(live, codes[i] + most, all(0.0f)));
+    put(f->scale, lane, pick(live & (square > 0.0f), along / square, all(0.0f)));
 }
 
 /* The functions of a table. */

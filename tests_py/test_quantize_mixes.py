@@ -30,11 +30,13 @@ def quantize(source, target, ftype, imatrix=None, patterns=None, pruned=None, **
     params = ffi.new("llama_model_quantize_params *", lib.llama_model_quantize_default_params())
     params.ftype = ftype
     keep = []
-    if imatrix is not None:
+    if isinstance(imatrix, list):
         params.imatrix = entries = ffi.new("struct llama_model_imatrix_data[]", len(imatrix) + 1)
         for entry, (name, data) in zip(entries, imatrix):
             keep += [entries, ffi.new("char[]", name.encode()), ffi.new("float[]", data.tolist())]
             entry.name, entry.data, entry.size = keep[-2], keep[-1], len(data)
+    elif imatrix is not None:
+        params.imatrix = imatrix
     if patterns is not None:
         params.tt_overrides = overrides = ffi.new("struct llama_model_tensor_override[]", len(patterns) + 1)
         for override, (text, number) in zip(overrides, patterns):
@@ -135,6 +137,18 @@ def test_refused_before_anything_is_written(tmp_path, ftype, fields, text):
     source = MODELS["tied"].write(tmp_path / "m.gguf")
     assert quantize(source, tmp_path / "q.gguf", FTYPES[ftype], **fields) == 1
     assert last_error()[0] == ERROR and text in last_error()[1]
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("field, kind, words", [
+    ("imatrix", "struct llama_model_imatrix_data *", (1, 13, 0)), ("kv_overrides", "struct llama_model_kv_override *", (0x7F1234567890, 0, 0)),
+    ("tt_overrides", "struct llama_model_tensor_override *", (1, 0x7F1234567890, 0)), ("prune_layers", "int32_t *", (0x7F1234567890, 0, 0))])
+def test_containers_of_2025_are_refused(tmp_path, field, kind, words):
+    """Programs built for the older llama.h pass std::unordered_map and std::vector: three words that are no array."""
+    source = MODELS["tied"].write(tmp_path / "m.gguf")
+    memory = ffi.new("size_t[64]", words)
+    assert quantize(source, tmp_path / "q.gguf", FTYPES["Q4_K_M"], **{field: ffi.cast(kind, memory)}) == 1
+    assert last_error()[0] == ERROR and field in last_error()[1]
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -14,9 +14,10 @@ from bitnet_ffi._core.bnf_gguf cimport bnf_gguf_int
 from bitnet_ffi._core.bnf_grammar cimport bnf_regex, bnf_regex_find, bnf_regex_free, bnf_regex_new, BNF_REGEX_NO_MEMORY, BNF_REGEX_YES
 from bitnet_ffi._core.bnf_ops cimport bnf_tensor_size, bnf_type_name, bnf_type_traits
 from bitnet_ffi._core.bnf_public cimport (
-    BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, BITNET_FTYPE_MOSTLY_I2_S, GGML_LOG_LEVEL_INFO, GGML_LOG_LEVEL_WARN,
-    GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_0,
-    GGML_TYPE_Q5_1, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0)
+    llama_model_kv_override, BITNET_ERROR, BITNET_ERROR_MEMORY, BITNET_ERROR_MODEL, BITNET_FTYPE_MOSTLY_I2_S, GGML_LOG_LEVEL_INFO,
+    GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_0, GGML_TYPE_Q4_K,
+    GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_TQ1_0, GGML_TYPE_TQ2_0,
+    LLAMA_KV_OVERRIDE_TYPE_STR)
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_gguf_kv, bnf_str, bnf_tensor, BNF_GGUF_ARRAY
 from bitnet_ffi._core.bnf_write cimport (
     bnf_can_quantize, bnf_mix, bnf_mix_choose, bnf_mix_converts, bnf_mix_count, bnf_mix_is_end, bnf_mix_layer, bnf_mix_type,
@@ -57,16 +58,26 @@ cdef int check_type(int32_t type, const char *what) noexcept nogil:
         return 0
     return bnf_fail(BITNET_ERROR, "%s is %d (%s), which cannot be written", what, type, or_unknown(bnf_type_name(type)))
 
+# Programs built for llama.h of 2025 give C++ containers where arrays are expected now. What can be seen of that is refused.
 cdef int check_imatrix(const imatrix_data *entry) noexcept nogil:
     cdef size_t i
     while entry != NULL and entry.name != NULL:
-        if entry.data == NULL:
-            return bnf_fail(BITNET_ERROR, "imatrix: the data of '%s' is NULL", entry.name)
+        if <size_t>entry.data < 65536: # no address: NULL, or the number of a std::unordered_map's buckets
+            return bnf_fail(BITNET_ERROR, "imatrix: the data of an entry is %zu, which is no address; programs built for llama.h of 2025 "
+                            "pass a C++ container here and must be rebuilt", <size_t>entry.data)
         for i in range(entry.size):
             if not isfinite(entry.data[i]) or entry.data[i] < 0:
                 return bnf_fail(BITNET_ERROR, "imatrix: number %zu of '%s' is %g, expected a finite one from 0 up", i, entry.name,
                                 <double>entry.data[i])
         entry += 1
+    return 0
+
+cdef int check_overrides(const llama_model_kv_override *o) noexcept nogil:
+    while o != NULL and o.key[0] != 0:
+        if <int>o.tag < 0 or <int>o.tag > LLAMA_KV_OVERRIDE_TYPE_STR:
+            return bnf_fail(BITNET_ERROR, "kv_overrides: a tag is %d, expected 0 to 3; programs built for llama.h of 2025 pass a C++ container "
+                            "here and must be rebuilt", <int>o.tag)
+        o += 1
     return 0
 
 cdef int check_pruned(const planner *p) noexcept nogil:
@@ -81,9 +92,8 @@ cdef int read_patterns(planner *p) noexcept nogil:
     cdef const tensor_override *o = p.params.tt_overrides
     cdef int64_t n = 0
     cdef int code = 0
-    while o != NULL and o.pattern != NULL:
-        if code == 0:
-            code = check_type(<int32_t>o.type, "a type of tt_overrides")
+    while code == 0 and o != NULL and o.pattern != NULL:
+        code = check_type(<int32_t>o.type, "a type of tt_overrides")
         o += 1
         n += 1
     if code != 0 or n == 0:
@@ -104,6 +114,8 @@ cdef int check_params(planner *p) noexcept nogil:
         code = check_type(<int32_t>p.params.token_embedding_type, "token_embedding_type")
     if code == 0:
         code = check_imatrix(p.params.imatrix)
+    if code == 0:
+        code = check_overrides(p.params.kv_overrides)
     if code == 0:
         code = check_pruned(p)
     return read_patterns(p) if code == 0 else code
