@@ -1,5 +1,5 @@
-/* era_observe.c - watching a decode as programs of 2024 do (llama.cpp's imatrix of that year): cb_eval in the parameters of a context, products by
- * op, the weight's name and the activations from src, sums of squares of what goes in.
+/* era_observe.c - watching a decode as programs of 2024 do (llama.cpp's imatrix of that year): cb_eval in the parameters of a context,
+ * products by op, the weight's name and the activations from src, sums of squares of what goes in.
  *
  *   cc -DBITNET_FFI_API=2024 era_observe.c $(python3 -m bitnet_ffi.config --cflags --libs) -o era_observe
  *   ./era_observe model.gguf

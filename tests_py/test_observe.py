@@ -24,7 +24,8 @@ GRAPHS = {
     "bitnet-b1.58": dict(arch="bitnet-b1.58", rope_base=500000.0, **ODD),
 }
 TERNARY = dict(arch="bitnet-b1.58", weights="i2_s", n_embd=128, n_ff=256, n_head=4, n_head_kv=2)
-BLOCKS = dict(arch="llama", weights={"": "q4_k", "attn_v": "q6_k", "ffn_down": "q8_0"}, embd="q6_k", n_embd=256, n_ff=512, n_head=4, n_head_kv=2)
+BLOCKS = dict(arch="llama", weights={"": "q4_k", "attn_v": "q6_k", "ffn_down": "q8_0"}, embd="q6_k", n_embd=256, n_ff=512, n_head=4,
+              n_head_kv=2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_product_comes_with_its_weight_and_the_floats_that_go_in(path):
         k, m = w.ne[0], w.ne[1]
         size = lib.bitnet_tensor_size(w.type, k, m)
         weights = np.empty((m, k), np.float32)
-        assert w.data != NULL and w.op == 0 and x.type == F32 and x.ne[0] == k and t.ne[0] == m and t.ne[1] == x.ne[1] and x.nb[1] == 4 * k
+        assert w.data != NULL and w.op == 0 and x.type == F32 and (x.ne[0], t.ne[0], t.ne[1], x.nb[1]) == (k, m, x.ne[1], 4 * k)
         assert t.buffer != NULL and x.buffer != NULL
         assert lib.bitnet_dequantize(w.type, w.data, size, k, m, ffi.from_buffer("float[]", weights)) == 0
         floats = np.frombuffer(ffi.buffer(x.data, 4 * k * x.ne[1]), np.float32).reshape(-1, k)
@@ -203,6 +204,26 @@ def test_greedy_sampling_of_a_watched_context(path):
         for ctx in (plain, watched):
             assert decode(ctx, TEXT[:9]) == 0
         assert lib.llama_sampler_sample(greedy, plain, -1) == lib.llama_sampler_sample(greedy, watched, -1)
+
+
+def test_an_abort_callback_beside_it(path):
+    """It is asked at the end of a layer, before what that leaves is shown; here of the second of two."""
+    with Model(path) as model:
+        calls = []
+        stop = ffi.callback("ggml_abort_callback", lambda data: bool(calls.append(0)) or len(calls) == 2)
+        watcher = Watcher()
+        ctx = watcher.context(model._pointer, n_ctx=64, n_threads=2, abort_callback=stop)
+        assert decode(ctx, TEXT[:1]) == ABORTED and watcher.names()[-1] == "ffn_swiglu-1" and span(ctx) == (-1, -1)
+        assert decode(ctx, TEXT[:1]) == 0 and watcher.names()[-1] == "result_output"
+
+
+def test_a_vocabulary_alone_is_never_watched(path):
+    params = lib.llama_model_default_params()
+    params.vocab_only = True
+    model = ffi.gc(lib.llama_model_load_from_file(str(path).encode(), params), lib.llama_model_free)
+    ctx = Watcher().context(model, n_ctx=64)
+    assert ctx != NULL and decode(ctx, TEXT[:1]) < 0
+    del ctx
 
 
 def test_encode_and_embeddings_are_watched_too(path):

@@ -172,10 +172,13 @@ cdef inline void gate_rows(const member_t *me, float *gate, const float *up, lon
 
 # At a barrier: one thread shows a client what is there, the others wait. False: it wants no more.
 cdef bint show(const member_t *me, int64_t layer, int moment) noexcept nogil:
+    cdef bint goes_on
     if me.ith == 0 and not bnf_observe(me.step, me.s, layer, moment):
         me.step.aborted = 1
     bnf_pool_barrier(me.step.ctx.pool)
-    return not me.step.aborted
+    goes_on = not me.step.aborted
+    bnf_pool_barrier(me.step.ctx.pool)      # all have read it before it is written again
+    return goes_on
 
 # x = embedding of the token, or the one that the batch gives in its place.
 cdef void embed(const member_t *me, int64_t t) noexcept nogil:

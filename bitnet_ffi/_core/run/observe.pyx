@@ -119,7 +119,8 @@ cdef inline bint show(const view_t *v, int op) noexcept nogil:
 # ---- values and what they are computed of: rows of the step, of which some are shown ----
 
 # norm(x), by itself and with its weight, which is h.
-cdef bint show_norm(const view_t *v, const char *of, int64_t of_layer, const float *x, int64_t k, const char *name, const float *h) noexcept nogil:
+cdef bint show_norm(const view_t *v, const char *of, int64_t of_layer, const float *x, int64_t k, const char *name,
+                    const float *h) noexcept nogil:
     cdef const float *rows
     cdef float *bare
     cdef int64_t t
@@ -362,8 +363,8 @@ cdef bint show_stream(const view_t *v, const char *of) noexcept nogil:
     cdef const float *sum = NULL
     cdef float *rows
     cdef int64_t t
-    if not show_sum(v, b"ffn_out" if control != NULL and v.ctx.model.hp.arch == BNF_ARCH_LLAMA else b"l_out", of, v.s.y, b"ffn_inp", v.layer,
-                    v.s.x, &sum):
+    if not show_sum(v, b"ffn_out" if control != NULL and v.ctx.model.hp.arch == BNF_ARCH_LLAMA else b"l_out", of, v.s.y, b"ffn_inp",
+                    v.layer, v.s.x, &sum):
         return False
     if control != NULL:
         rows = room(v)
