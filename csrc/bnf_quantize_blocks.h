@@ -15,7 +15,8 @@ bool bnf_quantize_weighs(int32_t type);
 /* n finite elements, a multiple of the type's blocks (I2_S: 128), to dst. Of I2_S the codes only: the scale is the tensor's. */
 void bnf_quantize_blocks(const struct bnf_ops *ops, int32_t type, const float *x, int64_t n, uint8_t *dst);
 /* m rows of k elements; importance: of each column, finite, or NULL: all the same. */
-void bnf_quantize_rows(const struct bnf_ops *ops, int32_t type, const float *x, int64_t k, int64_t m, const float *importance, uint8_t *dst);
+void bnf_quantize_rows(const struct bnf_ops *ops, int32_t type, const float *x, int64_t k, int64_t m, const float *importance,
+                       uint8_t *dst);
 /* Did every scale (and F16 element) of n elements find place in an f16? */
 bool bnf_scales_finite(int32_t type, const uint8_t *blocks, int64_t n);
 

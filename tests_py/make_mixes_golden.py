@@ -1,4 +1,4 @@
-"""Writes tests_py/data/quantize_mixes_llama_cpp.json: SHA-256 of the files that llama.cpp's llama_model_quantize makes of quantize_models.py.
+"""Writes tests_py/data/quantize_mixes_llama_cpp.json: SHA-256 of the files that llama.cpp makes of quantize_models.py.
 
     python tests_py/make_mixes_golden.py LIBLLAMA      # a libllama.so of 2026
 
@@ -45,7 +45,8 @@ def main() -> None:
             p = lib.llama_model_quantize_default_params()
             if job.pop("imatrix", False):
                 entries = imatrix_of(g)
-                p.imatrix = (Entry * (len(entries) + 1))(*[(n.encode(), x.ctypes.data_as(C.POINTER(C.c_float)), x.size) for n, x in entries])
+                rows = [(n.encode(), x.ctypes.data_as(C.POINTER(C.c_float)), x.size) for n, x in entries]
+                p.imatrix = (Entry * (len(rows) + 1))(*rows)
             if patterns := job.pop("patterns", None):
                 p.tt_overrides = (Pattern * (len(patterns) + 1))(*[(text.encode(), type) for text, type in patterns])
             if pruned := job.pop("pruned", None):

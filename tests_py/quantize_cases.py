@@ -22,7 +22,8 @@ def _numbers(n: int, seed: int) -> np.ndarray:
 def importances() -> dict[str, np.ndarray]:
     """float32[K] by name: of columns, from 0 up."""
     a, b = np.abs(_numbers(K, 5)), np.abs(_numbers(K, 6))
-    made = {"even": a * 0.0 + 1, "steep": a.astype(np.float64) ** 3 / 2**60, "wide": (a + 1) * 2.0 ** (b % 50 - 25), "holes": a * (b % 3 == 0)}
+    made = {"even": a * 0.0 + 1, "steep": a.astype(np.float64) ** 3 / 2**60, "wide": (a + 1) * 2.0 ** (b % 50 - 25),
+            "holes": a * (b % 3 == 0)}
     return {name: values.astype(np.float32) for name, values in made.items()}
 
 
@@ -33,5 +34,6 @@ def cases() -> dict[str, np.ndarray]:
     made = {"flat": a / 2**23, "bell": bell / 2**28, "small": bell / 2**50, "subnormal": bell * 2.0**-158, "large": bell / 2**14,
             "sparse": np.where(b % 64 == 0, a / 2**20, 0), "ties": (a >> 20) / 8.0, "positive": (a + 2**24) / 2**22,
             "ternary": (np.abs(a) % 3 - 1) * 0.3701171875, "zeros": a * 0.0, "wide": a * 2.0**(-8 - np.abs(b) % 48),
-            "below": -(np.abs(a) + 2**24) / 2**22, "shifted": 5 + bell / 2**38, "constant": a * 0.0 - 0.7, "outliers": bell / 2**28 * (1 + 999 * (b % 97 == 0))}
+            "below": -(np.abs(a) + 2**24) / 2**22, "shifted": 5 + bell / 2**38, "constant": a * 0.0 - 0.7,
+            "outliers": bell / 2**28 * (1 + 999 * (b % 97 == 0))}
     return {name: values.astype(np.float32).reshape(8, K) for name, values in made.items()}

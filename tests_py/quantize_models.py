@@ -7,6 +7,7 @@ from gguf_writer import F32, STRING, U32, Gguf
 
 FTYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
           "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "Q2_K_S": 21, "BF16": 32}
+MIXTURES_ONLY = ("huge", "falcon", "four experts")  # they differ from the others in the rules of K types alone
 WITH_IMATRIX = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q2_K_S", "Q3_K_M", "Q4_K_M", "Q5_K_S", "Q6_K")
 
 
@@ -52,7 +53,8 @@ def _model(arch="llama", n_layer=1, k=256, ff=512, heads=(4, 2), experts=0, head
 
 def models() -> dict[str, Gguf]:
     falcon = (("falcon.attention.layer_norm_epsilon", F32, 1e-5),)
-    return {"tied": _model(n_layer=17, kind="f16"), "grouped": _model(n_layer=9, heads=(8, 2), head=True), "odd": _model(n_layer=2, k=288, ff=800),
+    return {"tied": _model(n_layer=17, kind="f16"), "grouped": _model(n_layer=9, heads=(8, 2), head=True),
+            "odd": _model(n_layer=2, k=288, ff=800),
             "odder": _model(n_layer=2, k=40, ff=256, head=True), "experts": _model(n_layer=9, heads=(8, 8), experts=8, head=True),
             "four experts": _model(n_layer=9, experts=4), "falcon": _model("falcon", n_layer=17, heads=(4, 1), head=True, keys=falcon),
             "huge": _model(n_layer=80, heads=(8, 1), head=True)}
@@ -69,15 +71,17 @@ def jobs() -> dict[str, dict]:
     made = {}
     for model in models():
         for name, ftype in FTYPES.items():
-            if name != "Q2_K_S":
+            if name != "Q2_K_S" and (model not in MIXTURES_ONLY or "_K" in name):
                 made[f"{model} {name}"] = dict(model=model, ftype=ftype)
-        for name in WITH_IMATRIX:
+        for name in WITH_IMATRIX if model not in MIXTURES_ONLY else ("Q2_K_S",):
             made[f"{model} {name} imatrix"] = dict(model=model, ftype=FTYPES[name], imatrix=True)
     patterns = [(r"blk\.[0-3]\..*ffn_down", 8), ("attn_(q|k)", 10), ("token_embd", 13)]
     made |= {
         "pure": dict(model="tied", ftype=15, pure=True), "patterns": dict(model="tied", ftype=15, patterns=patterns),
         "ends": dict(model="grouped", ftype=12, output_tensor_type=8, token_embedding_type=14),
-        "tied end": dict(model="tied", ftype=12, output_tensor_type=8), "end stays": dict(model="grouped", ftype=15, quantize_output_tensor=False),
-        "pruned": dict(model="tied", ftype=15, pruned=[2, 5, 6]), "pruned imatrix": dict(model="tied", ftype=10, pruned=[2, 5, 6], imatrix=True),
+        "tied end": dict(model="tied", ftype=12, output_tensor_type=8),
+        "end stays": dict(model="grouped", ftype=15, quantize_output_tensor=False),
+        "pruned": dict(model="tied", ftype=15, pruned=[2, 5, 6]),
+        "pruned imatrix": dict(model="tied", ftype=10, pruned=[2, 5, 6], imatrix=True),
         "pruned patterns": dict(model="tied", ftype=15, pruned=[0], patterns=[(r"blk\.0\.", 8)])}
     return made

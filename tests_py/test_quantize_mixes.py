@@ -141,8 +141,10 @@ def test_refused_before_anything_is_written(tmp_path, ftype, fields, text):
 
 
 @pytest.mark.parametrize("field, kind, words", [
-    ("imatrix", "struct llama_model_imatrix_data *", (1, 13, 0)), ("kv_overrides", "struct llama_model_kv_override *", (0x7F1234567890, 0, 0)),
-    ("tt_overrides", "struct llama_model_tensor_override *", (1, 0x7F1234567890, 0)), ("prune_layers", "int32_t *", (0x7F1234567890, 0, 0))])
+    ("imatrix", "struct llama_model_imatrix_data *", (1, 13, 0)),
+    ("kv_overrides", "struct llama_model_kv_override *", (0x7F1234567890, 0, 0)),
+    ("tt_overrides", "struct llama_model_tensor_override *", (1, 0x7F1234567890, 0)),
+    ("prune_layers", "int32_t *", (0x7F1234567890, 0, 0))])
 def test_containers_of_2025_are_refused(tmp_path, field, kind, words):
     """Programs built for the older llama.h pass std::unordered_map and std::vector: three words that are no array."""
     source = MODELS["tied"].write(tmp_path / "m.gguf")
@@ -165,7 +167,8 @@ def test_a_file_that_grows_beyond_a_limit_leaves_nothing(tmp_path):
             "resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000)); params = ffi.new('llama_model_quantize_params *',"
             " lib.llama_model_quantize_default_params()); params.ftype = 15;"
             "print(lib.llama_model_quantize(b'm.gguf', b'q.gguf', params), ffi.string(lib.bitnet_last_error()).decode())")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(Path(__file__).parent.parent)})
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(Path(__file__).parent.parent)})
     assert done.stdout.startswith("1 ") and "'q.gguf': writing failed" in done.stdout, done
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
 
@@ -185,7 +188,8 @@ def test_importance_moves_the_error_away(tmp_path):
     """Columns that count a hundred times as much have a smaller error than without the matrix, and the others a larger one."""
     x = np.random.default_rng(1).standard_normal((64, 512)).astype(np.float32)
     importance = np.where(np.arange(512) % 4 == 0, 100, 1).astype(np.float32)
-    g = Gguf(kv=[("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1)]).add("blk.0.a.weight", "f32", (512, 64), x.tobytes())
+    g = Gguf(kv=[("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1)])
+    g.add("blk.0.a.weight", "f32", (512, 64), x.tobytes())
     source = g.write(tmp_path / "m.gguf")
     for ftype in ("Q4_0", "Q2_K", "Q4_K_S"):
         errors = []

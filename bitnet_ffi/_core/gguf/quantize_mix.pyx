@@ -103,8 +103,8 @@ cdef public int32_t bnf_mix_type(int ftype) noexcept nogil:
     for type in range(<int32_t>GGML_TYPE_COUNT):
         if bnf_ftype_of_type(type) == ftype and bnf_can_quantize(type):
             return type
-    bnf_fail(BITNET_ERROR, "file type %d (%s): what can be written is F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K with their "
-             "mixtures, and TQ1_0, TQ2_0 and I2_S (%d) from ternary weights", ftype, name,
+    bnf_fail(BITNET_ERROR, "file type %d (%s): what can be written is F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K with "
+             "their mixtures, and TQ1_0, TQ2_0 and I2_S (%d) from ternary weights", ftype, name,
              <int>BITNET_FTYPE_MOSTLY_I2_S)
     return -1
 

@@ -75,8 +75,8 @@ cdef int check_imatrix(const imatrix_data *entry) noexcept nogil:
 cdef int check_overrides(const llama_model_kv_override *o) noexcept nogil:
     while o != NULL and o.key[0] != 0:
         if <int>o.tag < 0 or <int>o.tag > LLAMA_KV_OVERRIDE_TYPE_STR:
-            return bnf_fail(BITNET_ERROR, "kv_overrides: a tag is %d, expected 0 to 3; programs built for llama.h of 2025 pass a C++ container "
-                            "here and must be rebuilt", <int>o.tag)
+            return bnf_fail(BITNET_ERROR, "kv_overrides: a tag is %d, expected 0 to 3; programs built for llama.h of 2025 pass a C++ "
+                            "container here and must be rebuilt", <int>o.tag)
         o += 1
     return 0
 
