@@ -1,5 +1,5 @@
 /* A client that watches decodes (llama_context_params.cb_eval): what it is asked with, and the rows that it is shown beside those of the
- * scratch. A context without such a client has none of this. Next: bitnet_ffi/_core/observe.pyx, which shows; forward.pyx, when. */
+ * scratch. A context without such a client has none of this. Next: bitnet_ffi/_core/run/observe.pyx, which shows; forward.pyx, when. */
 #ifndef BNF_OBSERVE_H
 #define BNF_OBSERVE_H
 

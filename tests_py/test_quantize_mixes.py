@@ -1,7 +1,7 @@
 """Quantized files are llama.cpp's, byte for byte: types of tensors by the type of the file, importance matrices, patterns, pruned layers,
 splits. data/quantize_mixes_llama_cpp.json: what llama.cpp writes of quantize_models.py (make_mixes_golden.py).
 
-Next: bitnet_ffi/_core/quantize_mix.pyx, test_quantize_file.py.
+Next: bitnet_ffi/_core/gguf/quantize_mix.pyx, test_quantize_file.py.
 """
 import hashlib
 import json
