@@ -128,6 +128,18 @@ void bnf_test_call(long (*function)(long, long, long, long, long, long), const l
     result[4] = n_maps;
 }
 
+/* The same for llama_decode, of tokens that follow what sequence 0 holds. */
+void bnf_test_decode_tokens(struct llama_context *ctx, llama_token *tokens, int32_t n, long fail_at, long result[5])
+{
+    watch(fail_at);
+    result[1] = llama_decode(ctx, llama_batch_get_one(tokens, n));
+    watching = 0;
+    result[0] = n_calls;
+    result[2] = bitnet_last_error_code();
+    result[3] = n_held;
+    result[4] = n_maps;
+}
+
 /* Read one row of logits, which takes memory too. 0 or the code of the failure. */
 static int32_t read_row(struct llama_context *ctx, int32_t n_vocab, float *logits)
 {

@@ -81,6 +81,16 @@ def test_sequences_and_states_when_memory_runs_out(path, preload, tmp_path):
         assert n_failed >= n - 2 * name.endswith("_file"), failed   # a file does without a buffer of its own, and without its real path
 
 
+def test_backend_sampling_when_memory_runs_out(tmp_path, preload):
+    """Heads that are screened and not; a decode that samples, and each getter of what it sampled."""
+    for head in ("f16", "q8_0"):
+        path = tiny_model(n_layer=2, n_embd=64, n_ff=64, n_head=2, n_head_kv=1, n_vocab=1024, head=head).write(tmp_path / f"{head}.gguf")
+        said = run("fail_each_allocation_of_sampling", path, LD_PRELOAD=str(preload))
+        failed = {(chain, name): int(n) for chain, name, n in zip(said[::3], said[1::3], said[2::3])}
+        assert len(failed) == 8 * 5 and all(failed[chain, "decode"] >= 1 for chain, _ in failed), failed
+        assert sum(n for (_, name), n in failed.items() if name == "probs") >= 5 <= sum(n for (_, name), n in failed.items() if name == "logits")
+
+
 TEXT = [(5 * i * i + 1) % 280 for i in range(150)]
 
 
@@ -160,6 +170,97 @@ def fail_each_allocation_of_calls(path: str, folder: str) -> None:
                 assert (after, result[3] + result[4] + kept) == expected, f"{name}, allocation {fail_at}: another outcome or a leak"
                 fail_at += 1
             print(name, n, failed)
+
+
+SAMPLED = ("token", "probs", "logits", "candidates")
+
+
+def sampled_rows(lib, ffi, ctx, name):
+    """What a getter gives: a token, or an array as bytes (None for NULL)."""
+    given = getattr(lib, f"llama_get_sampled_{name}_ith")(ctx, -1)
+    if name == "token":
+        return given
+    n = getattr(lib, f"llama_get_sampled_{name}_count_ith")(ctx, -1)
+    return bytes(ffi.buffer(given, 4 * n)) if given != ffi.NULL else None
+
+
+def fail_each_allocation_of_sampling(path: str) -> None:
+    """In the child: chain by chain, every allocation of a decode that samples fails in turn, and every one of each getter. What fails says
+    so; the context and the chain are as they were; and the same call then gives what it would have given."""
+    from bitnet_ffi import Model
+    from bitnet_ffi._ffi import ffi, lib
+    from engine_abi import last_error
+    c, s = ctypes.CDLL(None), lib
+    for function in (c.bnf_test_call, c.bnf_test_decode_tokens):
+        function.restype = None
+    address = lambda thing: int(ffi.cast("intptr_t", thing))
+    tokens = ffi.new("llama_token[]", [(7 * i * i + 3) % 1000 for i in range(40)])
+    chains = {
+        "greedy": lambda: [s.llama_sampler_init_greedy()],
+        "top-k": lambda: [s.llama_sampler_init_top_k(4), s.llama_sampler_init_temp(0.8), s.llama_sampler_init_dist(42)],
+        "dist": lambda: [s.llama_sampler_init_temp(1.5), s.llama_sampler_init_dist(7)],
+        "top-p": lambda: [s.llama_sampler_init_top_p(0.9, 1), s.llama_sampler_init_dist(4)],
+        "penalties": lambda: [s.llama_sampler_init_penalties(1024, 64, 1.5, 0.5, 0.25), s.llama_sampler_init_top_k(20), s.llama_sampler_init_dist(7)],
+        "noise": lambda: [s.llama_sampler_init_temp(0.7), s.bitnet_sampler_init_gumbel(6)],
+        "mirostat": lambda: [s.llama_sampler_init_mirostat_v2(3, 5.0, 0.1)],
+        "typical": lambda: [s.llama_sampler_init_typical(0.9, 1), s.llama_sampler_init_xtc(0.5, 0.1, 1, 2), s.llama_sampler_init_dist(5)],
+    }
+    with Model(path) as owner:
+        def attached(name):
+            params = lib.llama_context_default_params()
+            params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
+            ctx = lib.llama_init_from_model(owner._pointer, params)
+            chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+            for member in chains[name]():
+                lib.llama_sampler_chain_add(chain, member)
+            assert lib.llama_set_sampler(ctx, 0, chain), last_error()
+            return ctx, chain
+
+        def call(ctx, what, fail_at):
+            """Allocations that it made and its error, if it is want of memory."""
+            result = (ctypes.c_long * 5)()
+            lib.llama_model_n_embd(ffi.NULL)   # an error that is no want of memory
+            if what == "decode":
+                n = len(tokens) if lib.llama_memory_seq_pos_max(lib.llama_get_memory(ctx), 0) < 0 else 1
+                c.bnf_test_decode_tokens(ctypes.c_void_p(address(ctx)), ctypes.c_void_p(address(tokens)), n, fail_at, result)
+            else:
+                getter = ctypes.c_void_p(address(ffi.cast("void *", ffi.addressof(lib, f"llama_get_sampled_{what}_ith"))))
+                c.bnf_test_call(getter, (ctypes.c_long * 6)(address(ctx), -1), fail_at, result)
+            return result[0], result[1], result[2] == lib.BITNET_ERROR_MEMORY
+
+        def all_rows(ctx):
+            """Of this decode and the next: the chain has gone on from where it was."""
+            first = [sampled_rows(lib, ffi, ctx, name) for name in SAMPLED]
+            assert call(ctx, "decode", -1)[1] == 0
+            return first + [sampled_rows(lib, ffi, ctx, name) for name in SAMPLED]
+
+        for name in chains:
+            for what in ("decode", *SAMPLED):
+                n, failed, fail_at, expected = 1, 0, -1, None
+                while fail_at < n:
+                    ctx, chain = attached(name)
+                    before = state_of(ctx)
+                    if what != "decode":
+                        assert call(ctx, "decode", -1)[1] == 0
+                    made, returned, no_memory = call(ctx, what, fail_at)
+                    if fail_at < 0:
+                        n = made
+                    elif no_memory:
+                        failed += 1
+                        assert len(last_error()[1]) > 10 and (returned < 0 if what == "decode" else returned == 0), (name, what, fail_at, returned)
+                        if what == "decode":
+                            assert state_of(ctx) == before, f"{name}, allocation {fail_at}: the context has changed"
+                            assert lib.llama_get_sampled_token_ith(ctx, -1) == -1
+                        assert not call(ctx, what, -1)[2]
+                    assert what != "decode" or lib.llama_memory_seq_pos_max(lib.llama_get_memory(ctx), 0) == len(tokens) - 1
+                    found = all_rows(ctx)
+                    expected = expected or found
+                    assert found == expected, f"{name}, {what}, allocation {fail_at}: another outcome"
+                    lib.llama_free(ctx)
+                    lib.llama_sampler_free(chain)
+                    fail_at += 1
+                assert failed == n, f"{name}, {what}: {n - failed} of {n} failures were not noticed"
+                print(name, what, failed)
 
 
 def fork_and_decode(path: str) -> None:
