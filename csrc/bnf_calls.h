@@ -316,6 +316,10 @@ int bnf_context_set_lora_rank(struct llama_context *ctx, int32_t rank);
 /* New scratch for up to n_threads that work together; likewise. */
 int bnf_context_make_scratch(struct llama_context *ctx, int32_t n_threads);
 
+/* ---- rope.pyx ---- */
+/* The rotations that the context's completed parameters and the file ask for; n_ctx_seq: tokens of a sequence. 0, or a code. */
+int bnf_rope_init(struct llama_context *ctx, uint32_t n_ctx_seq);
+
 /* ---- threads.pyx ---- */
 /* Use so many threads for one token and for more, of a team that is made where there is none or it is too small. 0, or a code and no
  * change. */

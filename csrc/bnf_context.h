@@ -49,8 +49,8 @@ struct llama_context {
     int32_t n_threads, n_threads_batch;  /* at most; what was asked for is in params */
     int32_t n_scratch_threads;           /* that the scratch has parts for */
     struct bnf_pace pace;                /* steps of few tokens take what runs */
-    const double *rope_freqs;            /* the model's, or own_rope_freqs */
-    double *own_rope_freqs;
+    double *rope_freqs;                  /* [n_rot / 2] radians per position (rope.pyx), */
+    double rope_length;                  /* and the length of what was one unit long */
 
     struct bnf_batch batch;              /* the last batch; arrays below */
     int32_t *batch_memory;

@@ -85,7 +85,10 @@ struct bnf_hparams {
     int32_t pooling;          /* llama_pooling_type, UNSPECIFIED: the file does not say */
     int32_t n_cls_out;        /* numbers that the classifier gives: as many as it has labels, 1 without */
     float rope_base;
-    float rope_scale;         /* frequency factor: 1 / linear scaling factor */
+    float rope_scale;         /* frequency factor: 1 / scaling factor */
+    int32_t rope_scaling;     /* llama_rope_scaling_type of the file; LINEAR where it names none */
+    int32_t n_ctx_orig;       /* tokens of context for which frequencies were trained before they were stretched */
+    float rope_attn_factor;   /* queries and keys are so much longer after rotation */
     float rms_eps;
 };
 
@@ -125,7 +128,8 @@ struct llama_model {
     struct bnf_linear cls, cls_out; /* the classifier (classify.pyx): either may be absent, w.data NULL */
     const char **labels;        /* [n_labels] of the classifier's numbers */
     int32_t n_labels;
-    const double *rope_freqs;   /* [n_rot / 2] radians per position, every scaling applied */
+    const float *rope_factors;  /* [n_rot / 2] by which frequencies are divided; NULL: none, or */
+    const float *rope_long, *rope_short; /* these, for contexts longer than n_ctx_orig and others; NULL: none */
     struct bnf_template *templates;
     int32_t n_templates;
     void **owned;               /* memory to release with the model */

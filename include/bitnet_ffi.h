@@ -617,17 +617,19 @@ struct llama_context_params {
                                * processes take some of these, a decode of few tokens uses the number that goes fastest */
     int32_t n_threads_batch;  /* for more tokens; <= 0: n_threads */
     enum llama_context_type ctx_type;             /* LLAMA_CONTEXT_TYPE_DEFAULT */
-    enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED or LINEAR; NONE: a frequency scale of 1 */
+    enum llama_rope_scaling_type rope_scaling_type; /* UNSPECIFIED: the file's; NONE: a frequency scale of 1; YARN: as below; LINEAR and
+                               * LONGROPE: all frequencies by rope_freq_scale (a LongRoPE file has a set of factors for contexts longer
+                               * than it was trained for and one for others, which applies whatever this says) */
     enum llama_pooling_type pooling_type;         /* UNSPECIFIED: the file's, else NONE; RANK: the model has a classifier */
     enum llama_attention_type attention_type;     /* UNSPECIFIED: the file's attention.causal, else CAUSAL */
     enum llama_flash_attn_type flash_attn_type;   /* ignored: attention never stores all scores */
     float rope_freq_base;     /* 0: the model's */
     float rope_freq_scale;    /* 0: the model's; 0.5 stretches positions to twice the length */
-    float yarn_ext_factor;    /* 0 or less: there is no YaRN here, and files that need it are refused; */
-    float yarn_attn_factor;   /* 1, or less than 0. The next three are ignored: they say how YaRN is to be done */
-    float yarn_beta_fast;
-    float yarn_beta_slow;
-    uint32_t yarn_orig_ctx;
+    float yarn_ext_factor;    /* how much of YaRN: fast frequencies are not scaled, slow ones are. < 0: 1 with YARN, else 0 */
+    float yarn_attn_factor;   /* queries and keys times this, where yarn_ext_factor is 0; else 1 - 0.1 ln(rope_freq_scale). < 0: 1 */
+    float yarn_beta_fast;     /* not scaled: pairs with at least so many turns in yarn_orig_ctx tokens. < 0: 32 */
+    float yarn_beta_slow;     /* scaled whole: at most so many. < 0: 1 */
+    uint32_t yarn_orig_ctx;   /* tokens of context that frequencies were trained for; 0: the file's */
     float defrag_thold;                           /* ignored: the cache does not fragment */
     ggml_backend_sched_eval_callback cb_eval;     /* watches decodes; NULL: nobody does */
     void *cb_eval_user_data;

@@ -25,6 +25,13 @@ def tensor(tensors, data, name, default=None):
     return out.astype(np.float64).reshape(dims[::-1])
 
 
+def rotation(get, w):
+    """Radians per position of each pair, and the length of what was one unit long (test_rope.py puts others in its place)."""
+    n_rot = get("rope.dimension_count", get("attention.key_length", get("embedding_length") // get("attention.head_count")))
+    frequency = get("rope.freq_base") ** (-2.0 * np.arange(n_rot // 2) / n_rot) / w("rope_freqs.weight", 1.0)
+    return frequency / get("rope.scaling.factor") if get("rope.scaling.type") == "linear" else frequency, 1.0
+
+
 def reference(path, tokens):
     """Causal logits float64[tokens, vocab] by the definition of the architecture."""
     kv, tensors, data = read_gguf(path)
@@ -35,11 +42,9 @@ def reference(path, tokens):
     dk, dv = get("attention.key_length", n_embd // n_head), get("attention.value_length", n_embd // n_head)
     n_rot = get("rope.dimension_count", dk)
     eps, n = get("attention.layer_norm_rms_epsilon"), len(tokens)
-    frequency = get("rope.freq_base") ** (-2.0 * np.arange(n_rot // 2) / n_rot) / w("rope_freqs.weight", 1.0)
-    if get("rope.scaling.type") == "linear":
-        frequency = frequency / get("rope.scaling.factor")
+    frequency, length = rotation(get, w)
     angle = np.arange(n)[:, None, None] * frequency
-    cos, sin = np.cos(angle), np.sin(angle)
+    cos, sin = length * np.cos(angle), length * np.sin(angle)
 
     def norm(x, weight):
         return x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * weight

@@ -70,12 +70,12 @@ REFUSED = {
     "ctx_type": (1, "ctx_type"),
     "attention_type": (2, "attention_type: expected -1 (the model's), 0 (causal) or 1 (non-causal)"),
     "pooling_type": (5, "pooling_type: expected -1 (the model's)"),
-    "rope_scaling_type": (2, "rope_scaling_type: only none and linear"),
+    "rope_scaling_type": (4, "rope_scaling_type: expected -1"),
+    "yarn_beta_slow": (float("inf"), "yarn_beta_slow: expected finite numbers"),
     "n_samplers": (1, "samplers"),
     "rope_freq_base": (float("nan"), "rope_freq_base"),
     "rope_freq_scale": (-1.0, "rope_freq_scale"),
-    "yarn_ext_factor": (1.0, "yarn_ext_factor"),
-    "yarn_attn_factor": (0.5, "yarn_attn_factor"),
+    "yarn_ext_factor": (float("nan"), "yarn_ext_factor"),
 }
 
 

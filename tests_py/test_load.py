@@ -88,7 +88,7 @@ def test_arrays_with_equal_values(file):
 
 def test_rope_scaling(file):
     for keys, scale in [([("type", STRING, "linear"), ("factor", F32, 4.0)], 0.25), ([("factor", F32, 0.0)], 1.0),
-                        ([("type", STRING, "none"), ("factor", F32, 4.0)], 1.0)]:
+                        ([("type", STRING, "none"), ("factor", F32, 4.0)], 0.25), ([("type", STRING, "yarn"), ("factor", F32, 2.0)], 0.5)]:
         g = tiny_model()
         for key, kind, value in keys:
             g.set(f"llama.rope.scaling.{key}", kind, value)
@@ -140,6 +140,8 @@ def test_missing_keys(file, arch, key):
     ("rope.dimension_count", U32, 31, "key 'llama.rope.dimension_count' is 31, expected an even number"),
     ("rope.dimension_count", U32, 32, "key 'llama.rope.dimension_count' is 32, expected the head width 64"),
     ("rope.freq_base", F32, float("inf"), "key 'llama.rope.freq_base' is inf, expected a positive number"),
+    ("rope.scaling.attn_factor", F32, -1.5, "key 'llama.rope.scaling.attn_factor' is -1.5, expected a positive number"),
+    ("rope.scaling.original_context_length", U32, 0, "key 'llama.rope.scaling.original_context_length' is 0"),
     ("rope.scaling.factor", F32, -1.0, "is -1, expected a positive number, or 0 for none"),
 ])
 def test_wrong_values(file, key, kind, value, sentence):
@@ -148,9 +150,7 @@ def test_wrong_values(file, key, kind, value, sentence):
 
 @pytest.mark.parametrize("key, kind, value, sentence", [
     ("general.architecture", STRING, "qwen3", "architecture 'qwen3' is not supported, expected llama, bitnet, bitnet-25 or bitnet-b1.58"),
-    ("llama.rope.scaling.type", STRING, "yarn", "key 'llama.rope.scaling.type' is 'yarn': only none, linear"),
-    ("llama.rope.scaling.type", STRING, "longrope", "key 'llama.rope.scaling.type' is 'longrope': only none, linear"),
-    ("llama.rope.scaling.attn_factor", F32, 1.5, "key 'llama.rope.scaling.attn_factor' is 1.5: only 1 is supported"),
+    ("llama.rope.scaling.type", STRING, "dynamic", "key 'llama.rope.scaling.type' is 'dynamic', expected none, linear, yarn or longrope"),
     ("llama.expert_count", U32, 8, "key 'llama.expert_count' is 8: mixture-of-experts models are not supported"),
     ("llama.feed_forward_length", ARRAY, (U32, [256, 512]), "key 'llama.feed_forward_length' is 256 for layer 0 and 512 for layer 1"),
 ])

@@ -90,6 +90,7 @@ cdef extern from "bnf_calls.h" nogil:
     int bnf_enter(llama_context *ctx, const char *function)
     void bnf_classify(llama_context *ctx, const float *state, float *out)
     int bnf_context_set_lora_rank(llama_context *ctx, int32_t rank)
+    int bnf_rope_init(llama_context *ctx, uint32_t n_ctx_seq)
     int bnf_context_make_scratch(llama_context *ctx, int32_t n_threads)
     int bnf_context_set_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch)
     void bnf_context_free_threads(llama_context *ctx)

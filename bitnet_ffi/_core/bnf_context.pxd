@@ -95,8 +95,8 @@ cdef extern from "bnf_context.h" nogil:
         int32_t n_threads
         int32_t n_threads_batch
         bnf_pace pace
-        const double *rope_freqs
-        double *own_rope_freqs
+        double *rope_freqs
+        double rope_length
         bnf_batch batch
         int32_t *batch_memory
         uint64_t batch_memory_size

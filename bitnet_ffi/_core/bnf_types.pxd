@@ -68,6 +68,9 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_cls_out
         float rope_base
         float rope_scale
+        int32_t rope_scaling
+        int32_t n_ctx_orig
+        float rope_attn_factor
         float rms_eps
     ctypedef struct bnf_linear "struct bnf_linear":
         bnf_matrix w
@@ -104,7 +107,9 @@ cdef extern from "bnf_types.h" nogil:
         bnf_linear cls_out
         const char **labels
         int32_t n_labels
-        const double *rope_freqs
+        const float *rope_factors
+        const float *rope_long
+        const float *rope_short
         bnf_template *templates
         int32_t n_templates
         void **owned

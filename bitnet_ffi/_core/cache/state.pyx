@@ -47,7 +47,7 @@ cdef uint64_t model_print(const llama_model *model) noexcept nogil:
     return print
 
 cdef uint64_t rope_print(const llama_context *ctx) noexcept nogil:
-    return bnf_sum(ctx.rope_freqs, <uint64_t>(ctx.model.hp.n_rot // 2) * sizeof(double))
+    return bnf_sum(ctx.rope_freqs, <uint64_t>(ctx.model.hp.n_rot // 2) * sizeof(double)) + bnf_sum_placed(bnf_sum(&ctx.rope_length, sizeof(double)), 1)
 
 cdef uint64_t header_sum(const bnf_state_header *header) noexcept nogil:
     return bnf_sum(header, sizeof(bnf_state_header) - SUM_SIZE)

@@ -10,7 +10,8 @@ from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_bool, bnf_gguf_f32, bnf_gguf_find, bnf_gguf_next_str, bnf_gguf_str, bnf_gguf_u32
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_model_kv_override, BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, LLAMA_POOLING_TYPE_NONE,
-    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED)
+    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_LONGROPE,
+    LLAMA_ROPE_SCALING_TYPE_NONE, LLAMA_ROPE_SCALING_TYPE_YARN)
 from bitnet_ffi._core.bnf_types cimport (
     bnf_gguf_kv, bnf_hparams, bnf_str, llama_model, BNF_ARCH_BITNET, BNF_ARCH_BITNET_B158, BNF_ARCH_LLAMA, BNF_FFN_RELU2, BNF_FFN_SILU,
     BNF_GGUF_ARRAY, BNF_GGUF_I32, BNF_GGUF_STRING, BNF_GGUF_U32, BNF_MAX_LAYERS)
@@ -227,29 +228,34 @@ cdef int load_labels(bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
     hp.n_cls_out = <int32_t>kv.count
     return 0
 
-# The factor by which positions are stretched: none, or linear. Llama 3's scaling is the tensor rope_freqs.weight.
+# How positions are stretched, and by what factor. Llama 3's scaling is the tensor rope_freqs.weight, LongRoPE's rope_factors_*.weight.
 cdef int load_rope_scaling(const bnf_loader *loader, bnf_hparams *hp) noexcept nogil:
     cdef char key[KEY_SIZE]
     cdef char shown[BNF_SHOWN_SIZE]
     cdef bnf_str kind
     cdef float factor = 0
-    cdef float attn_factor = 1
     cdef int code
     hp.rope_scale = 1
+    hp.rope_attn_factor = 1
+    hp.rope_scaling = LLAMA_ROPE_SCALING_TYPE_LINEAR
+    hp.n_ctx_orig = hp.n_ctx_train
     code = bnf_gguf_str(loader.model.gguf, key_of(loader, "rope.scaling.type", key), &kind)
     if code < 0:
         return code
-    if code == 1 and not is_text(kind, "linear") and not is_text(kind, "none"):
-        return bnf_fail(BITNET_ERROR_LOAD, "key '%s' is '%s': only none, linear, and Llama 3's scaling by tensor "
-                        "'rope_freqs.weight' are supported", key, bnf_show(kind.data, kind.len, shown))
     if code == 1 and is_text(kind, "none"):
-        return 0
-    code = get_positive(loader, "rope.scaling.attn_factor", &attn_factor)
+        hp.rope_scaling = LLAMA_ROPE_SCALING_TYPE_NONE
+    elif code == 1 and is_text(kind, "yarn"):
+        hp.rope_scaling = LLAMA_ROPE_SCALING_TYPE_YARN
+    elif code == 1 and is_text(kind, "longrope"):
+        hp.rope_scaling = LLAMA_ROPE_SCALING_TYPE_LONGROPE
+    elif code == 1 and not is_text(kind, "linear"):
+        return bnf_fail(BITNET_ERROR_LOAD, "key '%s' is '%s', expected none, linear, yarn or longrope", key,
+                        bnf_show(kind.data, kind.len, shown))
+    code = get_positive(loader, "rope.scaling.attn_factor", &hp.rope_attn_factor)
+    if code >= 0:
+        code = get_size(loader, "rope.scaling.original_context_length", 1, INT32_MAX, &hp.n_ctx_orig)
     if code < 0:
         return code
-    if attn_factor != 1:
-        return bnf_fail(BITNET_ERROR_LOAD, "key '%s' is %g: only 1 is supported",
-                        key_of(loader, "rope.scaling.attn_factor", key), <double>attn_factor)
     code = bnf_gguf_f32(loader.model.gguf, key_of(loader, "rope.scaling.factor", key), &factor)
     if code == 0:
         code = bnf_gguf_f32(loader.model.gguf, key_of(loader, "rope.scale_linear", key), &factor)

@@ -11,10 +11,11 @@ from bitnet_ffi._core.bnf_base cimport (
     BNF_SHOWN_SIZE)
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_tensor
 from bitnet_ffi._core.bnf_load cimport bnf_load_own, bnf_load_step, bnf_loader, BNF_MAX_VOCAB
-from bitnet_ffi._core.bnf_math cimport bnf_bf16_to_f32, bnf_f16_to_f32, bnf_pow
+from bitnet_ffi._core.bnf_math cimport bnf_bf16_to_f32, bnf_f16_to_f32
 from bitnet_ffi._core.bnf_ops cimport bnf_matrix, bnf_type_name, bnf_type_traits, bnf_type_traits_t
 from bitnet_ffi._core.bnf_public cimport (
-    BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_I2_S)
+    BITNET_ERROR_LOAD, BITNET_ERROR_MODEL, GGML_LOG_LEVEL_WARN, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_I2_S,
+    LLAMA_ROPE_SCALING_TYPE_LONGROPE)
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_layer, bnf_linear, bnf_tensor, llama_model, BNF_ARCH_BITNET, BNF_ARCH_LLAMA
 
 cdef enum:
@@ -280,33 +281,29 @@ cdef int load_classifier(bnf_loader *loader) noexcept nogil:
         code = get_vector(loader, "cls.bias", n_out, &model.cls.bias)
     return min(code, 0)
 
-# Radians per position of each pair: rope_scale * base^(-2 i / n_rot) / divisor_i, rounded once in double so that angles far
-# into a long text stay right.
-cdef int load_rope_freqs(bnf_loader *loader) noexcept nogil:
-    cdef const bnf_hparams *hp = &loader.model.hp
-    cdef int64_t n = hp.n_rot // 2
-    cdef const float *divisors = NULL
-    cdef double *freqs
+# Numbers by which the frequencies of the pairs are divided, where the file has them.
+cdef int load_rope_factors(bnf_loader *loader, const char *name, const float **factors) noexcept nogil:
+    cdef int64_t n = loader.model.hp.n_rot // 2
     cdef int64_t i
-    cdef int code = 0
-    if hp.arch != BNF_ARCH_BITNET:
-        code = get_vector(loader, "rope_freqs.weight", n, &divisors)
-    if code < 0:
-        return code
-    freqs = <double *>bnf_alloc_array(<size_t>n, sizeof(double))
-    code = bnf_load_own(loader, freqs)
-    if code != 0:
-        return code
+    cdef int code = get_vector(loader, name, n, factors)
+    if code < 0 or factors[0] == NULL:
+        return min(code, 0)
     for i in range(n):
-        freqs[i] = hp.rope_scale * bnf_pow(hp.rope_base, -2.0 * <double>i / hp.n_rot)
-        if divisors == NULL:
-            continue
-        if not isfinite(divisors[i]) or divisors[i] <= 0:
-            return bnf_fail(BITNET_ERROR_MODEL, "tensor 'rope_freqs.weight': element %lld is %g, expected a positive number",
-                            <long long>i, <double>divisors[i])
-        freqs[i] = freqs[i] / divisors[i]
-    loader.model.rope_freqs = freqs
+        if not isfinite(factors[0][i]) or factors[0][i] <= 0:
+            return bnf_fail(BITNET_ERROR_MODEL, "tensor '%s': element %lld is %g, expected a positive number", name, <long long>i,
+                            <double>factors[0][i])
     return 0
+
+# Llama 3's, or LongRoPE's two sets: the file's kind of scaling says which, as in llama.cpp.
+cdef int load_rope(bnf_loader *loader) noexcept nogil:
+    cdef llama_model *model = loader.model
+    cdef int code
+    if model.hp.arch == BNF_ARCH_BITNET:
+        return 0
+    if model.hp.rope_scaling != LLAMA_ROPE_SCALING_TYPE_LONGROPE:
+        return load_rope_factors(loader, "rope_freqs.weight", &model.rope_factors)
+    code = load_rope_factors(loader, "rope_factors_long.weight", &model.rope_long)
+    return load_rope_factors(loader, "rope_factors_short.weight", &model.rope_short) if code == 0 else code
 
 # ---- the whole ----
 
@@ -339,7 +336,7 @@ cdef public int bnf_load_tensors(bnf_loader *loader) noexcept nogil:
     if code == 0:
         code = load_classifier(loader)
     if code == 0:
-        code = load_rope_freqs(loader)
+        code = load_rope(loader)
     if code != 0:
         return code
     model.layers = <bnf_layer *>bnf_alloc_array(<size_t>model.hp.n_layer, sizeof(bnf_layer))

@@ -11,10 +11,9 @@ from bitnet_ffi._core.bnf_base cimport (
     bnf_alloc, bnf_alloc_array, bnf_clear_error, bnf_fail, bnf_is_null, bnf_log, bnf_release, bnf_time_us)
 from bitnet_ffi._core.bnf_calls cimport (
     bnf_context_free_threads, bnf_context_set_threads, bnf_head_init, bnf_kv_free, bnf_kv_init, bnf_lora_forget, bnf_model_release,
-    bnf_model_retain, bnf_observer_free, bnf_observer_new)
+    bnf_model_retain, bnf_observer_free, bnf_observer_new, bnf_rope_init)
 from bitnet_ffi._core.bnf_context cimport (
     bnf_attention_work, bnf_context_enter, bnf_context_leave, bnf_older, bnf_scratch, llama_context)
-from bitnet_ffi._core.bnf_math cimport bnf_pow
 from bitnet_ffi._core.bnf_ops cimport (
     BNF_KV_BLOCK, BNF_KV_F16, BNF_KV_F32, BNF_KV_PAGE, BNF_KV_Q8_0, BNF_MATMUL_SCRATCH, BNF_N_ACT_KINDS, BNF_PAD64, BNF_SCREEN_COLS)
 from bitnet_ffi._core.bnf_pool cimport bnf_pool_limit
@@ -22,7 +21,7 @@ from bitnet_ffi._core.bnf_public cimport (
     ggml_abort_callback, llama_context_params, llama_pooling_type_t, llama_sampler, BITNET_ERROR, BITNET_ERROR_MEMORY,
     BITNET_ERROR_THREAD, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
     LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE,
-    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LINEAR, LLAMA_ROPE_SCALING_TYPE_NONE,
+    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LONGROPE,
     LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
 from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampled_attach, bnf_sampled_free, bnf_sampler_chain
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, llama_model, BNF_MAX_SEQUENCES
@@ -109,16 +108,14 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return refuse(b"attention_type: expected -1 (the model's), 0 (causal) or 1 (non-causal)")
     if p.pooling_type < LLAMA_POOLING_TYPE_UNSPECIFIED or p.pooling_type > LLAMA_POOLING_TYPE_RANK:
         return refuse(b"pooling_type: expected -1 (the model's), 0 (none), 1 (mean), 2 (first), 3 (last) or 4 (rank)")
-    if (p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_NONE
-            and p.rope_scaling_type != LLAMA_ROPE_SCALING_TYPE_LINEAR):
-        return refuse(b"rope_scaling_type: only none and linear are supported")
-    # Either changes every position by itself, whatever rope_scaling_type says. (The other yarn_* are read where ext_factor is not 0.)
-    if not (p.yarn_ext_factor <= 0) or not (p.yarn_attn_factor < 0 or p.yarn_attn_factor == 1):
-        return refuse(b"yarn_ext_factor, yarn_attn_factor: expected 0 or less, and 1 or less than 0 (the model's): there is no YaRN")
+    if p.rope_scaling_type < LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED or p.rope_scaling_type > LLAMA_ROPE_SCALING_TYPE_LONGROPE:
+        return refuse(b"rope_scaling_type: expected -1 (the model's), 0 (none), 1 (linear), 2 (yarn) or 3 (longrope)")
     if p.n_samplers > 0 and p.samplers == NULL:
         return refuse(b"samplers is NULL, and n_samplers is not 0")
     if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
         return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more, and finite")
+    if not isfinite(p.yarn_ext_factor) or not isfinite(p.yarn_attn_factor) or not isfinite(p.yarn_beta_fast) or not isfinite(p.yarn_beta_slow):
+        return refuse(b"yarn_ext_factor, yarn_attn_factor, yarn_beta_fast, yarn_beta_slow: expected finite numbers")
     return 0
 
 cdef int complete_params(llama_context_params *p, const bnf_hparams *hp) noexcept nogil:
@@ -153,28 +150,6 @@ cdef int complete_params(llama_context_params *p, const bnf_hparams *hp) noexcep
         p.pooling_type = LLAMA_POOLING_TYPE_NONE
     if p.attention_type == LLAMA_ATTENTION_TYPE_UNSPECIFIED:
         p.attention_type = LLAMA_ATTENTION_TYPE_CAUSAL if hp.causal else LLAMA_ATTENTION_TYPE_NON_CAUSAL
-    return 0
-
-# Radians per position with the caller's base or scale; NULL in ctx.own_rope_freqs when the model's table serves.
-cdef int make_rope_freqs(llama_context *ctx) noexcept nogil:
-    cdef const bnf_hparams *hp = &ctx.model.hp
-    cdef double base = ctx.params.rope_freq_base if ctx.params.rope_freq_base > 0 else hp.rope_base
-    cdef double scale = ctx.params.rope_freq_scale if ctx.params.rope_freq_scale > 0 else hp.rope_scale
-    cdef double trained
-    cdef int32_t i
-    if ctx.params.rope_scaling_type == LLAMA_ROPE_SCALING_TYPE_NONE:
-        scale = 1.0      # whatever the file or rope_freq_scale say
-    ctx.rope_freqs = ctx.model.rope_freqs
-    if base == hp.rope_base and scale == hp.rope_scale:
-        return 0
-    ctx.own_rope_freqs = <double *>bnf_alloc_array(<size_t>(hp.n_rot // 2 + 1), sizeof(double))
-    if ctx.own_rope_freqs == NULL:
-        return BITNET_ERROR_MEMORY
-    for i in range(hp.n_rot // 2):
-        # The model's table over what its own base and scale give is the file's divisor (Llama 3 scaling); it stays.
-        trained = hp.rope_scale * bnf_pow(hp.rope_base, -2.0 * i / hp.n_rot)
-        ctx.own_rope_freqs[i] = ctx.model.rope_freqs[i] / trained * scale * bnf_pow(base, -2.0 * i / hp.n_rot)
-    ctx.rope_freqs = ctx.own_rope_freqs
     return 0
 
 # ---- scratch: one block of memory, cut by a cursor that runs twice (to measure, then to cut) ----
@@ -317,7 +292,7 @@ cdef int build(llama_context *ctx, const llama_context_params *params) noexcept 
     ctx.abort_data = params.abort_callback_data
     rc = bnf_context_set_threads(ctx, ctx.params.n_threads, ctx.params.n_threads_batch)
     if rc == 0:
-        rc = make_rope_freqs(ctx)
+        rc = bnf_rope_init(ctx, n_ctx_seq(&ctx.params))
     if rc == 0 and ctx.params.cb_eval != NULL and not ctx.model.vocab_only:
         rc = bnf_observer_new(ctx)
     if rc == 0:
@@ -363,7 +338,7 @@ cdef public void llama_free(llama_context *ctx) noexcept nogil:
         return
     bnf_context_free_threads(ctx)
     bnf_kv_free(&ctx.kv)
-    bnf_release(ctx.own_rope_freqs)
+    bnf_release(ctx.rope_freqs)
     bnf_release(ctx.kv_copy)
     bnf_release(ctx.batch_memory)
     bnf_release(ctx.spare_memory)

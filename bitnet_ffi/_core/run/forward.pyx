@@ -202,8 +202,8 @@ cdef void turn(const member_t *me, int64_t t) noexcept nogil:
     cdef double sine, cosine
     for j in range(n_rot // 2):
         bnf_sincos(<double>me.step.batch.pos[me.step.begin + t] * ctx.rope_freqs[j], &sine, &cosine)
-        me.s.cos_sin[t * n_rot + 2 * j] = <float>cosine
-        me.s.cos_sin[t * n_rot + 2 * j + 1] = <float>sine
+        me.s.cos_sin[t * n_rot + 2 * j] = <float>(cosine * ctx.rope_length)
+        me.s.cos_sin[t * n_rot + 2 * j + 1] = <float>(sine * ctx.rope_length)
 
 # Ends without the barrier behind its last product.
 cdef void forward_layer(const member_t *me, int64_t index) noexcept nogil:
