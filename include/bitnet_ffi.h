@@ -1217,7 +1217,8 @@ struct llama_embd {
 /* A batch that grows: llama.h's newer form, ids and embeddings mixed. The context must outlive it. add_token and add_embd
  * return the token's index in the batch, or -1 (no room or no memory), -2 (a wrong token or embedding), -3 (a wrong
  * sequence), with a last error; so does add, of a token that set_embd_token still has to complete. The others return false +
- * last error when they change nothing. add_seq: one more sequence that the token belongs to, at the same position.
+ * last error when they change nothing. add_seq: one more sequence that the token belongs to, at the same position (true
+ * also for one that it is in already).
  * set_embd_token: this in place of the token's own embedding.   set_embd_state: no model of these architectures takes states
  * beside its tokens, so always false.   set_pos: with NULL it takes a position back (the token then follows its sequence).
  * set_output_*: both mean the same; no output unless asked for. */

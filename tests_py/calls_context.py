@@ -350,7 +350,6 @@ for seq in (-1, 3, INT_MAX, INT_MIN):
     room.refuses("llama_batch_ext_add_token", lambda w, seq=seq: (w.ext, seq, 1), -3, words)
     room.refuses("llama_batch_ext_add_embd", lambda w, seq=seq: (w.ext, seq, (EMBD, 1, E)), -3, words)
     room.refuses("llama_batch_ext_add_seq", lambda w, seq=seq: (w.ext, 0, seq), False, words)
-room.refuses("llama_batch_ext_add_seq", lambda w: (w.ext, 0, 0), False, "already")
 for token in (-1, N_VOCAB, INT_MAX, INT_MIN):
     room.refuses("llama_batch_ext_add_token", lambda w, token=token: (w.ext, 0, token), -2, f"token {token}")
 for embd in ((NULL, 1, E), (EMBD, 0, E), (EMBD, 2, E), (EMBD, 1, E - 1), (EMBD, SIZE_MAX, SIZE_MAX)):

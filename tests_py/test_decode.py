@@ -232,7 +232,6 @@ WRONG = {
     "gap in a new sequence": (dict(token=[1, 2], pos=[9, 11], seq=[[1], [1]]), "sequence 1 goes on at position 10"),
     "sequence below 0": (dict(token=[1], seq=[[-1]]), "batch.seq_id[0][0] is -1, expected 0 to 2"),
     "sequence too large": (dict(token=[1, 2], seq=[[0], [0, 3]]), "batch.seq_id[1][1] is 3, expected 0 to 2"),
-    "sequence twice": (dict(token=[1], seq=[[0, 1, 0]]), "batch.seq_id[0] names sequence 0 twice"),
     "no sequence": (dict(token=[1], seq=[[]]), "batch.n_seq_id[0] is 0, expected 1 to n_seq_max = 3"),
     "too many sequences": (dict(token=[1], seq=[[0, 1, 2, 3]]), "batch.n_seq_id[0] is 4"),
     "a NULL row": (dict(token=[1], seq_id=ffi.new("llama_seq_id *[1]"), n_seq_id=ffi.new("int32_t[]", [1])), "batch.seq_id[0] is NULL"),
@@ -252,6 +251,11 @@ def test_a_wrong_batch_is_refused_and_changes_nothing(ctx, rows, name):
     assert row(ctx) == row(ctx, 1) == rows[1]                               # the batch before is still there to be read
     assert (span(ctx, 0), span(ctx, 1), span(ctx, 2)) == ((0, 4), (-1, -1), (0, 1))
     assert decode(ctx, TEXT[5:9]) == 0 and row(ctx) == rows[8]
+
+
+def test_a_sequence_that_is_named_twice_counts_once(ctx, rows):
+    assert decode(ctx, TEXT[:3], seq=[[0, 1, 0], [1, 0, 1], [0, 0]]) == 0 and row(ctx) == rows[2]
+    assert (span(ctx, 0), span(ctx, 1)) == ((0, 2), (0, 1)) and lib.llama_kv_self_used_cells(ctx) == 3
 
 
 def test_a_sequence_may_begin_anywhere(ctx):

@@ -327,7 +327,7 @@ def test_ext_misuse(ctx, ext, table):
     assert lib.llama_batch_ext_add(ext, 0) == 0
     assert not any(lib.llama_batch_ext_set_embd_token(ext, 0, value) for value in wrong)
     assert not lib.llama_batch_ext_set_embd_state(ext, 0, good) and "no states" in last_error()[1]
-    assert not lib.llama_batch_ext_add_seq(ext, 0, 0) and last_error()[1] == "token 0 is in sequence 0 already"
+    assert lib.llama_batch_ext_add_seq(ext, 0, 0)                                            # it is in that sequence already
     assert not lib.llama_batch_ext_add_seq(ext, 0, 3) and not lib.llama_batch_ext_add_seq(ext, 0, -1)
     for idx in (-1, 1):
         assert not lib.llama_batch_ext_add_seq(ext, idx, 1) and not lib.llama_batch_ext_set_embd_token(ext, idx, good)

@@ -77,7 +77,8 @@ cdef int fill_sequences(llama_context *ctx, const llama_batch *client, bnf_batch
     cdef int32_t n_seq_max = ctx.kv.n_seq_max
     cdef int32_t *row = out.seq + <int64_t>i * out.seq_stride
     cdef int32_t n = 1
-    cdef int32_t j, h
+    cdef int32_t n_own = 0      # those that are named twice, once
+    cdef int32_t j, h, seq
     if client.seq_id == NULL:
         out.n_seq[i] = 1
         row[0] = 0
@@ -89,13 +90,15 @@ cdef int fill_sequences(llama_context *ctx, const llama_batch *client, bnf_batch
     if client.seq_id[i] == NULL:
         return bnf_fail(BITNET_ERROR, b"batch.seq_id[%d] is NULL", i)
     for j in range(n):
-        row[j] = client.seq_id[i][j]
-        if row[j] < 0 or row[j] >= n_seq_max:
-            return bnf_fail(BITNET_ERROR, b"batch.seq_id[%d][%d] is %d, expected 0 to %d (n_seq_max - 1)", i, j, row[j], n_seq_max - 1)
-        for h in range(j):
-            if row[h] == row[j]:
-                return bnf_fail(BITNET_ERROR, b"batch.seq_id[%d] names sequence %d twice", i, row[j])
-    out.n_seq[i] = n
+        seq = client.seq_id[i][j]
+        if seq < 0 or seq >= n_seq_max:
+            return bnf_fail(BITNET_ERROR, b"batch.seq_id[%d][%d] is %d, expected 0 to %d (n_seq_max - 1)", i, j, seq, n_seq_max - 1)
+        h = 0
+        while h < n_own and row[h] != seq:
+            h += 1
+        row[h] = seq
+        n_own = max(n_own, h + 1)
+    out.n_seq[i] = n_own
     return 0
 
 # The position of token i: given, or the next one of its first sequence. Each of its sequences must stand just there.

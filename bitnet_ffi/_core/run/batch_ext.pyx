@@ -186,8 +186,7 @@ cdef public bool llama_batch_ext_add_seq(llama_batch_ext *batch, int32_t idx, ll
         return False
     for j in range(batch.n_seq[idx]):
         if batch.seq_row[idx][j] == seq_id:
-            bnf_fail(BITNET_ERROR, b"token %d is in sequence %d already", idx, seq_id)
-            return False
+            return True
     if batch.n_seq[idx] == batch.seq_stride and not widen(batch):
         bnf_fail(BITNET_ERROR_MEMORY, b"no memory for a batch of %d tokens", batch.cap)
         return False
