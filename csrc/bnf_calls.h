@@ -40,6 +40,14 @@ int32_t bnf_meta_value_of(const struct bnf_gguf *gguf, const char *key, bool arr
 /* api_info.pyx: the type that holds most weights of the layers; -1 when there are none. general.file_type is not asked. */
 int32_t bnf_gguf_main_type(const struct bnf_gguf *gguf);
 
+/* gguf_context.pyx: both accept NULL. */
+struct ggml_context;
+struct gguf_context;
+void bnf_ggml_context_free(struct ggml_context *ctx);
+void bnf_gguf_context_free(struct gguf_context *ctx);
+/* api_tensor.pyx: what llama_get_model_tensor returns, NULL and no error for a name that the file has not. */
+struct ggml_tensor *bnf_model_tensor(struct llama_model *model, const char *name);
+
 /* ---- vocab.pyx ---- */
 int bnf_vocab_load(const struct bnf_gguf *gguf, struct bnf_vocab **out);
 void bnf_vocab_free(struct bnf_vocab *vocab); /* accepts NULL */

@@ -10,6 +10,8 @@ static_assert(sizeof(struct ggml_tensor) == 336, "struct ggml_tensor has the lay
 static_assert(offsetof(struct ggml_tensor, op) == 80 && offsetof(struct ggml_tensor, src) == 152, "and its fields their places");
 static_assert(offsetof(struct ggml_tensor, data) == 248 && offsetof(struct ggml_tensor, name) == 256, "which clients were compiled with");
 
+char bnf_ggml_kind, bnf_gguf_kind;
+
 /* Rows of I2_S may end inside a group, of which a row's share is then its length / 4 bytes. */
 void bnf_tensor_describe(struct ggml_tensor *tensor, int32_t type, const int64_t ne[4], const void *data, const char *name, size_t name_len)
 {
@@ -29,6 +31,15 @@ void bnf_tensor_describe(struct ggml_tensor *tensor, int32_t type, const int64_t
     tensor->nb[3] = tensor->nb[2] * (size_t)ne[2];
 }
 
+/* Of I2_S, whose groups know no rows. */
+static size_t stream_bytes(const struct ggml_tensor *tensor)
+{
+    int64_t rows;
+    if (__builtin_mul_overflow(tensor->ne[1], tensor->ne[2], &rows) || __builtin_mul_overflow(rows, tensor->ne[3], &rows))
+        return 0;
+    return (size_t)bnf_tensor_size((int32_t)tensor->type, tensor->ne[0], rows);
+}
+
 size_t bnf_tensor_bytes(const struct ggml_tensor *tensor)
 {
     const struct bnf_block block = bnf_type_block((int32_t)tensor->type);
@@ -38,6 +49,8 @@ size_t bnf_tensor_bytes(const struct ggml_tensor *tensor)
     for (int i = 0; i < 4; i++)
         if (tensor->ne[i] <= 0)
             return 0;
+    if (block.trailer_size != 0)
+        return stream_bytes(tensor);
     if (__builtin_mul_overflow((size_t)tensor->ne[0], tensor->nb[0], &bytes))
         return 0;
     bytes /= (size_t)block.len;
@@ -46,7 +59,7 @@ size_t bnf_tensor_bytes(const struct ggml_tensor *tensor)
     for (int i = 1; i < 4; i++)
         if (__builtin_mul_overflow((size_t)tensor->ne[i] - 1, tensor->nb[i], &axis) || __builtin_add_overflow(bytes, axis, &bytes))
             return 0;
-    return __builtin_add_overflow(bytes, (size_t)block.trailer_size, &bytes) ? 0 : bytes;
+    return bytes;
 }
 
 /* ---- names of operations: those of the enums ---- */

@@ -44,6 +44,7 @@ struct bnf_gguf {
     int32_t n_maps;
     uint32_t version;
     uint32_t alignment;
+    uint64_t data_start;    /* of the first part, from its first byte */
     struct bnf_gguf_kv *kv; /* of the first part */
     int64_t n_kv;
     struct bnf_tensor *tensors;
@@ -56,12 +57,14 @@ struct bnf_gguf {
 };
 
 /* Where a model comes from: a file (path) and, if it is the first part of a split model, the parts beside it; exactly these
- * n_paths parts in order; or an open file (stream). One of the three; the others are NULL. Borrowed. */
+ * n_paths parts in order; or an open file (stream). One of the three; the others are NULL. Borrowed. alone: this file and no part beside it,
+ * whichever part it is. */
 struct bnf_source {
     const char *path;
     const char *const *paths;
     size_t n_paths;
     FILE *stream;
+    bool alone;
 };
 
 /* ---- model ---- */
@@ -142,6 +145,7 @@ struct llama_model {
     void *adapters;             /* atomic: list of struct llama_adapter_lora, freed with the model */
     int32_t n_base_adapters;    /* atomic: those that every context uses */
     void *token_order;          /* atomic: struct bnf_token_order, made when a grammar first asks for it */
+    void *tensors;              /* atomic: struct ggml_tensor[gguf->n_tensors], made when a client first asks for one */
 };
 
 #define BNF_MAX_SEQUENCES 256 /* of a context: what llama_max_parallel_sequences says */

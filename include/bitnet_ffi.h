@@ -2,7 +2,7 @@
  *
  * What is not in this file is not API. It is llama.h as llama.cpp has it in 2026, as far as this version goes: a
  * function that is declared here works, and one that does not work yet is absent; the calls for devices, training and ggml's
- * tensors are there and fail ("What is not here"). Names that begin with bitnet_ are ours.
+ * graphs are there and fail ("What is not here"). Names that begin with bitnet_ are ours.
  *
  * WHAT IT IS FOR. Running BitNet b1.58 (ternary) models and ordinary GGUF models from any language: the library needs
  * libc and libm, no Python and no C++ runtime.
@@ -522,7 +522,7 @@ struct ggml_tensor {
     struct ggml_tensor *src[10];  /* what op was computed of, NULL where there is none */
     struct ggml_tensor *view_src;
     size_t view_offs;
-    void *data;                   /* not to be written to */
+    void *data;                   /* a model's and a context's are not to be written to */
     char name[64];
     void *extra;
     char padding[8];
@@ -1812,7 +1812,7 @@ LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
 /* ------------------------------------------------------------------------------------------------
  * What is not here
  *
- * Devices other than the CPU, ggml's tensors and graphs, training. These calls are there so that
+ * Devices other than the CPU, ggml's graphs, training. These calls are there so that
  * programs link and start. Each returns what is said here, and a last error unless it is said that none is due.
  * ---------------------------------------------------------------------------------------------- */
 
@@ -1830,8 +1830,7 @@ LLAMA_API enum llama_params_fit_status llama_params_fit(
 /* No effect, no error: every decode runs through all weights, so any decode warms up. */
 LLAMA_API void llama_set_warmup(struct llama_context *ctx, bool warmup);
 
-/* Weights are no ggml tensors: NULL. A model without a file: NULL. The graph of a decode, to a file: 1. */
-LLAMA_API struct ggml_tensor *llama_get_model_tensor(struct llama_model *model, const char *name);
+/* A model without a file: NULL. The graph of a decode, to a file: 1. */
 LLAMA_API struct llama_model *llama_model_init_from_user(
     struct gguf_context *metadata, llama_model_set_tensor_data_t set_tensor_data, void *set_tensor_data_ud,
     struct llama_model_params params);
@@ -1862,6 +1861,24 @@ LLAMA_API void llama_opt_epoch(
     struct llama_context *lctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train, ggml_opt_result_t result_eval,
     int64_t idata_split, ggml_opt_epoch_callback callback_train, ggml_opt_epoch_callback callback_eval);
 
+/* The same, of ggml-opt.h, for programs that train: there are no datasets and no results, so init and what asks for one give NULL or 0
+ * and an error, and free takes NULL. The name of an optimizer ("adamw", "sgd", "undefined") and llama.cpp's default parameters are
+ * there, no error. */
+LLAMA_API ggml_opt_dataset_t ggml_opt_dataset_init(
+    enum ggml_type type_data, enum ggml_type type_label, int64_t ne_datapoint, int64_t ne_label, int64_t ndata, int64_t ndata_shard);
+LLAMA_API void ggml_opt_dataset_free(ggml_opt_dataset_t dataset);
+LLAMA_API int64_t ggml_opt_dataset_ndata(ggml_opt_dataset_t dataset);
+LLAMA_API struct ggml_tensor *ggml_opt_dataset_data(ggml_opt_dataset_t dataset);
+LLAMA_API struct ggml_tensor *ggml_opt_dataset_labels(ggml_opt_dataset_t dataset);
+LLAMA_API ggml_opt_result_t ggml_opt_result_init(void);
+LLAMA_API void ggml_opt_result_free(ggml_opt_result_t result);
+LLAMA_API void ggml_opt_result_reset(ggml_opt_result_t result);
+LLAMA_API void ggml_opt_epoch_callback_progress_bar(
+    bool train, ggml_opt_context_t opt_ctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result, int64_t ibatch,
+    int64_t ibatch_max, int64_t t_start_us);
+LLAMA_API const char *ggml_opt_optimizer_name(enum ggml_opt_optimizer_type optimizer);
+LLAMA_API struct ggml_opt_optimizer_params ggml_opt_get_default_optimizer_params(void *userdata);
+
 /* ------------------------------------------------------------------------------------------------
  * From ggml
  *
@@ -1872,10 +1889,6 @@ LLAMA_API void llama_opt_epoch(
 LLAMA_API void ggml_time_init(void);
 LLAMA_API int64_t ggml_time_us(void);
 LLAMA_API int64_t ggml_time_ms(void);
-
-/* The name of a type, "unknown" for a number that has none; is it made of blocks (not floats, not integers)? */
-LLAMA_API const char *ggml_type_name(enum ggml_type type);
-LLAMA_API bool ggml_is_quantized(enum ggml_type type);
 
 /* Devices: one, the CPU, described as its maker calls it, and the machine's memory in bytes (where to may be NULL). By index, by the
  * name "CPU" (as that of the backend, in any case of letters) or by type; NULL for another, with a last error for a wrong index. A
@@ -1968,6 +1981,151 @@ LLAMA_API void ggml_threadpool_resume(struct ggml_threadpool *threadpool);
  * not return. From any thread. */
 LLAMA_API ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 LLAMA_API void ggml_abort(const char *file, int line, const char *fmt, ...) BITNET_ABORTS;
+
+/* ------------------------------------------------------------------------------------------------
+ * Tensors, from ggml
+ *
+ * Weights of a model and tensors of files, to be read: struct ggml_tensor, "Structs". Functions that take a tensor take any that was filled
+ * in as there, NULL aside (0, false or NULL, and a last error). Nothing here computes. From any thread.
+ * ---------------------------------------------------------------------------------------------- */
+
+/* The name of a type, "unknown" for a number that has none; is it made of blocks (not floats, not integers)? Elements and bytes of a
+ * block, and bytes of a row of ne elements, which must be whole blocks: 0 and a last error otherwise, and for types whose blocks
+ * are not ggml's of today. A block of I2_S is 128 elements in 32 bytes; the tensor has 32 bytes more, with its scale. */
+LLAMA_API const char *ggml_type_name(enum ggml_type type);
+LLAMA_API bool ggml_is_quantized(enum ggml_type type);
+LLAMA_API int64_t ggml_blck_size(enum ggml_type type);
+LLAMA_API size_t ggml_type_size(enum ggml_type type);
+LLAMA_API size_t ggml_row_size(enum ggml_type type, int64_t ne);
+
+/* Half floats as floats, exactly. _row: n of them, from x to y; n below 1: nothing. */
+typedef uint16_t ggml_fp16_t;
+typedef struct {
+    uint16_t bits;
+} ggml_bf16_t;
+LLAMA_API float ggml_fp16_to_fp32(ggml_fp16_t x);
+LLAMA_API float ggml_bf16_to_fp32(ggml_bf16_t x);
+LLAMA_API void ggml_fp16_to_fp32_row(const ggml_fp16_t *x, float *y, int64_t n);
+LLAMA_API void ggml_bf16_to_fp32_row(const ggml_bf16_t *x, float *y, int64_t n);
+
+/* The weight of that name in the model's file, as the file has it, whatever it was packed into: op NONE, and data in the mapped file,
+ * which may be read, and not written to, until the model is freed (as the tensor itself). No load mode leaves the file unmapped;
+ * data is NULL only of a weight of a type that is not computed with, when the file cuts it short. Also of models loaded with
+ * vocab_only. A name that is not there: NULL, and a last error (not logged). */
+LLAMA_API struct ggml_tensor *llama_get_model_tensor(struct llama_model *model, const char *name);
+
+/* Elements; rows; bytes from the first to the last, 0 when there are none or the type's blocks are not known; axes up to the last that is
+ * longer than one, at least 1; bytes of a block; is it without gaps, in order? get_name and get_data: the fields. */
+LLAMA_API int64_t ggml_nelements(const struct ggml_tensor *tensor);
+LLAMA_API int64_t ggml_nrows(const struct ggml_tensor *tensor);
+LLAMA_API size_t ggml_nbytes(const struct ggml_tensor *tensor);
+LLAMA_API int ggml_n_dims(const struct ggml_tensor *tensor);
+LLAMA_API size_t ggml_element_size(const struct ggml_tensor *tensor);
+LLAMA_API bool ggml_is_contiguous(const struct ggml_tensor *tensor);
+LLAMA_API const char *ggml_get_name(const struct ggml_tensor *tensor);
+LLAMA_API void *ggml_get_data(const struct ggml_tensor *tensor);
+
+/* "MUL_MAT"; desc: of UNARY and GLU what they do, "SILU". NULL and a last error for a number that means nothing. */
+LLAMA_API const char *ggml_op_name(enum ggml_op op);
+LLAMA_API const char *ggml_op_desc(const struct ggml_tensor *t);
+
+/* Copy size bytes of a tensor from byte `offset` on. Nothing, and a last error, when they are not inside of ggml_nbytes, or there is no
+ * data. */
+LLAMA_API void ggml_backend_tensor_get(const struct ggml_tensor *tensor, void *data, size_t offset, size_t size);
+
+/* Of the buffer of a tensor: true, "CPU", and the kind of memory. Of another, or NULL: false or NULL, and a last error. */
+LLAMA_API bool ggml_backend_buffer_is_host(ggml_backend_buffer_t buffer);
+LLAMA_API const char *ggml_backend_buffer_name(ggml_backend_buffer_t buffer);
+LLAMA_API ggml_backend_buffer_type_t ggml_backend_buffer_get_type(ggml_backend_buffer_t buffer);
+
+/* The tensors of a file (gguf_init_from_file), in its order: the first and the one after `tensor`, NULL at the end; by name, NULL and a
+ * last error (not logged) when there is none; bytes that they take, their data with them. free accepts NULL, and ends the tensors; the
+ * gguf_context may go before or after. Contexts of others: 0, NULL or nothing, and a last error. */
+LLAMA_API struct ggml_tensor *ggml_get_first_tensor(const struct ggml_context *ctx);
+LLAMA_API struct ggml_tensor *ggml_get_next_tensor(const struct ggml_context *ctx, struct ggml_tensor *tensor);
+LLAMA_API struct ggml_tensor *ggml_get_tensor(struct ggml_context *ctx, const char *name);
+LLAMA_API size_t ggml_get_mem_size(const struct ggml_context *ctx);
+LLAMA_API void ggml_free(struct ggml_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------
+ * Files, from gguf.h
+ *
+ * Any GGUF file of version 2 or 3, a model or not; of a model in parts the one that is named. It is checked as a model's is. Numbers of
+ * keys and tensors (key_id, tensor_id) are their places in the file. Where llama.cpp ends the process, with a number out of range or
+ * a value of another type, there is an answer that means nothing (0, NULL, -1, COUNT) and a last error. From any thread, but for free.
+ * ---------------------------------------------------------------------------------------------- */
+
+enum gguf_type {
+    GGUF_TYPE_UINT8   = 0,
+    GGUF_TYPE_INT8    = 1,
+    GGUF_TYPE_UINT16  = 2,
+    GGUF_TYPE_INT16   = 3,
+    GGUF_TYPE_UINT32  = 4,
+    GGUF_TYPE_INT32   = 5,
+    GGUF_TYPE_FLOAT32 = 6,
+    GGUF_TYPE_BOOL    = 7,
+    GGUF_TYPE_STRING  = 8,
+    GGUF_TYPE_ARRAY   = 9,
+    GGUF_TYPE_UINT64  = 10,
+    GGUF_TYPE_INT64   = 11,
+    GGUF_TYPE_FLOAT64 = 12,
+    GGUF_TYPE_COUNT   = 13,
+};
+
+struct gguf_init_params {
+    bool no_alloc;             /* of *ctx: infos alone, data is NULL */
+    struct ggml_context **ctx; /* NULL, or where a context of the file's tensors goes: the caller's, ggml_free */
+};
+
+/* Read a file; it is not held, and may change or go afterwards. NULL and a last error, and *params.ctx NULL, when it is not there or not
+ * whole. The tensors of a context with data have it in memory of their own, which may be written to, aligned as the file says; the first of
+ * them is all of the data as one, of I8, "GGUF tensor data binary blob". free accepts NULL. */
+LLAMA_API struct gguf_context *gguf_init_from_file(const char *fname, struct gguf_init_params params);
+LLAMA_API void gguf_free(struct gguf_context *ctx);
+
+/* The file's version, the alignment of its data in bytes, and where that begins. */
+LLAMA_API uint32_t gguf_get_version(const struct gguf_context *ctx);
+LLAMA_API size_t gguf_get_alignment(const struct gguf_context *ctx);
+LLAMA_API size_t gguf_get_data_offset(const struct gguf_context *ctx);
+
+/* Keys: how many; the number of one, -1 (no error) when it is not there; its name; its type; of an array the type of elements. Texts are
+ * the context's. type_name: "u32", "str", "arr", NULL (no error) for a number that is no type. */
+LLAMA_API const char *gguf_type_name(enum gguf_type type);
+LLAMA_API int64_t gguf_get_n_kv(const struct gguf_context *ctx);
+LLAMA_API int64_t gguf_find_key(const struct gguf_context *ctx, const char *key);
+LLAMA_API const char *gguf_get_key(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API enum gguf_type gguf_get_kv_type(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API enum gguf_type gguf_get_arr_type(const struct gguf_context *ctx, int64_t key_id);
+
+/* Values, of just this type. data: where a number or bool lies. Texts end at their first NUL. Pointers are the context's. */
+LLAMA_API uint8_t gguf_get_val_u8(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API int8_t gguf_get_val_i8(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API uint16_t gguf_get_val_u16(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API int16_t gguf_get_val_i16(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API uint32_t gguf_get_val_u32(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API int32_t gguf_get_val_i32(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API float gguf_get_val_f32(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API uint64_t gguf_get_val_u64(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API int64_t gguf_get_val_i64(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API double gguf_get_val_f64(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API bool gguf_get_val_bool(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API const char *gguf_get_val_str(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API const void *gguf_get_val_data(const struct gguf_context *ctx, int64_t key_id);
+
+/* Arrays: elements (1 of what is no array), where numbers or bools (a byte each) lie, aligned, and text i. */
+LLAMA_API size_t gguf_get_arr_n(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API const void *gguf_get_arr_data(const struct gguf_context *ctx, int64_t key_id);
+LLAMA_API const char *gguf_get_arr_str(const struct gguf_context *ctx, int64_t key_id, size_t i);
+
+/* Tensors: how many; the number of one, -1 (no error) when it is not there; offset in bytes from gguf_get_data_offset; name; ne[4]; type;
+ * bytes: ggml_nbytes, and what lies up to the next tensor where the type's blocks are not known. */
+LLAMA_API int64_t gguf_get_n_tensors(const struct gguf_context *ctx);
+LLAMA_API int64_t gguf_find_tensor(const struct gguf_context *ctx, const char *name);
+LLAMA_API size_t gguf_get_tensor_offset(const struct gguf_context *ctx, int64_t tensor_id);
+LLAMA_API const char *gguf_get_tensor_name(const struct gguf_context *ctx, int64_t tensor_id);
+LLAMA_API const int64_t *gguf_get_tensor_ne(const struct gguf_context *ctx, int64_t tensor_id);
+LLAMA_API enum ggml_type gguf_get_tensor_type(const struct gguf_context *ctx, int64_t tensor_id);
+LLAMA_API size_t gguf_get_tensor_size(const struct gguf_context *ctx, int64_t tensor_id);
 
 /* ------------------------------------------------------------------------------------------------
  * Older calls

@@ -170,9 +170,6 @@ for what, n in (("probs", 0), ("logits", lambda w: REAL.llama_n_vocab(w.model)),
     room.answers(f"llama_get_sampled_{what}_ith", lambda w: (w.ctx, INT_MAX), nothing)
     room.answers(f"llama_get_sampled_{what}_count_ith", lambda w: (w.ctx, INT_MIN), n)
 room.answers("llama_get_sampled_token_ith", lambda w: (w.ctx, INT_MAX), -1)
-room.absent("llama_get_model_tensor", lambda w: (w.model, b"token_embd.weight"), NULL, "no ggml tensors")
-room.absent("llama_model_init_from_user", lambda w: (NULL, NULL, NULL, REAL.llama_model_default_params()), NULL,
-            "loaded from a file", REAL.BITNET_ERROR_LOAD)
 room.absent("llama_eval_export", lambda w: (w.ctx, b"graph"), 1, "no ggml graph")
 room.absent("llama_beam_search", lambda w: (w.ctx, ffi.cast("llama_beam_search_callback_fn_t", 1), NULL, 2, 0, 8), None,
             "not supported since")

@@ -14,12 +14,13 @@ import calls_memory
 import calls_model
 import calls_older
 import calls_sampling
+import calls_tensors
 import calls_vocab
 from bitnet_ffi._ffi import ffi, lib
 from calls import LOSES_ROWS, NULL, Stub, World, answered, plain, refused
 from engine_abi import ERROR, last_error
 
-MODULES = (calls_library, calls_ggml, calls_model, calls_vocab, calls_context, calls_memory, calls_sampling, calls_older)
+MODULES = (calls_library, calls_ggml, calls_tensors, calls_model, calls_vocab, calls_context, calls_memory, calls_sampling, calls_older)
 ROOMS = {module.__name__.removeprefix("calls_"): module.room for module in MODULES}
 USES = [(where, name) for where, room in ROOMS.items() for name in room.uses]
 REFUSALS = [(where, i) for where, room in ROOMS.items() for i in range(len(room.refusals))]
@@ -66,10 +67,10 @@ def test_trial(where, i):
 # ---- NULL handles, of every function that takes one ----
 
 HANDLES = {"struct llama_model *", "struct llama_context *", "struct llama_memory_i *", "struct llama_sampler *", "struct llama_batch_ext *",
-           "struct llama_adapter_lora *", "struct llama_grammar *", "struct ggml_backend_device *"}
+           "struct llama_adapter_lora *", "struct llama_grammar *", "struct ggml_backend_device *", "struct gguf_context *", "struct ggml_context *"}
 # Their manual says that NULL is accepted.
 TAKE_NULL = {"llama_adapter_lora_free", "llama_lora_adapter_free", "llama_free", "llama_free_model", "llama_model_free", "llama_sampler_free",
-             "llama_batch_ext_free", "llama_grammar_free"}
+             "llama_batch_ext_free", "llama_grammar_free", "ggml_free", "gguf_free"}
 # What is returned where it is not 0, false or NULL: "no token", "no position" and "an error" are negative numbers in llama.h.
 RETURNS = {
     -1: """llama_decode llama_encode llama_process bitnet_decode_at llama_get_sampled_token_ith llama_sampler_sample llama_sample_token
@@ -83,11 +84,13 @@ RETURNS = {
         llama_vocab_fim_pre llama_vocab_fim_suf llama_vocab_fim_mid llama_vocab_fim_pad llama_vocab_fim_rep llama_vocab_fim_sep llama_token_bos
         llama_token_eos llama_token_eot llama_token_sep llama_token_nl llama_token_pad llama_token_cls llama_token_fim_pre llama_token_fim_suf
         llama_token_fim_mid llama_token_fim_pad llama_token_fim_rep llama_token_fim_sep llama_token_prefix llama_token_middle
-        llama_token_suffix""",
+        llama_token_suffix gguf_find_key gguf_find_tensor""",
     -2: "llama_batch_ext_add llama_batch_ext_add_token llama_batch_ext_add_embd",
     -2**31: "llama_tokenize bitnet_tokenize llama_tokenize_with_model llama_tokenize_bpe",
     -2**63: "bitnet_tokenize_batch",
     1: "llama_eval llama_eval_embd bitnet_eval_n_threads llama_eval_export llama_apply_lora_from_file llama_model_apply_lora_from_file",
+    13: "gguf_get_kv_type gguf_get_arr_type",
+    43: "gguf_get_tensor_type",
     2**32 - 1: "llama_sampler_get_seed",
     b"(null)": "llama_sampler_name",
     (0, 0, 0, 0, 0, -1, NULL, NULL): "llama_kv_cache_view_init",
@@ -141,5 +144,5 @@ def test_every_function_has_a_check_of_its_misuse():
 
 
 # Any number and any pointer is right.
-NOTHING_WRONG = {"llama_log_get", "llama_log_set", "llama_opt_param_filter_all", "llama_sampler_chain_init", "llama_set_abort_callback", "llama_set_rng_seed",
+NOTHING_WRONG = {"ggml_opt_get_default_optimizer_params", "llama_log_get", "llama_log_set", "llama_opt_param_filter_all", "llama_sampler_chain_init", "llama_set_abort_callback", "llama_set_rng_seed",
                  "ggml_set_abort_callback"}

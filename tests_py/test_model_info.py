@@ -184,7 +184,6 @@ def test_devices_and_threads(ctx):
 
 
 def test_ggml_and_training(model, ctx):
-    assert refused(lib.llama_get_model_tensor, model, b"token_embd.weight") == NULL
     assert refused(lib.llama_model_init_from_user, NULL, NULL, NULL, lib.llama_model_default_params()) == NULL
     assert refused(lib.llama_eval_export, ctx, b"graph") == 1
     refused(lib.llama_opt_init, ctx, model, ffi.new("struct llama_opt_params *")[0])

@@ -1,6 +1,14 @@
-# The engine's view of csrc/bnf_ggml.h: ggml's tensors. All extern; nothing is defined here.
+# The engine's view of csrc/bnf_ggml.h: ggml's tensors, contexts of them and of files. All extern; nothing is defined here.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from bitnet_ffi._core.bnf_types cimport bnf_gguf, llama_model
+
+cdef extern from "bnf_layout.h" nogil:
+    ctypedef struct bnf_block "struct bnf_block":
+        int32_t len
+        int32_t size
+        int32_t trailer_size
+    bnf_block bnf_type_block(int32_t type)
 
 cdef extern from "bnf_ggml.h" nogil:
     enum:
@@ -25,8 +33,25 @@ cdef extern from "bnf_ggml.h" nogil:
         void *data
         char name[64]
         void *extra
+    ctypedef struct ggml_context "struct ggml_context":
+        const void *kind
+        ggml_tensor *tensors
+        int64_t n
+        uint8_t *data
+        size_t size
+    ctypedef struct gguf_context "struct gguf_context":
+        const void *kind
+        bnf_gguf *gguf
+        uint8_t *copies
+        uint64_t *offsets
+    char bnf_ggml_kind, bnf_gguf_kind
     void bnf_tensor_describe(ggml_tensor *tensor, int32_t type, const int64_t *ne, const void *data, const char *name, size_t name_len)
     size_t bnf_tensor_bytes(const ggml_tensor *tensor)
     ggml_backend_buffer_t bnf_cpu_buffer()
     const char *bnf_op_name(int32_t op)
     const char *bnf_op_desc(const ggml_tensor *tensor)
+
+cdef extern from "bnf_calls.h" nogil:
+    void bnf_ggml_context_free(ggml_context *ctx)
+    void bnf_gguf_context_free(gguf_context *ctx)
+    ggml_tensor *bnf_model_tensor(llama_model *model, const char *name)

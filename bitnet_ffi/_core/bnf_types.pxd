@@ -35,6 +35,7 @@ cdef extern from "bnf_types.h" nogil:
         int32_t n_maps
         uint32_t version
         uint32_t alignment
+        uint64_t data_start
         bnf_gguf_kv *kv
         int64_t n_kv
         bnf_tensor *tensors
@@ -49,6 +50,7 @@ cdef extern from "bnf_types.h" nogil:
         const char *const *paths
         size_t n_paths
         FILE *stream
+        bool alone
     ctypedef struct bnf_hparams "struct bnf_hparams":
         int32_t arch
         int32_t ffn_act
@@ -122,6 +124,7 @@ cdef extern from "bnf_types.h" nogil:
         void *adapters
         int32_t n_base_adapters
         void *token_order
+        void *tensors
     ctypedef struct bnf_seq_page "struct bnf_seq_page":
         int32_t page
         uint64_t mask

@@ -10,6 +10,7 @@ from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null, b
 from bitnet_ffi._core.bnf_calls cimport bnf_enter, bnf_gguf_close, bnf_gguf_open
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, llama_context
 from bitnet_ffi._core.bnf_public cimport bool, llama_model_params, BITNET_ERROR, BITNET_ERROR_LOAD, GGML_LOG_LEVEL_INFO
+from bitnet_ffi._core.bnf_write cimport ggml_type
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_kv, bnf_source, llama_model
 
 cdef extern from "bitnet_ffi.h" nogil:
@@ -19,6 +20,21 @@ cdef extern from "bitnet_ffi.h" nogil:
         LLAMA_PARAMS_FIT_STATUS_SUCCESS, LLAMA_PARAMS_FIT_STATUS_ERROR
     ctypedef void *ggml_opt_dataset_t
     ctypedef void *ggml_opt_result_t
+    ctypedef void *ggml_opt_context_t
+    ctypedef enum optimizer_t "enum ggml_opt_optimizer_type":
+        GGML_OPT_OPTIMIZER_TYPE_ADAMW, GGML_OPT_OPTIMIZER_TYPE_SGD
+    ctypedef struct adamw_t:
+        float alpha
+        float beta1
+        float beta2
+        float eps
+        float wd
+    ctypedef struct sgd_t:
+        float alpha
+        float wd
+    ctypedef struct optimizer_params "struct ggml_opt_optimizer_params":
+        adamw_t adamw
+        sgd_t sgd
     ctypedef void (*ggml_opt_epoch_callback)() noexcept nogil
     ctypedef void (*llama_model_set_tensor_data_t)(ggml_tensor *tensor, void *userdata) noexcept nogil
     ctypedef void (*llama_beam_search_callback_fn_t)() noexcept nogil
@@ -77,16 +93,12 @@ cdef public void llama_set_warmup(llama_context *ctx, bool warmup) noexcept nogi
     bnf_clear_error()
     bnf_is_null(ctx, "llama_set_warmup", "ctx")
 
-# ---- models and tensors of ggml ----
-
-cdef public ggml_tensor *llama_get_model_tensor(llama_model *model, const char *name) noexcept nogil:
-    if not bnf_is_null(model, "llama_get_model_tensor", "model"):
-        bnf_fail(BITNET_ERROR, "llama_get_model_tensor: weights are no ggml tensors here")
-    return NULL
+# ---- models without a file, graphs of ggml ----
 
 cdef public llama_model *llama_model_init_from_user(gguf_context *metadata, llama_model_set_tensor_data_t set_tensor_data,
                                                     void *set_tensor_data_ud, llama_model_params params) noexcept nogil:
-    bnf_fail(BITNET_ERROR_LOAD, "llama_model_init_from_user: a model is loaded from a file (llama_model_load_from_file)")
+    if not bnf_is_null(metadata, "llama_model_init_from_user", "metadata"):
+        bnf_fail(BITNET_ERROR_LOAD, "llama_model_init_from_user: a model is loaded from a file (llama_model_load_from_file)")
     return NULL
 
 cdef public int llama_eval_export(llama_context *ctx, const char *fname) noexcept nogil:
@@ -119,3 +131,66 @@ cdef public void llama_opt_epoch(llama_context *lctx, ggml_opt_dataset_t dataset
     bnf_clear_error()
     if not bnf_is_null(lctx, "llama_opt_epoch", "lctx"):
         bnf_fail(BITNET_ERROR, "llama_opt_epoch: training is not supported")
+
+# ---- training, the calls of ggml-opt.h ----
+
+cdef void refuse_training(const char *function) noexcept nogil:
+    bnf_fail(BITNET_ERROR, "%s: training is not supported", function)
+
+cdef public ggml_opt_dataset_t ggml_opt_dataset_init(ggml_type type_data, ggml_type type_label, int64_t ne_datapoint, int64_t ne_label,
+                                                     int64_t ndata, int64_t ndata_shard) noexcept nogil:
+    refuse_training("ggml_opt_dataset_init")
+    return NULL
+
+# Nobody has a dataset or a result: freeing NULL, as of a failed init, is no fault.
+cdef public void ggml_opt_dataset_free(ggml_opt_dataset_t dataset) noexcept nogil:
+    bnf_clear_error()
+    if dataset != NULL:
+        refuse_training("ggml_opt_dataset_free")
+
+cdef public int64_t ggml_opt_dataset_ndata(ggml_opt_dataset_t dataset) noexcept nogil:
+    refuse_training("ggml_opt_dataset_ndata")
+    return 0
+
+cdef public ggml_tensor *ggml_opt_dataset_data(ggml_opt_dataset_t dataset) noexcept nogil:
+    refuse_training("ggml_opt_dataset_data")
+    return NULL
+
+cdef public ggml_tensor *ggml_opt_dataset_labels(ggml_opt_dataset_t dataset) noexcept nogil:
+    refuse_training("ggml_opt_dataset_labels")
+    return NULL
+
+cdef public ggml_opt_result_t ggml_opt_result_init() noexcept nogil:
+    refuse_training("ggml_opt_result_init")
+    return NULL
+
+cdef public void ggml_opt_result_free(ggml_opt_result_t result) noexcept nogil:
+    bnf_clear_error()
+    if result != NULL:
+        refuse_training("ggml_opt_result_free")
+
+cdef public void ggml_opt_result_reset(ggml_opt_result_t result) noexcept nogil:
+    refuse_training("ggml_opt_result_reset")
+
+cdef public void ggml_opt_epoch_callback_progress_bar(bool train, ggml_opt_context_t opt_ctx, ggml_opt_dataset_t dataset,
+                                                      ggml_opt_result_t result, int64_t ibatch, int64_t ibatch_max,
+                                                      int64_t t_start_us) noexcept nogil:
+    refuse_training("ggml_opt_epoch_callback_progress_bar")
+
+cdef public const char *optimizer_name "ggml_opt_optimizer_name"(optimizer_t optimizer) noexcept nogil:
+    if <int>optimizer == GGML_OPT_OPTIMIZER_TYPE_ADAMW:
+        return "adamw"
+    if <int>optimizer == GGML_OPT_OPTIMIZER_TYPE_SGD:
+        return "sgd"
+    return "undefined"
+
+cdef public optimizer_params ggml_opt_get_default_optimizer_params(void *userdata) noexcept nogil:
+    cdef optimizer_params params
+    params.adamw.alpha = 0.001
+    params.adamw.beta1 = 0.9
+    params.adamw.beta2 = 0.999
+    params.adamw.eps = 1e-8
+    params.adamw.wd = 0
+    params.sgd.alpha = 1e-3
+    params.sgd.wd = 0
+    return params

@@ -1,23 +1,19 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
-# The functions of ggml.h and ggml-backend.h that programs of llama.h call beside it: clock, names of types, and the registry of backends,
-# which is one backend with one device, the CPU. There is no ggml behind them; thread pools are in csrc/bnf_threadpool.c, ggml_abort
-# in csrc/bnf_abort.c. Next: bitnet_ffi.h, "From ggml".
+# The functions of ggml.h and ggml-backend.h that programs of llama.h call beside it: the clock, and the registry of backends, which is
+# one backend with one device, the CPU. There is no ggml behind them; tensors are in api_tensor.pyx, thread pools in
+# csrc/bnf_threadpool.c, ggml_abort in csrc/bnf_abort.c. Next: bitnet_ffi.h, "From ggml".
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset, strcmp
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_time_us
-from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR, GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_F32
-from bitnet_ffi._core.bnf_write cimport ggml_type
+from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR
 
 cdef extern from "<strings.h>" nogil:
     int strcasecmp(const char *a, const char *b)
 
 cdef extern from "bnf_cpu.h" nogil:
     const char *bnf_cpu_name()
-
-cdef extern from "bnf_layout.h" nogil:
-    const char *bnf_type_name(int32_t type)
 
 cdef extern from "<unistd.h>" nogil:
     enum:
@@ -51,8 +47,6 @@ cdef extern from "bitnet_ffi.h" nogil:
         pass
     ggml_threadpool *ggml_threadpool_new(ggml_threadpool_params *params)
     void ggml_threadpool_free(ggml_threadpool *threadpool)
-    enum:
-        GGML_TYPE_I8, GGML_TYPE_I16, GGML_TYPE_I32, GGML_TYPE_I64, GGML_TYPE_F64
 
 # Their addresses are the handles.
 cdef int the_cpu, the_backend, the_memory
@@ -68,22 +62,6 @@ cdef public int64_t ggml_time_us() noexcept nogil:
 
 cdef public int64_t ggml_time_ms() noexcept nogil:
     return bnf_time_us() // 1000
-
-
-# ---- types of tensors ----
-
-cdef public const char *type_name "ggml_type_name"(ggml_type type) noexcept nogil:
-    cdef const char *name = bnf_type_name(<int32_t>type)
-    if name == NULL:
-        return "unknown"
-    return name
-
-
-cdef public bool is_quantized "ggml_is_quantized"(ggml_type type) noexcept nogil:
-    cdef int t = <int>type
-    if bnf_type_name(t) == NULL or t == GGML_TYPE_F32 or t == GGML_TYPE_F16 or t == GGML_TYPE_BF16 or t == GGML_TYPE_F64:
-        return False
-    return t != GGML_TYPE_I8 and t != GGML_TYPE_I16 and t != GGML_TYPE_I32 and t != GGML_TYPE_I64
 
 
 # ---- devices ----

@@ -235,12 +235,13 @@ cdef int open_all(bnf_gguf *g, const bnf_source *source) noexcept nogil:
     if code == 0:
         g.version = first.version
         g.alignment = first.alignment
+        g.data_start = first.data_start
         g.kv = first.kv
         g.n_kv = first.n_kv
         first.kv = NULL
         code = index_keys(g, path)
     if code == 0:
-        code = open_split(g, source, &first)
+        code = add_first_part(g, &first, 1) if source.alone else open_split(g, source, &first)
     if code == 0:
         code = bnf_gguf_index_tensors(g, path)
     bnf_gguf_free_part(&first)

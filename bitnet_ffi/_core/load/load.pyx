@@ -255,6 +255,7 @@ cdef public void bnf_model_release(llama_model *model) noexcept nogil:
         return
     bnf_adapters_free(model)
     bnf_token_order_free(model.token_order)
+    bnf_release(model.tensors)
     bnf_vocab_free(model.vocab)
     for i in range(model.n_owned):
         bnf_release(model.owned[i])
