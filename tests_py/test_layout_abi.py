@@ -1,7 +1,7 @@
 """The header is llama.h of 2026 to a compiler (sizes, offsets, values, signatures) and compiles in every dialect.
 
-The tables in data/ were taken from llama.h of August 2026, those of ggml.h from October (MIT). Every row becomes one assertion at compile time, so a
-program built against llama.h and this library agree about every byte.
+The tables in data/ were taken from llama.h of August 2026 and ggml.h of October (MIT). Every row becomes one assertion at compile
+time, so a program built against llama.h and this library agree about every byte.
 """
 
 import csv
