@@ -280,7 +280,7 @@ def build_library(tools: Toolchain) -> Path:
     output = tools.folder / SONAME
     command = [*tools.cc, *tools.link_flags, "-shared", "-o", "@OUT@", *map(relative, objects),
                f"-Wl,-soname,{SONAME}", f"-Wl,--version-script={relative(script)}", "-Wl,--gc-sections",
-               "-Wl,-z,defs", "-Wl,-z,relro,-z,now", "-Wl,-Bsymbolic-functions", "-Wl,--as-needed", "-lm", "-lpthread"]
+               "-Wl,-z,defs", "-Wl,-z,relro,-z,now", "-Wl,-Bsymbolic-functions", "-Wl,--as-needed", "-lm", "-lpthread", "-ldl"]
     run_all([Step(output, command, [*objects, script])])
     missing = sorted(set(exports) - defined_symbols(output))
     if missing:

@@ -272,7 +272,6 @@ def walk(path) -> bool:
             value_of(gguf, i)
         except UnicodeDecodeError:
             pass
-    lib.ggml_time_init()                                 # which clears the last error
     for tensor in tensors_of(out[0]):
         content(tensor)
     lib.gguf_free(gguf)

@@ -15,6 +15,9 @@ from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR, GGML_TYPE_BF16, GGM
 from bitnet_ffi._core.bnf_types cimport bnf_gguf, bnf_tensor, llama_model
 from bitnet_ffi._core.bnf_write cimport ggml_type
 
+cdef extern from "bnf_beside.h":      # the prototypes of what is defined here
+    pass
+
 cdef extern from "bnf_calls.h":
     pass
 
@@ -244,10 +247,10 @@ cdef bint is_context(const ggml_context *ctx, const char *function) noexcept nog
         return False
     return True
 
-cdef public ggml_tensor *ggml_get_first_tensor(const ggml_context *ctx) noexcept nogil:
+cdef public ggml_tensor *bnf_ggml_get_first_tensor(const ggml_context *ctx) noexcept nogil:
     return &ctx.tensors[0] if is_context(ctx, "ggml_get_first_tensor") and ctx.n > 0 else NULL
 
-cdef public ggml_tensor *ggml_get_next_tensor(const ggml_context *ctx, ggml_tensor *tensor) noexcept nogil:
+cdef public ggml_tensor *bnf_ggml_get_next_tensor(const ggml_context *ctx, ggml_tensor *tensor) noexcept nogil:
     cdef size_t at
     if not is_context(ctx, "ggml_get_next_tensor") or bnf_is_null(tensor, "ggml_get_next_tensor", "tensor"):
         return NULL
@@ -257,7 +260,7 @@ cdef public ggml_tensor *ggml_get_next_tensor(const ggml_context *ctx, ggml_tens
         return NULL
     return tensor + 1 if tensor + 1 < ctx.tensors + ctx.n else NULL
 
-cdef public ggml_tensor *ggml_get_tensor(ggml_context *ctx, const char *name) noexcept nogil:
+cdef public ggml_tensor *bnf_ggml_get_tensor(ggml_context *ctx, const char *name) noexcept nogil:
     cdef int64_t i
     if is_context(ctx, "ggml_get_tensor") and not bnf_is_null(name, "ggml_get_tensor", "name"):
         for i in range(ctx.n):
@@ -266,10 +269,10 @@ cdef public ggml_tensor *ggml_get_tensor(ggml_context *ctx, const char *name) no
         bnf_answer_no(BITNET_ERROR, "ggml_get_tensor: there is no tensor '%.63s'", name)
     return NULL
 
-cdef public size_t ggml_get_mem_size(const ggml_context *ctx) noexcept nogil:
+cdef public size_t bnf_ggml_get_mem_size(const ggml_context *ctx) noexcept nogil:
     return <size_t>ctx.n * sizeof(ggml_tensor) + ctx.size if is_context(ctx, "ggml_get_mem_size") else 0
 
-cdef public void ggml_free(ggml_context *ctx) noexcept nogil:
+cdef public void bnf_ggml_free(ggml_context *ctx) noexcept nogil:
     bnf_clear_error()
     if ctx != NULL and is_context(ctx, "ggml_free"):
         ctx.kind = NULL

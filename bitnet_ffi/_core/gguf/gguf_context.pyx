@@ -22,6 +22,9 @@ cdef extern from "bitnet_ffi.h" nogil:
         bool no_alloc
         ggml_context **ctx
 
+cdef extern from "bnf_beside.h":      # the prototypes of what is defined here
+    pass
+
 cdef extern from "bnf_calls.h":
     pass
 
@@ -201,7 +204,7 @@ cdef gguf_context *open_file(const char *fname) noexcept nogil:
     copy_all(made)
     return made
 
-cdef public gguf_context *gguf_init_from_file(const char *fname, gguf_init_params params) noexcept nogil:
+cdef public gguf_context *bnf_gguf_init_from_file(const char *fname, gguf_init_params params) noexcept nogil:
     cdef gguf_context *made
     cdef ggml_context *tensors
     if params.ctx != NULL:
