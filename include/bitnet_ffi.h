@@ -2008,10 +2008,10 @@ LLAMA_API float ggml_bf16_to_fp32(ggml_bf16_t x);
 LLAMA_API void ggml_fp16_to_fp32_row(const ggml_fp16_t *x, float *y, int64_t n);
 LLAMA_API void ggml_bf16_to_fp32_row(const ggml_bf16_t *x, float *y, int64_t n);
 
-/* The weight of that name in the model's file, as the file has it, whatever it was packed into: op NONE, and data in the mapped file,
- * which may be read, and not written to, until the model is freed (as the tensor itself). No load mode leaves the file unmapped;
- * data is NULL only of a weight of a type that is not computed with, when the file cuts it short. Also of models loaded with
- * vocab_only. A name that is not there: NULL, and a last error (not logged). */
+/* The weight of that name in the model's file, as the file has it, whatever it was packed into: op NONE, and data where the file's bytes
+ * are, mapped or read (load_mode), to be read and not written to until the model is freed, as the tensor itself. data is NULL only of a
+ * weight of a type that is not computed with, when the file cuts it short. Also of models loaded with vocab_only. A name that is not
+ * there: NULL, and a last error (not logged). */
 LLAMA_API struct ggml_tensor *llama_get_model_tensor(struct llama_model *model, const char *name);
 
 /* Elements; rows; bytes from the first to the last, 0 when there are none or the type's blocks are not known; axes up to the last that is
@@ -2079,7 +2079,8 @@ struct gguf_init_params {
 
 /* Read a file; it is not held, and may change or go afterwards. NULL and a last error, and *params.ctx NULL, when it is not there or not
  * whole. The tensors of a context with data have it in memory of their own, which may be written to, aligned as the file says; the first of
- * them is all of the data as one, of I8, "GGUF tensor data binary blob". free accepts NULL. */
+ * them is all of the data as one, of I8, "GGUF tensor data binary blob". free accepts NULL. In a process that has ggml itself behind this
+ * library, ggml does this, and what takes a context (here and above) goes on to it. */
 LLAMA_API struct gguf_context *gguf_init_from_file(const char *fname, struct gguf_init_params params);
 LLAMA_API void gguf_free(struct gguf_context *ctx);
 

@@ -1,5 +1,5 @@
-/* A program as users of gguf.h and ggml.h write them: FILE.gguf. Lists keys and tensors, with a sum of each tensor's bytes; then loads the file as
- * a model and takes the same tensors from it by name, as fine-tuning programs of 2023 did, and checks their shapes and bytes.
+/* A program as users of gguf.h and ggml.h write them: FILE.gguf. Lists keys and tensors, with a sum of each tensor's bytes; then loads
+ * the file as a model and takes the same tensors from it by name, as fine-tuning programs of 2023 did, and checks shapes and bytes.
  * test_tensors.py compiles it for each era as C and C++. */
 #include <inttypes.h>
 #include <stdio.h>

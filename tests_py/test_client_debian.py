@@ -42,9 +42,9 @@ def debian(tmp_path_factory):
         if not path.name.startswith(("libllama", "libggml", "libmtmd")):
             (libc / path.name).symlink_to(path)
 
-    def command(program, *arguments, alone=False):
+    def command(program, *arguments, alone=False, preload=shim):
         path = [folder / "alone", libc] if alone else [folder / "beside", system, system / "llama"]
-        return [str(part) for part in (system / "ld-linux-x86-64.so.2", *([] if alone else ["--preload", shim]), "--library-path",
+        return [str(part) for part in (system / "ld-linux-x86-64.so.2", *([] if alone else ["--preload", preload]), "--library-path",
                                        ":".join(map(str, path)), fetched("debian", "usr", "bin", program), *arguments)]
     return command
 
@@ -79,6 +79,21 @@ def test_simple_alone(debian, smollm2_path, said):
 def test_simple_chat_alone(debian, smollm2_path):
     done = run(debian("llama-simple-chat", "-m", smollm2_path, "-c", 192, alone=True), "Say hello.\n\n")
     assert re.search(r"\x1b\[33m[^\x1b]*\w", done.stdout)      # its answer is yellow; it draws with another seed every time
+
+
+def test_gguf_hash_alone(debian):
+    """It reads with ggml's and gguf's calls: those of this library, and Debian's where its libggml-base is there too."""
+    model = HERE / "data" / "tiny-bitnet-tq2.gguf"
+    hashes = run(debian("llama-gguf-hash", "--all", model, alone=True)).stdout
+    assert hashes.count("sha256") == 36 and hashes == run(debian("llama-gguf-hash", "--all", model)).stdout
+
+
+def test_gguf_writes_with_ggml_beside(debian, tmp_path):
+    """What writes is Debian's alone, and asks its contexts by calls that this library has too, and has first."""
+    file, ours = tmp_path / "written.gguf", config.lib_dir() / "libbitnet_ffi.so.0"
+    run(debian("llama-gguf", file, "w", preload=ours))
+    read = run(debian("llama-gguf", file, "r", preload=ours)).stdout
+    assert "gguf_ex_read_1: n_kv: 15" in read and "gguf_ex_read_1: n_tensors: 10" in read
 
 
 def test_bench_names_what_it_measures(debian, smollm2_path):

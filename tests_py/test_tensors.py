@@ -110,7 +110,10 @@ def test_random_file_is_read_as_it_was_written(tmp_path, seed):
     gguf, ctx = opened(g.write(tmp_path / "random.gguf"))
     written = [*g.kv, *([("general.alignment", U32, g.alignment)] if g.alignment != 32 else [])]
     read = [(ffi.string(lib.gguf_get_key(gguf, i)).decode(), *value_of(gguf, i)) for i in range(lib.gguf_get_n_kv(gguf))]
-    assert [(key, kind, pack_value(kind, value)) for key, kind, value in read] == [(key, kind, pack_value(kind, value)) for key, kind, value in written]
+    def packed(entries):
+        return [(key, kind, pack_value(kind, value)) for key, kind, value in entries]
+
+    assert packed(read) == packed(written)
     assert [lib.gguf_find_key(gguf, key.encode()) for key, *_ in written] == list(range(len(written)))
     assert (lib.gguf_get_version(gguf), lib.gguf_get_alignment(gguf)) == (g.version, g.alignment)
     whole, start = g.to_bytes(), lib.gguf_get_data_offset(gguf)

@@ -7,7 +7,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null
 from bitnet_ffi._core.bnf_calls cimport bnf_gguf_find, bnf_gguf_tensor
-from bitnet_ffi._core.bnf_ggml cimport bnf_gguf_context_free, bnf_gguf_kind, bnf_tensor_bytes, bnf_tensor_describe, ggml_tensor, gguf_context
+from bitnet_ffi._core.bnf_ggml cimport (
+    bnf_gguf_context_free, bnf_gguf_kind, bnf_tensor_bytes, bnf_tensor_describe, ggml_tensor, gguf_context)
 from bitnet_ffi._core.bnf_gguf cimport bnf_gguf_type_name
 from bitnet_ffi._core.bnf_public cimport bool, BITNET_ERROR
 from bitnet_ffi._core.bnf_types cimport (

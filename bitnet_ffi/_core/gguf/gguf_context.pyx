@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
-# gguf_init_from_file: a file's keys and tensors for clients that read GGUF by themselves. All that is kept is copied, so that the file may
-# change afterwards: values aligned and strings with their NUL, as clients of gguf.h take them. Reads no byte that gguf_part.pyx has not checked.
+# gguf_init_from_file: a file's keys and tensors for clients that read GGUF by themselves. All that is kept is copied, so that the file
+# may change afterwards: values aligned and strings with their NUL, as clients of gguf.h take them. Reads no byte that gguf_part.pyx
+# has not checked.
 # Next: api_gguf.pyx, which answers questions; csrc/bnf_ggml.h for the two structs.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -39,7 +40,7 @@ cdef inline bint is_strings(const bnf_gguf_kv *kv) noexcept nogil:
 
 # ---- copies: first their size, then the same steps again ----
 
-# Of an array of strings: a pointer in the place of each length, and a NUL behind each text. A NUL behind everything else serves the strings.
+# Of an array of strings: a pointer in the place of each length, and a NUL behind each text. A NUL behind all else serves the strings.
 cdef inline uint64_t value_size(const bnf_gguf_kv *kv) noexcept nogil:
     return padded(kv.size + (kv.count if is_strings(kv) else 1), ALIGNMENT)
 
