@@ -38,7 +38,11 @@ int bnf_fail(int code, const char *format, ...)
     va_start(args, format);
     keep_formatted(code, format, args);
     va_end(args);
-    bnf_log(GGML_LOG_LEVEL_ERROR, "%s\n", last_text);
+    char text[BNF_ERROR_TEXT_SIZE]; /* the host's callback may call in here, and fail or succeed: the error stays this call's */
+    memcpy(text, last_text, sizeof text);
+    bnf_log(GGML_LOG_LEVEL_ERROR, "%s\n", text);
+    last_code = code;
+    memcpy(last_text, text, sizeof text);
     errno = saved_errno;
     return code;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,10 +79,11 @@ static int wanted_on_stderr(enum ggml_log_level level)
 
 void bnf_log(enum ggml_log_level level, const char *format, ...)
 {
+    static _Thread_local bool in_callback; /* what a callback's own calls have to say would call it for ever */
     ggml_log_callback callback;
     void *user_data;
     bnf_log_get(&callback, &user_data);
-    if (callback == NULL && !wanted_on_stderr(level))
+    if (in_callback || (callback == NULL && !wanted_on_stderr(level)))
         return;
 
     const int saved_errno = errno;
@@ -92,9 +94,12 @@ void bnf_log(enum ggml_log_level level, const char *format, ...)
     va_end(args);
     if (length >= LINE_SIZE) /* a callback that draws lines still gets its line end */
         memcpy(line + bnf_utf8_cut(line, LINE_SIZE - sizeof "...\n"), "...\n", sizeof "...\n");
-    if (callback != NULL)
+    if (callback != NULL) {
+        in_callback = true;
         callback(level, line, user_data);
-    else
+        in_callback = false;
+    } else {
         fputs(line, stderr);
+    }
     errno = saved_errno;
 }

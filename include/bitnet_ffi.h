@@ -802,7 +802,9 @@ BITNET_API int32_t bitnet_last_error_code(void);
 
 /* Where log lines go. NULL: nowhere, which is also the start. BITNET_LOG in the environment asks for stderr instead, from
  * the lowest level that it names: debug, info, warn or error; any other value, such as 1, means info. May be called at any
- * time, from any thread; a line that another thread is writing may still reach the callback before. */
+ * time, from any thread; a line that another thread is writing may still reach the callback before. The callback may call this
+ * library, but nothing that takes the object at work; lines that its own calls cause are left out, and their errors do not take the
+ * place of the one that it is told. */
 LLAMA_API void llama_log_set(ggml_log_callback log_callback, void *user_data);
 
 /* What llama_log_set was last given. Either pointer may be NULL. */

@@ -221,3 +221,23 @@ def test_questions_are_no_faults_in_the_log(model):
     for call, arguments in ((lib.llama_sampler_reset, ()), (lib.llama_sampler_accept, (1,)), (lib.llama_sampler_apply, (NULL,))):
         assert logged(call, NULL, *arguments) == "" and last_error()[1].endswith("smpl is NULL")
     assert "expected 0 to" in logged(lib.llama_model_meta_key_by_index, model, -1, buffer, 64)
+
+
+# ---- the log ----
+
+def test_a_callback_that_fails_itself_is_not_called_for_it_and_leaves_the_error():
+    lines = []
+
+    def fail_too(level, line, _):
+        lines.append(text(line))
+        assert lib.llama_n_vocab(NULL) == 0 and last_error()[1] == "vocab: NULL, expected a model"
+
+    callback = ffi.callback("void(enum ggml_log_level, const char *, void *)", fail_too)
+    before, data = ffi.new("ggml_log_callback *"), ffi.new("void **")
+    lib.llama_log_get(before, data)
+    lib.llama_log_set(callback, NULL)
+    assert lib.llama_model_load_from_file(b"/no/such/model", lib.llama_model_default_params()) == NULL
+    lib.llama_log_set(before[0], data[0])
+    code, sentence = last_error()
+    assert code == lib.BITNET_ERROR_NOT_FOUND and "/no/such/model" in sentence
+    assert lines and all("NULL" not in line for line in lines) and lines[-1] == sentence + "\n"
