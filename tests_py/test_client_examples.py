@@ -3,66 +3,42 @@
 Their #include "llama.h" finds a file of one line, which includes ours. .ci/clients fetches them. Next: test_eras.py, whose programs of each
 year are our own.
 """
+import re
 import subprocess
 import sys
-import tarfile
+from pathlib import Path
 
 import pytest
 
-from bitnet_ffi import config
-from client_tools import fetched
+from client_tools import GGML_CPU_STUBS, Sources
 
+HERE = Path(__file__).parent
 PROMPT = "The capital of France is"
 # version of the sources: their month, what says their year, and what the programs are linked with
 YEARS = {
     "0.2.18": ("November 2023", ["-DBITNET_FFI_API=2023"], ["common", "sampling", "grammar-parser", "console", "build-info"]),
     "0.2.42": ("February 2024", ["-DBITNET_FFI_API=2023"], ["common", "sampling", "grammar-parser", "console", "build-info"]),
+    "0.2.42/2024": ("the same", ["-DBITNET_FFI_API=2024"], ["common", "sampling", "grammar-parser", "console", "build-info"]),
     "0.3.2": ("November 2024", ["-DBITNET_FFI_API=2024"], []),
     "0.3.36": ("October 2026", [], []),
 }
 # simple-chat takes its seed from the operating system: here from the header.
 SEED = "#undef LLAMA_DEFAULT_SEED\n#define LLAMA_DEFAULT_SEED 1\n"
-WANTED = ("common/", "examples/simple", "examples/main/", "examples/batched/", "examples/save-load-state/")
-# Functions of ggml.h, not of llama.h, that `common` calls for a line about the machine.
-CPU = ["arm_fma", "avx", "avx2", "avx512", "avx512_vbmi", "avx512_vnni", "avx_vnni", "blas", "clblast", "cublas", "cuda", "f16c", "fma",
-       "fp16_va", "gpublas", "kompute", "matmul_int8", "metal", "neon", "sse3", "ssse3", "sycl", "vsx", "vulkan", "wasm_simd"]
+WANTED = ("common/", "examples/")
+OLD = ["0.2.18", "0.2.42", "0.2.42/2024"]
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """Builds a program of a version, once."""
-    folders, objects = {}, {}
+    """build(year, name): a program of a year; what it shares with others is compiled once."""
+    years = {}
 
-    def compile(folder, source, flags):
-        out = folder / (source.name + ".o")
-        if out not in objects:
-            command = ["g++", "-std=c++17", "-O0", "-w", *flags, "-I", folder, "-I", folder / "common", *config.cflags(), "-c", source,
-                       "-o", out]
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            objects[out] = out
-        return out
-
-    def program(version, name):
-        month, flags, parts = YEARS[version]
-        archive = fetched(f"llama_cpp_python-{version}.tar.gz")
-        if version not in folders:
-            folder = folders[version] = tmp_path_factory.mktemp("examples")
-            inside = f"llama_cpp_python-{version}/vendor/llama.cpp/"
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    name_inside = member.name.removeprefix(inside)
-                    if member.isfile() and name_inside.startswith(WANTED):
-                        member.name = name_inside
-                        tar.extract(member, folder, filter="data")
-            stubs = "".join(f"static inline int ggml_cpu_has_{what}(void) {{ return 0; }}\n" for what in CPU)
-            (folder / "llama.h").write_text("#pragma once\n#include <bitnet_ffi.h>\n" + (stubs if parts else SEED))
-        folder = folders[version]
-        sources = [folder / "common" / f"{part}.cpp" for part in parts] + [folder / "examples" / name / f"{name}.cpp"]
-        out = folder / f"run-{name}"
-        command = ["g++", "-pthread", *[compile(folder, source, flags) for source in sources], *config.libs(), "-o", out]
-        subprocess.run(list(map(str, command)), check=True)
-        return out
+    def program(year, name):
+        month, flags, parts = YEARS[year]
+        if year not in years:
+            years[year] = Sources(year.split("/")[0], tmp_path_factory.mktemp("examples"), WANTED, flags, GGML_CPU_STUBS if parts else SEED,
+                                  ["ggml.h"])
+        return years[year].program(*[f"common/{part}.cpp" for part in parts], f"examples/{name}/{name}.cpp")
 
     return program
 
@@ -80,7 +56,7 @@ def said(smollm2_path):
     return done.stdout.removesuffix("\n")
 
 
-@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("version", OLD)
 def test_simple_of_old(build, version, smollm2_path, said, monkeypatch, tmp_path):
     """To 32 tokens, the prompt's 5 among them."""
     program = build(version, "simple")
@@ -89,7 +65,7 @@ def test_simple_of_old(build, version, smollm2_path, said, monkeypatch, tmp_path
     assert PROMPT + said in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("version", OLD)
 def test_main(build, version, smollm2_path, said, monkeypatch, tmp_path):
     program = build(version, "main")
     monkeypatch.chdir(tmp_path)                 # it writes a log
@@ -97,7 +73,7 @@ def test_main(build, version, smollm2_path, said, monkeypatch, tmp_path):
     assert done.stdout.strip() == (PROMPT + said).strip()
 
 
-@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("version", OLD)
 def test_main_keeps_to_a_grammar(build, version, smollm2_path, monkeypatch, tmp_path):
     program = build(version, "main")
     monkeypatch.chdir(tmp_path)
@@ -106,7 +82,7 @@ def test_main_keeps_to_a_grammar(build, version, smollm2_path, monkeypatch, tmp_
     assert done.stdout.strip() in ("Is water wet? yes!", "Is water wet? no!")
 
 
-@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("version", OLD)
 def test_batched(build, version, smollm2_path, monkeypatch, tmp_path):
     """Three sequences go on from one prompt."""
     program = build(version, "batched")
@@ -116,7 +92,7 @@ def test_batched(build, version, smollm2_path, monkeypatch, tmp_path):
     assert all(f"sequence {i}:" in text for i in range(3)) and text.count(PROMPT) == 4 and "decoded 33 tokens" in text
 
 
-@pytest.mark.parametrize("version", ["0.2.18", "0.2.42"])
+@pytest.mark.parametrize("version", OLD)
 @pytest.mark.parametrize("seed", [[], ["-s", 7]])
 def test_save_load_state(build, version, seed, smollm2_path, monkeypatch, tmp_path):
     """It ends with 1 when a text drawn from the state is not the text drawn before: also where nobody has chosen a seed."""
@@ -125,6 +101,31 @@ def test_save_load_state(build, version, seed, smollm2_path, monkeypatch, tmp_pa
     done = run(program, "-m", smollm2_path, "-p", PROMPT, "-n", 24, "-c", 256, "-t", 2, *seed)
     first, second = done.stdout.split("first run: ")[1].split("\n\n\nsecond run: ")
     assert first.startswith(PROMPT) and len(first) > len(PROMPT) and second == first + "\n"
+
+
+# What each says, on stdout or stderr, of a prompt, or of arguments of its own; lookahead, lookup and speculative decode several tokens at
+# once, and their text is that of one at a time.
+OTHERS = {
+    "embedding": (["-m", "MODEL", "-p", PROMPT, "-c", 64, "-b", 64], "embedding 0:"),
+    "lookahead": (["-m", "MODEL", "-p", PROMPT, "-n", 24, "-c", 512, "-t", 2, "--temp", 0, "--repeat-penalty", 1], "SAID"),
+    "lookup": (["-m", "MODEL", "-p", PROMPT, "-n", 24, "--draft", 4, "-c", 256, "-t", 2, "--temp", 0, "--repeat-penalty", 1], "SAID"),
+    "parallel": (["-m", "MODEL", "-np", 2, "-ns", 2, "-n", 8, "-c", 1024, "-t", 2], "Cache misses:             0"),
+    "passkey": (["MODEL", 10], "decoded 16 tokens"),
+    "perplexity": (["-m", "MODEL", "-f", HERE.parent / "docs" / "CLIENTS.md", "-c", 128, "--chunks", 2, "-t", 2], "Final estimate: PPL = "),
+    "speculative": (["-m", "MODEL", "-md", "MODEL", "-p", PROMPT, "-n", 24, "--draft", 4, "-c", 256, "-t", 2, "--temp", 0,
+                     "--repeat-penalty", 1], "SAID"),
+    "tokenize": (["MODEL", "Hello world"], "19556 -> 'Hello'\n   905 -> ' world'"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_others_of_february_2024(build, name, smollm2_path, said, monkeypatch, tmp_path):
+    arguments, expected = OTHERS[name]
+    program = build("0.2.42/2024", name)
+    monkeypatch.chdir(tmp_path)
+    done = run(program, *[smollm2_path if argument == "MODEL" else argument for argument in arguments])
+    written = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout) + done.stderr      # colours tell what was guessed right
+    assert (said[:-1] if expected == "SAID" else expected) in written
 
 
 @pytest.mark.parametrize("version", ["0.3.2", "0.3.36"])
