@@ -79,7 +79,8 @@ std::vector<std::function<void(llama_context *)>> questions()
             llama_token tokens[8];
             llama_tokenize_bpe(c, "a b", tokens, 8, true);
         },
-        [](llama_context *c) { llama_set_sampler(c, 0, nullptr), llama_get_sampled_token_ith(c, 0), llama_detach_threadpool(c); },
+        [](llama_context *c) { llama_set_sampler(c, 0, nullptr), llama_get_sampled_token_ith(c, 0); },
+        [](llama_context *c) { llama_attach_threadpool(c, nullptr, nullptr), llama_detach_threadpool(c); },
         [](llama_context *c) { bitnet_eval_n_threads(c, nullptr, 1, 0, 1); },
     };
 }
@@ -127,6 +128,156 @@ TEST_CASE("whoever asks a context that is at work harms nothing")
     CHECK(n_else == 0);
     llama_free(ctx);
     llama_free(alone);
+    llama_model_free(model);
+}
+
+TEST_CASE("pools are attached, shared, paused and freed while contexts decode")
+{
+    llama_model *model = llama_model_load_from_file(model_path().c_str(), llama_model_default_params());
+    REQUIRE(model != nullptr);
+    llama_context *alone = make(model);
+    REQUIRE(decode(alone) == 0);
+    const std::vector<float> expected = row(alone);
+    struct ggml_threadpool_params params = ggml_threadpool_params_default(2);
+    params.prio = GGML_SCHED_PRIO_LOW;
+    ggml_threadpool *shared = ggml_threadpool_new(&params);
+    REQUIRE(shared != nullptr);
+    std::atomic<int> n_right{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; i++)
+        threads.emplace_back([&] {
+            llama_context *ctx = make(model);
+            for (int turn = 0; turn < 20; turn++) {
+                ggml_threadpool_params own_params = ggml_threadpool_params_default(1 + turn % 3);
+                ggml_threadpool *own = ggml_threadpool_new(&own_params);
+                llama_attach_threadpool(ctx, turn % 2 == 0 ? shared : own, turn % 3 == 0 ? shared : nullptr);
+                n_right += decode(ctx) == 0 && row(ctx) == expected;
+                ggml_threadpool_free(own);
+                if (turn % 4 == 0)
+                    llama_detach_threadpool(ctx);
+                n_right += decode(ctx) == 0 && row(ctx) == expected;
+            }
+            llama_free(ctx);
+        });
+    std::atomic<bool> done{false};
+    threads.emplace_back([&] {
+        while (!done) {
+            ggml_threadpool_pause(shared);
+            ggml_threadpool_get_n_threads(shared);
+            ggml_threadpool_resume(shared);
+            llama_attach_threadpool(alone, shared, nullptr);
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+        }
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ggml_threadpool_free(shared); /* whoever has it finishes, whoever waits goes on alone */
+    threads[0].join();
+    threads[1].join();
+    done = true;
+    threads[2].join();
+    CHECK(n_right == 2 * 20 * 2);
+    CHECK(decode(alone) == 0);
+    CHECK(row(alone) == expected);
+    llama_free(alone);
+    llama_model_free(model);
+}
+
+TEST_CASE("chains sample in the decodes of parallel contexts, and are read and exchanged from other threads")
+{
+    llama_model *model = llama_model_load_from_file(model_path().c_str(), llama_model_default_params());
+    REQUIRE(model != nullptr);
+    auto chain = [](uint32_t seed) {
+        llama_sampler *smpl = llama_sampler_chain_init(llama_sampler_chain_default_params());
+        llama_sampler_chain_add(smpl, llama_sampler_init_top_k(5));
+        llama_sampler_chain_add(smpl, llama_sampler_init_dist(seed));
+        return smpl;
+    };
+    auto sample = [&](llama_context *ctx) {
+        llama_memory_clear(llama_get_memory(ctx), false);
+        llama_sampler *smpl = chain(7);
+        std::vector<llama_token> drawn;
+        llama_token token = 5;
+        if (!llama_set_sampler(ctx, 0, smpl)) {
+            llama_sampler_free(smpl);
+            return drawn;
+        }
+        while (drawn.size() < 12 && llama_decode(ctx, llama_batch_get_one(&token, 1)) == 0)
+            drawn.push_back(token = llama_get_sampled_token_ith(ctx, -1));
+        llama_sampler_free(smpl); /* while attached */
+        return drawn;
+    };
+    llama_context *first = make(model);
+    const std::vector<llama_token> expected = sample(first);
+    REQUIRE(expected.size() == 12);
+    std::atomic<int> n_right{0};
+    std::atomic<bool> done{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; i++)
+        threads.emplace_back([&] {
+            llama_context *ctx = make(model);
+            for (int turn = 0; turn < 10; turn++)
+                n_right += sample(ctx) == expected;
+            llama_free(ctx);
+        });
+    llama_sampler *other = chain(3);
+    threads.emplace_back([&] { /* asks and exchanges where the main thread decodes */
+        while (!done) {
+            llama_get_sampled_probs_ith(first, -1), llama_get_sampled_candidates_count_ith(first, -1);
+            llama_set_sampler(first, 1, other), llama_set_sampler(first, 1, nullptr);
+            std::this_thread::sleep_for(std::chrono::microseconds(20));
+        }
+    });
+    int n_done = 0;
+    for (int turn = 0; turn < 100000 && n_done < 50; turn++) {
+        const int rc = decode(first);
+        n_done += rc == 0;
+        if (rc != 0)
+            std::this_thread::yield();
+    }
+    done = true;
+    for (std::thread &thread : threads)
+        thread.join();
+    CHECK(n_right == 20);
+    CHECK(n_done == 50);
+    llama_free(first);
+    llama_sampler_free(other);
+    llama_model_free(model);
+}
+
+TEST_CASE("texts are tokenized in batches by several threads at once")
+{
+    llama_model *model = llama_model_load_from_file(model_path().c_str(), llama_model_default_params());
+    REQUIRE(model != nullptr);
+    const llama_vocab *vocab = llama_model_get_vocab(model);
+    std::string text;
+    while (text.size() < 20000) /* so that a call has work for three threads */
+        text += "some words, and 12 numbers; ";
+    const char *texts[6];
+    int64_t lengths[6];
+    for (int i = 0; i < 6; i++) {
+        texts[i] = text.data() + i;
+        lengths[i] = static_cast<int64_t>(text.size()) - 100 * i;
+    }
+    auto tokenize = [&](int n_threads) {
+        std::vector<llama_token> tokens(6 * text.size());
+        int64_t offsets[7];
+        const int64_t n = bitnet_tokenize_batch(vocab, texts, lengths, 6, tokens.data(), nullptr, static_cast<int64_t>(tokens.size()), offsets,
+                                                0, n_threads);
+        tokens.resize(n > 0 ? static_cast<size_t>(n) : 0);
+        return tokens;
+    };
+    const std::vector<llama_token> expected = tokenize(1);
+    CHECK(!expected.empty());
+    std::atomic<int> n_right{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; i++)
+        threads.emplace_back([&, i] {
+            for (int turn = 0; turn < 3; turn++)
+                n_right += tokenize(2 + i) == expected;
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+    CHECK(n_right == 9);
     llama_model_free(model);
 }
 
