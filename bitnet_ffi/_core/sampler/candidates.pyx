@@ -120,7 +120,8 @@ cdef void sort_by_splits(llama_token_data *data, size_t n, size_t k, int levels)
 
 
 # The order is total, so the result does not depend on the method. Of 128 256, on a Xeon: the best 40 in 0.07 ms (heap); all in
-# 10 ms, by the heap alone 22. Rejected: a histogram of logits (needs memory and a known range).
+# 10 ms, by the heap alone 22. Rejected, on a Zen 4: dealing all out in place to 1,024 equal intervals
+# of logits, then sorting those: all in 0.78 of the time, but the best 2,000 in 1.3.
 cdef public void bnf_candidates_sort(llama_token_data *data, size_t n, size_t k) noexcept nogil:
     cdef int levels = 0
     while n >> levels > 0:
