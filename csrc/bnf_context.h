@@ -18,7 +18,7 @@ struct bnf_scratch {
     float *attn;                     /* [n][H dv] */
     float *gate, *up;                /* [n][F] */
     float *cos_sin;                  /* [n][n_rot / 2][2] */
-    float *u;                        /* [max(n, BNF_SCREEN_COLS)][3][lora_rank] A x of the LoRA adapters, for up to three products of the same x */
+    float *u;                        /* [max(n, BNF_SCREEN_COLS)][3][lora_rank] A x of LoRA adapters, for up to three products of one x */
     int8_t *act_q[BNF_N_ACT_KINDS];  /* h as each kind of operand (struct bnf_act), for n tokens */
     float *act_scale[BNF_N_ACT_KINDS];
     int16_t *act_sum16[BNF_N_ACT_KINDS];

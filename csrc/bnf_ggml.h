@@ -1,6 +1,6 @@
 /* ggml's tensors (struct ggml_tensor of include/bitnet_ffi.h) as this library hands them out: of weights, of files, of values that a
  * client observes. Only what the header promises is filled in; nothing here computes with a tensor.
- * Next: bitnet_ffi/_core/api_tensor.pyx asks them, gguf_context.pyx makes those of files. */
+ * Next: bitnet_ffi/_core/api/api_tensor.pyx asks them, gguf_context.pyx makes those of files. */
 #ifndef BNF_GGML_H
 #define BNF_GGML_H
 

@@ -31,7 +31,8 @@
  * one thread at a time; a second one that enters a context gets BITNET_ERROR_THREAD (-8), never corruption. So does a
  * callback that enters the context it is called for. Anybody may ask meanwhile for its model, its sizes, its numbers of
  * threads and its counters (llama_perf_context). Freeing is the exception: nobody may be inside, or come later.
- * Each context has threads of its own for computing (or those of llama_attach_threadpool); after fork() the child computes with its one thread.
+ * Each context has threads of its own for computing (or those of llama_attach_threadpool); after fork() the child computes with
+ * its one thread.
  *
  * THE SAME BITS. Logits do not depend on how a prompt is cut into batches, on n_batch, n_ubatch or n_threads, on what
  * other sequences hold, or on the instruction set (BITNET_FFI_KERNELS=NAME forces one: bitnet_kernel_name).
@@ -1263,7 +1264,8 @@ LLAMA_API float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);
  * from the file); NONE for NULL.
  * get_embeddings: float[tokens of the batch][llama_model_n_embd], get_embeddings_ith: of one, i as in
  * llama_get_logits_ith; only in a context that does not pool.   get_embeddings_seq: float[llama_model_n_embd]
- * ([llama_model_n_cls_out] of RANK), pooled over the sequence's tokens in the last batch (one call should hold the whole text); only in one that does. Not normalized.
+ * ([llama_model_n_cls_out] of RANK), pooled over the sequence's tokens in the last batch (one call should hold the whole text); only
+ * in one that does. Not normalized.
  * All point into the context, are valid until its next decode, and are read only: logits may still be made of them. NULL +
  * last error when there are none. The same bits for every n_ubatch, number of threads and neighbour in the batch. */
 LLAMA_API void llama_set_embeddings(struct llama_context *ctx, bool embeddings);
@@ -1793,8 +1795,8 @@ LLAMA_API void llama_perf_reset(void *ctx, enum llama_perf_type type);
 /* Bytes of such a tensor. 0 + last error: type not supported, or k not a multiple of its block. */
 BITNET_API size_t bitnet_tensor_size(enum ggml_type type, int64_t k, int64_t m);
 
-/* float[m][k] to dst of dst_size bytes, all columns as important. I2_S wants ternary values times one scale (the largest |x|); the TQ types round
- * in blocks of 256. */
+/* float[m][k] to dst of dst_size bytes, all columns as important. I2_S wants ternary values times one scale (the largest |x|);
+ * the TQ types round in blocks of 256. */
 BITNET_API int32_t bitnet_quantize(
     enum ggml_type type, const float *src, int64_t k, int64_t m, void *dst, size_t dst_size);
 
@@ -1814,8 +1816,8 @@ LLAMA_API void llama_memory_breakdown_print(const struct llama_context *ctx);
 /* ------------------------------------------------------------------------------------------------
  * What is not here
  *
- * Devices other than the CPU, ggml's graphs, training. These calls are there so that
- * programs link and start. Each returns what is said here, and a last error unless it is said that none is due.
+ * Devices other than the CPU, ggml's graphs, training. These calls are there so that programs link and start. Each returns what is
+ * said here, and a last error unless it is said that none is due.
  * ---------------------------------------------------------------------------------------------- */
 
 /* No remote devices: false. Entries that programs allow for in tensor_buft_overrides, which have no effect: 4096. */
@@ -2185,7 +2187,8 @@ BITNET_API int32_t bitnet_decode_at(
  * and 2024. */
 BITNET_API void bitnet_set_logits_all(struct llama_context *ctx, bool logits_all);
 
-/* By their names of 2023 and 2024: llama_numa_init(GGML_NUMA_STRATEGY_DISTRIBUTE) if numa; llama_n_seq_max; llama_supports_mmap and _mlock. */
+/* By their names of 2023 and 2024: llama_numa_init(GGML_NUMA_STRATEGY_DISTRIBUTE) if numa; llama_n_seq_max; llama_supports_mmap and
+ * _mlock. */
 LLAMA_API void llama_init_backend(bool numa);
 LLAMA_API uint32_t llama_n_max_seq(const struct llama_context *ctx);
 LLAMA_API bool llama_mmap_supported(void);

@@ -1,4 +1,5 @@
-# The engine's view of csrc/bnf_pool.h, bnf_pace.h and bnf_threadpool.h: threads, and how many are worth using. All extern; nothing is defined here.
+# The engine's view of csrc/bnf_pool.h, bnf_pace.h and bnf_threadpool.h: threads, and how many are worth using. All extern; nothing is
+# defined here.
 
 from libc.stdint cimport int32_t, int64_t
 

@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False
-# Calls of llama.h for what this library has not: devices, training, models made without a file, samplers
-# that run inside the graph, beam search. Each returns what the header says and leaves a sentence; none pretends.
+# Calls of llama.h for what this library has not: devices, training, models made without a file, beam search. Each returns what the
+# header says and leaves a sentence; none pretends.
 # Next: include/bitnet_ffi.h, "What is not here".
 
 from libc.stddef cimport size_t

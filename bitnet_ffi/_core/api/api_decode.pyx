@@ -8,9 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 from bitnet_ffi._core.bnf_base cimport bnf_alloc_array, bnf_fail, bnf_is_null, bnf_release, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport (
-    bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_batch_take, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds, bnf_kv_put_back,
-    bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_set_aside, bnf_lora_follow, BNF_BATCH_CLIENT,
-    BNF_BATCH_EXT)
+    bnf_batch_check, bnf_batch_of_ext, bnf_batch_prepare, bnf_batch_take, bnf_enter, bnf_forward, bnf_head_logits, bnf_kv_holds,
+    bnf_kv_put_back, bnf_kv_reserve, bnf_kv_rollback, bnf_kv_seq_rm, bnf_kv_seq_tokens, bnf_kv_set_aside, bnf_lora_follow,
+    BNF_BATCH_CLIENT, BNF_BATCH_EXT)
 from bitnet_ffi._core.bnf_context cimport bnf_context_leave, bnf_peek_i32, bnf_poke_i32, bnf_poke_i64, llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_batch, llama_process_type_t, llama_token, BITNET_ERROR, BITNET_ERROR_CONTEXT, BITNET_ERROR_MEMORY, BITNET_EVAL_ERROR,

@@ -15,11 +15,11 @@ from bitnet_ffi._core.bnf_context cimport bnf_mt19937, llama_context, BNF_MT_LEN
 from bitnet_ffi._core.bnf_public cimport BITNET_ERROR, BITNET_ERROR_MEMORY
 from bitnet_ffi._core.bnf_sampler cimport bnf_sampled_begin
 from bitnet_ffi._core.bnf_state cimport (
-    bnf_image_free, bnf_image_of, bnf_image_read, bnf_image_write, bnf_kv_image, bnf_rows, bnf_rows_begin, bnf_rows_end, bnf_rows_pass, bnf_rows_size, bnf_state_header, bnf_store,
-    bnf_store_fail, bnf_store_pass, bnf_store_reserve, bnf_stream, bnf_stream_count, bnf_stream_from, bnf_stream_get, bnf_stream_next,
-    bnf_stream_put, bnf_stream_to, bnf_sum, bnf_sum_placed, iovec, BNF_ROWS_CHECK, BNF_ROWS_READ, BNF_ROWS_WRITE, BNF_STATE_CONTEXT,
-    BNF_STATE_MAGIC, BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION, BNF_STORE_FROM_FILE, BNF_STORE_FROM_MEMORY,
-    BNF_STORE_NOWHERE, BNF_STORE_TO_MEMORY)
+    bnf_image_free, bnf_image_of, bnf_image_read, bnf_image_write, bnf_kv_image, bnf_rows, bnf_rows_begin, bnf_rows_end, bnf_rows_pass,
+    bnf_rows_size, bnf_state_header, bnf_store, bnf_store_fail, bnf_store_pass, bnf_store_reserve, bnf_stream, bnf_stream_count,
+    bnf_stream_from, bnf_stream_get, bnf_stream_next, bnf_stream_put, bnf_stream_to, bnf_sum, bnf_sum_placed, iovec, BNF_ROWS_CHECK,
+    BNF_ROWS_READ, BNF_ROWS_WRITE, BNF_STATE_CONTEXT, BNF_STATE_MAGIC, BNF_STATE_ORDER, BNF_STATE_SEQUENCE, BNF_STATE_VERSION,
+    BNF_STORE_FROM_FILE, BNF_STORE_FROM_MEMORY, BNF_STORE_NOWHERE, BNF_STORE_TO_MEMORY)
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, bnf_kv, llama_model
 
 cdef extern from "bnf_calls.h":
@@ -47,7 +47,8 @@ cdef uint64_t model_print(const llama_model *model) noexcept nogil:
     return print
 
 cdef uint64_t rope_print(const llama_context *ctx) noexcept nogil:
-    return bnf_sum(ctx.rope_freqs, <uint64_t>(ctx.model.hp.n_rot // 2) * sizeof(double)) + bnf_sum_placed(bnf_sum(&ctx.rope_length, sizeof(double)), 1)
+    return (bnf_sum(ctx.rope_freqs, <uint64_t>(ctx.model.hp.n_rot // 2) * sizeof(double)) +
+            bnf_sum_placed(bnf_sum(&ctx.rope_length, sizeof(double)), 1))
 
 cdef uint64_t header_sum(const bnf_state_header *header) noexcept nogil:
     return bnf_sum(header, sizeof(bnf_state_header) - SUM_SIZE)

@@ -19,9 +19,9 @@ from bitnet_ffi._core.bnf_ops cimport (
 from bitnet_ffi._core.bnf_pool cimport bnf_pool_limit
 from bitnet_ffi._core.bnf_public cimport (
     ggml_abort_callback, llama_context_params, llama_pooling_type_t, llama_sampler, BITNET_ERROR, BITNET_ERROR_MEMORY,
-    BITNET_ERROR_THREAD, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL, LLAMA_ATTENTION_TYPE_NON_CAUSAL,
-    LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO, LLAMA_POOLING_TYPE_NONE,
-    LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LONGROPE,
+    BITNET_ERROR_THREAD, GGML_LOG_LEVEL_WARN, GGML_TYPE_F16, GGML_TYPE_F32, GGML_TYPE_Q8_0, LLAMA_ATTENTION_TYPE_CAUSAL,
+    LLAMA_ATTENTION_TYPE_NON_CAUSAL, LLAMA_ATTENTION_TYPE_UNSPECIFIED, LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_FLASH_ATTN_TYPE_AUTO,
+    LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK, LLAMA_POOLING_TYPE_UNSPECIFIED, LLAMA_ROPE_SCALING_TYPE_LONGROPE,
     LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED)
 from bitnet_ffi._core.bnf_sampler cimport bnf_chain_i, bnf_sampled_attach, bnf_sampled_free, bnf_sampler_chain
 from bitnet_ffi._core.bnf_types cimport bnf_hparams, llama_model, BNF_MAX_SEQUENCES
@@ -84,8 +84,9 @@ cdef int split_ctx(llama_context_params *p) noexcept nogil:
         return 0
     part = (part + 255) // 256 * 256
     if <uint64_t>part * p.n_seq_max > MAX_CTX:
-        return bnf_fail(BITNET_ERROR, b"n_ctx is %u, which makes %u for each of %u sequences (kv_unified is false); expected a sum of at most %d",
-                        p.n_ctx, part, p.n_seq_max, <int>MAX_CTX)
+        return bnf_fail(
+            BITNET_ERROR, b"n_ctx is %u, which makes %u for each of %u sequences (kv_unified is false); expected a sum of at most %d",
+            p.n_ctx, part, p.n_seq_max, <int>MAX_CTX)
     p.n_ctx = part * p.n_seq_max
     return 0
 
@@ -114,7 +115,7 @@ cdef int check_params(const llama_context_params *p) noexcept nogil:
         return refuse(b"samplers is NULL, and n_samplers is not 0")
     if not (p.rope_freq_base >= 0 and isfinite(p.rope_freq_base)) or not (p.rope_freq_scale >= 0 and isfinite(p.rope_freq_scale)):
         return refuse(b"rope_freq_base, rope_freq_scale: expected 0 (the model's) or more, and finite")
-    if not isfinite(p.yarn_ext_factor) or not isfinite(p.yarn_attn_factor) or not isfinite(p.yarn_beta_fast) or not isfinite(p.yarn_beta_slow):
+    if not (isfinite(p.yarn_ext_factor) and isfinite(p.yarn_attn_factor) and isfinite(p.yarn_beta_fast) and isfinite(p.yarn_beta_slow)):
         return refuse(b"yarn_ext_factor, yarn_attn_factor, yarn_beta_fast, yarn_beta_slow: expected finite numbers")
     return 0
 

@@ -9,7 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove
 from bitnet_ffi._core.bnf_base cimport bnf_alloc, bnf_alloc_array, bnf_fail, bnf_time_us
 from bitnet_ffi._core.bnf_calls cimport bnf_lora_down, bnf_lora_up, bnf_operand, bnf_operand_row, bnf_output_row
-from bitnet_ffi._core.bnf_context cimport bnf_context_enter, bnf_context_leave, bnf_head_number, bnf_poke_i64, bnf_team_enter, bnf_team_leave, llama_context
+from bitnet_ffi._core.bnf_context cimport (
+    bnf_context_enter, bnf_context_leave, bnf_head_number, bnf_poke_i64, bnf_team_enter, bnf_team_leave, llama_context)
 from bitnet_ffi._core.bnf_math cimport bnf_gumbel, bnf_gumbel_reach
 from bitnet_ffi._core.bnf_ops cimport (
     bnf_act, bnf_screen_cols_init, bnf_screen_cols_size, bnf_screen_operand, bnf_type_traits, BNF_ACT_F32, BNF_F12_ROWS,
@@ -73,7 +74,8 @@ cdef void multiply(void *arg, int ith, int nth) noexcept nogil:
     if row0 < row1:
         model.ops.matmul[model.output.layout](&model.output, &act, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab,
                                               row0, row1, thread_scratch(ctx, ith))
-        bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab, row0, row1)
+        bnf_lora_up(ctx, bnf_head_number(model), lowered(ctx, 0), job.n, ctx.logits + job.row * model.hp.n_vocab, model.hp.n_vocab,
+                    row0, row1)
 
 # Room for n rows of logits: it grows, at least to the double, and what it outgrows stays readable as long as the context.
 cdef int make_room(llama_context *ctx, int32_t n) noexcept nogil:
