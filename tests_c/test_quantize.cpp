@@ -166,7 +166,7 @@ TEST_CASE("test_quantize_refuses")
     std::vector<uint8_t> data(1024);
     REQUIRE(bnf_quantize(GGML_TYPE_I2_S, x.data(), 100, 1, data.data()) == BITNET_ERROR);
     REQUIRE(bnf_quantize(GGML_TYPE_TQ2_0, x.data(), 128, 2, data.data()) == BITNET_ERROR);
-    REQUIRE(bnf_quantize(GGML_TYPE_Q4_K, x.data(), 256, 1, data.data()) == BITNET_ERROR);
+    REQUIRE(bnf_quantize(GGML_TYPE_IQ2_XXS, x.data(), 256, 1, data.data()) == BITNET_ERROR);
     for (const float bad : {NAN32, INF32, -INF32}) {
         x[200] = bad;
         REQUIRE(bnf_quantize(GGML_TYPE_I2_S, x.data(), 256, 1, data.data()) == BITNET_ERROR);

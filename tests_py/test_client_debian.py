@@ -117,6 +117,21 @@ def test_completion_keeps_to_a_grammar(debian, smollm2_path):
                    'root ::= " " ("yes" | "no") "!"'))
 
 
+def test_tokenize_needs_no_weights(debian, smollm2_path, smollm2):
+    done = run(debian("llama-tokenize", "-m", smollm2_path, "-p", PROMPT + " d\u00e9j\u00e0 vu", "--ids", "--log-disable"))
+    assert json.loads(done.stdout) == smollm2.tokenize(PROMPT + " d\u00e9j\u00e0 vu", parse_special=True)
+
+
+@pytest.mark.parametrize("program, more", [("llama-speculative-simple", ["--spec-type", "draft-simple"]), ("llama-lookup", []),
+                                           ("llama-lookahead", [])])
+def test_guessing_ahead_does_not_change_the_text(debian, smollm2_path, said, program, more):
+    """Several tokens are decoded at once and what was guessed wrong is taken back: the greedy text stays."""
+    if "speculative" in program:
+        more = [*more, "-md", smollm2_path]
+    run_for(lambda written, _: (PROMPT + said)[:80] in written,
+            debian(program, "-m", smollm2_path, "-p", PROMPT, "-n", 24, "--temp", 0, "-c", 512, *more))
+
+
 @pytest.mark.parametrize("unified", [[], ["--kv-unified"]])
 def test_batched_goes_on_in_four_ways(debian, smollm2_path, unified):
     run_for(lambda written, _: all(f"sequence {i}:" in written for i in range(4)) and written.count(PROMPT) == 5,
@@ -173,6 +188,18 @@ def test_imatrix_is_near_that_of_llama_cpp(debian, their_own, smollm2_path, tmp_
     far = [np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(theirs[name]) for name in ours]
     # Squares of values that are apart as in test_observe_peer.py, at random: over 256 tokens most of it is gone.
     assert np.mean(far) < 0.01 and max(far) < 0.05
+
+
+def test_quantize_by_an_imatrix_writes_the_bytes_of_llama_cpp(debian, their_own, smollm2_path, tmp_path):
+    """From text to file with programs of Debian's: llama-imatrix, then llama-quantize, once on each library."""
+    wanted = ["--allow-requantize", "--imatrix", tmp_path / "imatrix.gguf", "--tensor-type", "attn_v=q8_0", smollm2_path]
+    text = HERE.parent / "README.md"
+    run(debian("llama-imatrix", "-m", smollm2_path, "-f", text, "-c", 128, "--chunks", 2, "-o", tmp_path / "imatrix.gguf"))
+    run(debian("llama-quantize", *wanted, tmp_path / "ours.gguf", "Q4_K_M", 2))
+    run(their_own("llama-quantize", *wanted, tmp_path / "theirs.gguf", "Q4_K_M", 2))
+    (keys, tensors, data), (their_keys, their_tensors, their_data) = (read_gguf(tmp_path / name) for name in ("ours.gguf", "theirs.gguf"))
+    assert keys == their_keys and tensors == their_tensors and bytes(data) == bytes(their_data)
+    assert "quantize.imatrix.file" in keys
 
 
 def test_eval_callback_prints_the_lines_of_llama_cpp(debian, their_own, smollm2_path):

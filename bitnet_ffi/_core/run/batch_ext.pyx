@@ -8,7 +8,7 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
-from bitnet_ffi._core.bnf_base cimport bnf_clear_error, bnf_fail, bnf_is_null
+from bitnet_ffi._core.bnf_base cimport bnf_answer_no, bnf_clear_error, bnf_fail, bnf_is_null
 from bitnet_ffi._core.bnf_context cimport llama_context
 from bitnet_ffi._core.bnf_public cimport (
     bool, llama_batch, llama_embd, llama_pos, llama_seq_id, llama_token, BITNET_ERROR, BITNET_ERROR_MEMORY, LLAMA_TOKEN_NULL)
@@ -197,10 +197,10 @@ cdef public bool llama_batch_ext_add_seq(llama_batch_ext *batch, int32_t idx, ll
 cdef public bool llama_batch_ext_set_embd_token(llama_batch_ext *batch, int32_t idx, llama_embd embd) noexcept nogil:
     return has_token(batch, idx) and is_row(batch, &embd) and put_row(batch, idx, &embd)
 
-# Only models with layers of their own for it read such a state, and none of these has them.
+# Only models with layers of their own for it read such a state, and none of these has them. Programs ask with it, so no line of log.
 cdef public bool llama_batch_ext_set_embd_state(llama_batch_ext *batch, int32_t idx, llama_embd embd) noexcept nogil:
     if has_token(batch, idx):
-        bnf_fail(BITNET_ERROR, b"llama_batch_ext_set_embd_state: the model takes no states beside its tokens")
+        bnf_answer_no(BITNET_ERROR, b"llama_batch_ext_set_embd_state: the model takes no states beside its tokens")
     return False
 
 cdef public bool llama_batch_ext_set_output_logits(llama_batch_ext *batch, int32_t idx, bool value) noexcept nogil:
